@@ -1,0 +1,1 @@
+"""The headless engine: experiments, store, supervisor, workers, comparison, reports. No Qt."""

@@ -1,0 +1,315 @@
+"""What a plugin author declares and sees. Imports neither torch, Qt nor SQL.
+
+A plugin is one frozen pydantic class in one file, `<package>/<family>/<name>.py`; its id is `family/name`, its title the first line of the
+class docstring, its card the whole docstring. Parameters are its fields, made with `param`. The training loop calls the hooks of techniques
+at fixed places (the order is that of `HOOKS`):
+
+    batches   = data(task's batches)
+    module    = model(assembled module)              # state_dict names stay as they were, or `restore` rebuilds the structure
+    callable  = wrap(module)                         # what training calls; ctx.model stays the unwrapped module
+    factory   = optimizer(factory); multiplier = schedule(multiplier)
+    loss_of   = loss(callable)                       # (batch, state) -> (loss_sum, count, state, extras)
+    backward  = gradient(default forward_backward)   # (batch, state, count=None, scale=1.0) -> (loss_sum, count, state, extras)
+    update    = step(optimizer step)                 # () -> None, the whole update
+    for batch in batches:
+        backward(batch, state); update()
+        now and then: figure = held-out loss under weights(...); validated(figure)
+    module, record = finish(module)                  # may train again; `restore(module, record)` rebuilds before weights load
+    evaluation, clock, seed, data split: never
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticUndefined
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+Slot = Literal["embedding", "mixer", "feedforward", "head"]
+Numerics = Literal["same", "close", "different"]
+
+HOOKS = (
+    "data", "model", "wrap", "optimizer", "schedule", "loss", "gradient", "step", "validated", "weights", "finish",
+)
+
+
+def param(
+    default: Any = PydanticUndefined,
+    help: str = "",
+    *,
+    unit: str = "",
+    symbol: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    reference: Literal["", "variant"] = "",
+    path: bool = False,
+) -> Any:
+    """Declare one parameter: default, help, unit, symbol of the paper, bounds.
+
+    reference="variant": the value names a variant of the same experiment whose finished model this plugin reads, so that its run
+    comes first. path=True: a relative value is resolved against the folder of the experiment file.
+    """
+    extra = {
+        key: value
+        for key, value in {"unit": unit, "symbol": symbol, "reference": reference, "path": path}.items()
+        if value
+    }
+    return Field(default, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra or None)
+
+
+class Plugin(BaseModel):
+    """What every plugin is: a frozen set of parameters with a card."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False)
+
+    kind: ClassVar[str] = ""
+    """One of block, technique, task, corpus, study."""
+    paper: ClassVar[str] = ""
+    """Citation: authors, year, title, link."""
+    was: ClassVar[tuple[str, ...]] = ()
+    """Old ids under which experiment files may still name it."""
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Why this cannot run on this machine, as a sentence; the empty string where it can."""
+        return ""
+
+
+# --- Blocks -------------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Token types of a corpus, ids sorted by falling training frequency (id 0 is the most frequent).
+
+    counts: occurrences of each id in the training split, shape (V,), int64.
+    """
+
+    tokens: tuple[str, ...]
+    counts: np.ndarray
+    unknown: int | None = None
+    joiner: str = " "
+
+    @property
+    def size(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a block is built: what comes in, what must go out, and what it may look at."""
+
+    width: int
+    """Incoming width D. An embedding reads its own width from its parameters."""
+    vocabulary: Vocabulary
+    length: int
+    """Training sequence length T; a block may see longer or shorter ones."""
+    position: int = 0
+    """Index of the layer, from 0."""
+    embedding: nn.Module | None = None
+    """The built embedding (heads tie to its `.weight`, shape (V, D))."""
+
+
+class Block(Plugin):
+    """A part for one slot. `build` returns a module whose calls are fixed by the slot:
+
+    embedding    (ids_BT) -> x_BTD; attribute `width`
+    mixer        (x_BTD, state) -> (y_BTE, state); attribute `width` = E. state is None at the start, else what the last call returned
+                 (carried across segments, detached by the engine, usable for step-by-step generation)
+    feedforward  (x_BTD) -> (y_BTD, extras); extras may hold "auxiliary" (scalar, added to the mean loss) and "load" (counts per expert)
+    head         loss(hidden_ND, target_N) -> sum; nll(hidden_ND, target_N) -> (N,) exact; log_prob(hidden_ND) -> (N, V);
+                 topk(hidden_ND, k) -> (values, ids). Attribute `normalised`
+
+    Weights sit in stock nn.Linear, nn.Embedding, nn.LSTM children that are really called, so that techniques can find and swap them.
+    """
+
+    kind: ClassVar[str] = "block"
+    slot: ClassVar[Slot]
+    numerics: ClassVar[Numerics] = "different"
+    residual: ClassVar[bool] = False
+    """Whether a layer adds its input back around this block unless the experiment says otherwise (then it is also normalised first)."""
+    causal: ClassVar[bool] = True
+
+    def build(self, site: Site) -> nn.Module:
+        raise NotImplementedError(f"{type(self).__name__} does not define build(site).")
+
+
+# --- Techniques ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Context(Protocol):
+    """What a hook may see and ask for. One object per technique and run."""
+
+    device: torch.device
+    seed: int
+    step: int
+    """Updates done."""
+    tokens: int
+    """Training tokens seen."""
+    progress: float
+    """Share of the budget that is spent, 0 to 1."""
+    model: nn.Module
+    """The unwrapped model."""
+    optimizer: torch.optim.Optimizer
+    state: dict[str, Any]
+    """This technique's memory: tensors, numbers, texts, lists, dicts. Saved in checkpoints, restored on resume."""
+    vocabulary: Vocabulary
+    length: int
+
+    def train(self, *, tokens: int, lr_scale: float = 1.0) -> None:
+        """Train on for so many tokens inside `finish` (fine-tuning); counted in the variant's price."""
+
+    def calibration(self, batches: int) -> list[Any]:
+        """The first batches of the training split."""
+
+    def validate(self) -> float:
+        """Held-out loss of the current weights, nats a token."""
+
+    def teacher(self, reference: str) -> nn.Module:
+        """The finished model of another variant (same seed), frozen, in evaluation mode, on this run's device."""
+
+    def log(self, key: str, value: float, unit: str = "") -> None:
+        """One point of a series at the current step."""
+
+    def effect(self, sentence: str, **figures: float) -> None:
+        """State what this technique really changed; shown beside the engine's own measurement."""
+
+    def stop(self, reason: str) -> None:
+        """End training after this step; the run goes on to finish and evaluation."""
+
+
+class Technique(Plugin):
+    """One paper's idea that changes how a model is built, trained, finished or run.
+
+    A technique defines the hooks it needs (see HOOKS); each gets a part and the context and returns the part, changed or wrapped. Several
+    techniques on one hook are applied in recipe order: a later one wraps an earlier one.
+    """
+
+    kind: ClassVar[str] = "technique"
+    numerics: ClassVar[Numerics] = "different"
+    """Promise: same = the loss series is bit-equal without it, close = equal within float tolerance, different."""
+    group: ClassVar[str] = ""
+    """At most one technique of a group in a recipe (optimizer, schedule ...)."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Ids or groups that must be in the recipe too."""
+    conflicts: ClassVar[Mapping[str, str]] = {}
+    """Id or group -> the sentence that says why and what to do."""
+    after: ClassVar[tuple[str, ...]] = ()
+    """Ids that must stand earlier in the recipe where both are used."""
+    replaces: ClassVar[tuple[str, ...]] = ()
+    """Names of module types that `model` or `finish` swaps out."""
+
+    @classmethod
+    def hooks(cls) -> tuple[str, ...]:
+        """The hooks this technique defines, in the order the engine calls them."""
+        return tuple(name for name in HOOKS if callable(getattr(cls, name, None)))
+
+
+# --- Corpora and tasks --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prepared corpus: token ids of each split as (memory-mapped) integer arrays, and what is needed to judge on them.
+
+    characters: characters of the original text of each split, end of line included, as (T+1,) cumulative counts per token are too large:
+    `characters[split]` is the total; `character_ends[split]` an array of shape (T,) with the original characters up to and including each token.
+    """
+
+    splits: Mapping[str, np.ndarray]
+    character_ends: Mapping[str, np.ndarray]
+    vocabulary: Vocabulary
+    fingerprint: str
+    licence: str
+    level: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    encode: Callable[[str], list[int]] | None = None
+    decode: Callable[[Iterable[int]], str] | None = None
+
+
+class Corpus(Plugin):
+    """Real text, how it is split and tokenised, its fingerprint."""
+
+    kind: ClassVar[str] = "corpus"
+
+    def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
+        """Read or build the ids under the folder `cache` (keyed by content). Raises CorpusError with a sentence for the user."""
+        raise NotImplementedError(f"{type(self).__name__} does not define prepare(cache, announce).")
+
+
+class CorpusError(ValueError):
+    """A corpus that is missing, empty or not text; the message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One final figure: a key of the design ("quality/test_perplexity"), value, unit, and which direction is better."""
+
+    key: str
+    value: float
+    unit: str
+    better: Literal["lower", "higher", "none"]
+
+
+class Task(Plugin):
+    """What is learned and how quality is judged. No technique can touch this."""
+
+    kind: ClassVar[str] = "task"
+
+    def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> nn.Module:
+        """Build the model of a plan's `model` table; `blocks` turns {"id": ..., **parameters} into a Block."""
+        raise NotImplementedError(f"{type(self).__name__} does not define assemble.")
+
+    def batches(self, text: Text, batch: int, length: int, seed: int) -> Any:
+        """Endless training batches (toolbox.batches.Stream): iterable, with state_dict and load_state_dict."""
+        raise NotImplementedError(f"{type(self).__name__} does not define batches.")
+
+    def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
+        """Exact held-out figures on the first `tokens` tokens of a split (0: all)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define evaluate.")
+
+
+# --- Studies ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Study(Plugin):
+    """One operator measured over sizes."""
+
+    kind: ClassVar[str] = "study"
+
+
+# --- Certificates -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Shapes, type and device on which a certificate is checked (the user's own, or these)."""
+
+    batch: int = 2
+    length: int = 32
+    width: int = 16
+    vocabulary: int = 50
+    device: str = "cpu"
+    dtype: str = "float64"
+    seed: int = 0
+
+
+def certificate(statement: str, tolerance: float = 1e-6) -> Callable[[Callable[[Trial], float]], Callable[[Trial], float]]:
+    """Mark a function of a plugin file as a certificate: it measures the error of an exact statement ("window >= length equals full
+    attention") on a Trial; the statement holds where the returned error is at most `tolerance`."""
+
+    def mark(function: Callable[[Trial], float]) -> Callable[[Trial], float]:
+        function.certificate = (statement, tolerance)  # type: ignore[attr-defined]
+        return function
+
+    return mark

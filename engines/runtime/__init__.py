@@ -1,0 +1,1 @@
+"""The only torch in engines: worker, inspector and what they do."""

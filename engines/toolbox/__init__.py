@@ -1,0 +1,1 @@
+"""Torch pieces that several plugins share, one file per family."""

@@ -1,0 +1,1 @@
+"""Built-in blocks, techniques, tasks, corpora and studies: `<family>/<name>.py`, one idea per file."""
