@@ -1,0 +1,166 @@
+"""Intervals cover what they say, verdicts follow the margin, the Pareto front equals brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines import statistics as s
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    # Tables of Student's t, two-sided 5% (NIST/SEMATECH e-Handbook 1.3.6.7.2).
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (30, 2.042), (100, 1.984)],
+)
+def test_student_quantile_equals_the_tables(degrees, quantile):
+    assert s.student_quantile(0.975, degrees) == pytest.approx(quantile, abs=6e-4)
+
+
+def test_student_quantile_of_one_degree_is_the_cauchy_quantile():
+    for probability in (0.5, 0.6, 0.9, 0.975, 0.999):
+        assert s.student_quantile(probability, 1) == pytest.approx(math.tan(math.pi * (probability - 0.5)), rel=1e-9, abs=1e-12)
+
+
+def coverage(interval, draw, truth, trials, seed):
+    generator = np.random.default_rng(seed)
+    hits = 0
+    for _ in range(trials):
+        found = interval(draw(generator))
+        hits += found.low <= truth <= found.high
+    return hits / trials
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_student_interval_of_paired_differences_covers_95_percent(n):
+    # 4000 trials: the standard error of a share of 0.95 is 0.0034.
+    share = coverage(s.student_interval, lambda g: g.normal(0.3, 1.7, n), 0.3, 4000, seed=n)
+    assert 0.94 <= share <= 0.96
+
+
+SHAPES = {
+    "normal": (lambda g, n: g.normal(0, 1, n), 0.0),
+    "heavy tails": (lambda g, n: g.standard_t(2, n), 0.0),
+    "skewed, as slow rounds are": (lambda g, n: g.exponential(1, n), math.log(2)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [6, 7, 10, 21, 40])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_median_interval_covers_at_least_its_level_and_is_not_absurdly_wide(shape, n):
+    draw, truth = SHAPES[shape]
+    share = coverage(lambda x: s.median_interval(x, resamples=1000), lambda g: draw(g, n), truth, 1000, seed=n)
+    assert 0.93 <= share <= 0.995
+
+
+def test_a_bootstrap_of_five_seeds_would_cover_too_little_which_is_why_t_is_used():
+    generator = np.random.default_rng(5)
+    hits = 0
+    for _ in range(600):
+        x = generator.normal(0, 1, 5)
+        means = x[generator.integers(0, 5, (500, 5))].mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        hits += low <= 0 <= high
+    assert hits / 600 < 0.90
+
+
+def test_median_interval_is_seeded_and_refuses_few_rounds():
+    rounds = np.random.default_rng(1).normal(size=15)
+    assert s.median_interval(rounds) == s.median_interval(rounds)
+    few = s.median_interval(rounds[: s.FEWEST_ROUNDS - 1])
+    assert few.value == np.median(rounds[: s.FEWEST_ROUNDS - 1])
+    assert not few.known
+    assert s.median_interval(rounds[: s.FEWEST_ROUNDS]).known
+    assert s.median_interval([]).n == 0
+    assert not s.student_interval([2.0]).known
+
+
+def test_pairing_removes_what_the_pairs_share():
+    generator = np.random.default_rng(3)
+    drift = np.exp(generator.normal(0, 0.5, 30))  # a machine whose speed wanders by a factor
+    baseline = 100 * drift
+    variant = 125 * drift * np.exp(generator.normal(0, 0.01, 30))
+    found = s.median_ratio(variant, baseline)
+    assert found.low < 1.25 < found.high
+    assert found.high / found.low < 1.03
+    assert s.verdict(found.low, found.high, 0.02, "higher") == "better"
+
+
+def test_paired_ratio_is_the_geometric_mean_with_a_t_interval():
+    found = s.paired_ratio([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
+    assert found.value == pytest.approx(4.0)
+    half = 4.302652729911275 * math.log(2) / math.sqrt(3)
+    assert math.log(found.high) == pytest.approx(math.log(4) + half, rel=1e-9)
+    assert found.n == 3
+
+
+@pytest.mark.parametrize(("values", "baseline"), [([1.0], [0.0]), ([-1.0], [1.0]), ([math.nan], [1.0]), ([1.0, 2.0], [1.0])])
+def test_ratios_without_a_logarithm_are_refused(values, baseline):
+    with pytest.raises(ValueError, match=r"Ratios need|Pairs need"):
+        s.log_ratios(values, baseline)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "better", "expected"),
+    [
+        (0.90, 0.97, "lower", "better"),
+        (0.90, 0.97, "higher", "worse"),
+        (1.03, 1.2, "lower", "worse"),
+        (1.03, 1.2, "higher", "better"),
+        (0.99, 1.01, "lower", "no practical difference"),
+        (1 / 1.02, 1.02, "higher", "no practical difference"),
+        (0.97, 1.0, "lower", "not enough data"),
+        (1.001, 1.5, "higher", "not enough data"),
+        (0.5, 2.0, "lower", "not enough data"),
+        (math.nan, 1.0, "lower", "not enough data"),
+        (0.1, 0.2, "none", "not enough data"),
+    ],
+)
+def test_verdict_needs_the_interval_to_clear_the_margin(low, high, better, expected):
+    assert s.verdict(low, high, 0.02, better) == expected
+
+
+def test_verdict_of_exact_values_needs_no_margin_where_none_is_asked():
+    assert s.verdict(1.0, 1.0, 0.0, "lower") == "no practical difference"
+    assert s.verdict(0.999, 0.999, 0.0, "lower") == "better"
+    with pytest.raises(ValueError, match="margin"):
+        s.verdict(1, 1, -0.1, "lower")
+
+
+ratios = st.floats(0.05, 20)
+
+
+@given(ratios, ratios, st.floats(0, 0.5))
+def test_verdict_turns_over_with_the_direction_and_with_the_ratio(a, b, margin):
+    low, high = min(a, b), max(a, b)
+    opposite = {"better": "worse", "worse": "better"}
+    found = s.verdict(low, high, margin, "lower")
+    assert s.verdict(low, high, margin, "higher") == opposite.get(found, found)
+
+
+values = st.one_of(st.integers(0, 4).map(float), st.just(math.nan))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(values, values, values), max_size=8), st.tuples(*[st.sampled_from(["lower", "higher"])] * 3))
+def test_pareto_front_equals_brute_force(points, better):
+    def beats(a, b):
+        signed = [(x, y) if direction == "lower" else (-x, -y) for x, y, direction in zip(a, b, better, strict=True)]
+        return all(x <= y for x, y in signed) and any(x < y for x, y in signed)
+
+    usable = [p for p in points if not any(math.isnan(x) for x in p)]
+    expected = [not any(math.isnan(x) for x in p) and not any(beats(q, p) for q in usable) for p in points]
+    assert s.pareto(points, better).tolist() == expected
+
+
+def test_pareto_keeps_the_best_of_each_dimension():
+    points = list(itertools.product([1.0, 2.0, 3.0], repeat=2))
+    assert s.pareto(points, ["lower", "higher"]).nonzero()[0].tolist() == [points.index((1.0, 3.0))]
+    with pytest.raises(ValueError, match="directions"):
+        s.pareto(points, ["lower"])
