@@ -74,7 +74,8 @@ def median_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL, 
 
     Percentile, not BCa: the jackknife of a median takes two or three distinct values, so the acceleration that BCa estimates from it is
     noise. Plain percentiles are too narrow for small n (87% instead of 95% at n = 7); the level is therefore expanded to
-    alpha' = Phi(-sqrt(n / (n - 1)) * t(n - 1)), the expanded percentile interval of Hesterberg 2015 ("What Teachers Should Know About the Bootstrap").
+    alpha' = Phi(-sqrt(n / (n - 1)) * t(n - 1)): the expanded percentile interval of Hesterberg 2015 ("What Teachers Should Know About the
+    Bootstrap").
     The limits are NaN for n < FEWEST_ROUNDS.
     """
     x = np.asarray(values, dtype=float)
