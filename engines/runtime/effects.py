@@ -1,0 +1,66 @@
+"""What a technique really changed in a model: modules, parameters, non-zeros, bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A measured or stated change. `facts` are plain numbers and texts."""
+
+    technique: str
+    hook: str
+    sentence: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A model's make-up at one moment."""
+
+    types: Counter[str]
+    parameters: int
+    nonzero: int
+    bytes: int
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Structure:
+        tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}.values()
+        parameters = {id(p): p for p in module.parameters()}.values()
+        return cls(
+            types=Counter(type(m).__name__ for m in module.modules()),
+            parameters=sum(p.numel() for p in parameters),
+            nonzero=sum(int(p.detach().count_nonzero()) for p in parameters if not p.is_meta),
+            bytes=sum(t.numel() * t.element_size() for t in tensors),
+        )
+
+
+def difference(before: Structure, after: Structure) -> tuple[str, dict[str, Any]]:
+    """The change in one sentence, and its figures."""
+    gone, new = before.types - after.types, after.types - before.types
+    facts: dict[str, Any] = {
+        "parameters_before": before.parameters, "parameters_after": after.parameters,
+        "nonzero_before": before.nonzero, "nonzero_after": after.nonzero,
+        "bytes_before": before.bytes, "bytes_after": after.bytes,
+        "modules_removed": dict(gone), "modules_added": dict(new),
+    }
+    parts = []
+    if gone or new:
+        parts.append(f"modules: {_names(gone) or 'none'} became {_names(new) or 'none'}")
+    for name, old, now in (
+        ("parameters", before.parameters, after.parameters),
+        ("non-zero parameters", before.nonzero, after.nonzero),
+        ("bytes", before.bytes, after.bytes),
+    ):
+        if old != now:
+            parts.append(f"{name}: {old:,} to {now:,}")
+    return ("; ".join(parts).capitalize() + "." if parts else "Changed no module, parameter or byte of the model."), facts
+
+
+def _names(types: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(types.items()))

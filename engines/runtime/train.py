@@ -1,0 +1,255 @@
+"""The training loop. Read it beside the pseudo-code at the top of engines.api: each hook has its place there and here."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engines.api import Figure
+from engines.runtime import checkpoint
+from engines.runtime.context import Session
+from engines.runtime.pipeline import Pipeline
+from engines.runtime.recorder import Recorder
+from engines.toolbox.batches import detach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engines.toolbox.batches import Batch
+
+WARM_UP_STEPS = 5
+"""Steps at the start that the throughput figure leaves out."""
+READ_SECONDS = 0.25
+"""How often losses leave the device; between two reads the loop only appends to a list."""
+EVALUATION_BATCH = 10
+"""Rows of held-out text judged at once; the same for every variant, so that figures compare."""
+
+
+class Cancelled(Exception):
+    """Somebody asked this run to stop; a checkpoint is written."""
+
+
+class Diverged(Exception):
+    """The loss stopped being a number."""
+
+
+@dataclass
+class Control:
+    """What the supervisor asks of a running worker."""
+
+    stop: bool = False
+
+
+class Trainer:
+    """Trains one session to the end of its budget and keeps what resuming needs."""
+
+    def __init__(self, session: Session, pipeline: Pipeline, recorder: Recorder, control: Control, folder: Path) -> None:
+        self.session, self.pipeline, self.recorder, self.control = session, pipeline, recorder, control
+        self.folder = folder
+        self.state: Any = None
+        self.evaluations_done = 0
+        self.trained = False
+        self.loss_digest = 0
+        """A running checksum of the loss series: two runs with the same digest trained identically."""
+        self._unread: list[tuple[int, float, torch.Tensor, int]] = []
+        self._extras: dict[str, Any] = {}
+        self._read_at = self._window_at = time.perf_counter()
+        self._window = (session.tokens, session.seconds)
+        self._warm: tuple[int, float, int] | None = None
+        self._last_loss = math.nan
+        self._saved_at = time.monotonic()
+        self._save_every = float(os.environ.get("WORKBENCH_CHECKPOINT_SECONDS", "120"))
+
+    # --- the loop ---------------------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Until the budget is spent, a technique stops it, somebody cancels it or the loss is no number."""
+        session, evaluations = self.session, int(self.session.plan["measure"]["evaluations"])
+        for _ in self._steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
+            progress = session.progress
+            over = progress >= 1 or bool(session.stop_reason)
+            if evaluations and (over or progress >= (self.evaluations_done + 1) / evaluations):
+                self.evaluations_done = evaluations if over else int(progress * evaluations)
+                self._validate()
+            if over:
+                break
+            if self.control.stop:
+                self._read_losses()
+                self.save()
+                raise Cancelled
+            if time.monotonic() - self._saved_at > self._save_every:
+                self.save()
+        self._read_losses()
+        self.trained = True
+        self.save()
+
+    def fine_tune(self, tokens: int, lr_scale: float) -> None:
+        """Train on for `tokens` tokens at the base learning rates times `lr_scale` (the schedule is over); part of the variant's price."""
+        goal = self.session.tokens + tokens
+        for _ in self._steps(lambda batch: lr_scale * batch.lr_scale):
+            # No checkpoint here: resuming repeats `finish` from the end of training.
+            if self.control.stop:
+                raise Cancelled
+            if self.session.tokens >= goal:
+                break
+        self._read_losses()
+
+    def _steps(self, learning_rate: Callable[[Batch], float]) -> Iterator[None]:
+        """One update per turn. The clock runs from the end of one update to the end of the next, the data's wait included."""
+        session, pipeline = self.session, self.pipeline
+        session.model.train()
+        batches = iter(session.stream)
+        clock = time.perf_counter()
+        while True:
+            batch = next(batches).to(session.device)
+            if batch.fresh:
+                self.state = None
+            pipeline.set_learning_rate(learning_rate(batch))
+            loss_sum, count, state, self._extras = pipeline.backward(batch, self.state)
+            self.state = detach(state)
+            pipeline.update()
+            session.step += 1
+            session.tokens += count
+            self._unread.append((session.step, time.time(), loss_sum, count))
+            now = time.perf_counter()
+            if now - self._read_at > READ_SECONDS:
+                self._read_losses()
+                now = time.perf_counter()
+            session.seconds += now - clock
+            if session.step == WARM_UP_STEPS:
+                self._warm = (session.tokens, session.seconds, session.step)
+            yield
+            clock = time.perf_counter()
+
+    # --- what is written ----------------------------------------------------------------------------------------------------------------
+
+    def _read_losses(self) -> None:
+        """Losses since the last read, from device to recorder; raises Diverged at the first that is no number."""
+        self.recorder.check()
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, []
+        means = [loss / count for loss, (_, _, _, count) in zip(torch.stack([u[2] for u in unread]).double().tolist(), unread, strict=True)]
+        self.recorder.add_many("train/loss", [(u[0], u[1], mean) for u, mean in zip(unread, means, strict=True)], "nats/token")
+        self.loss_digest = zlib.crc32(struct.pack(f"{len(means)}d", *means), self.loss_digest)
+        self._last_loss = means[-1]
+        self._log_extras()
+        now = time.perf_counter()
+        self._read_at = now
+        if now - self._window_at > 2 * READ_SECONDS:
+            self._log_window(now)
+        for (step, *_), mean in zip(unread, means, strict=True):
+            if not math.isfinite(mean):
+                raise Diverged(f"The loss became {mean} at step {step}.")
+
+    def _log_window(self, now: float) -> None:
+        session, (tokens, seconds) = self.session, self._window
+        rate = (session.tokens - tokens) / max(1e-9, session.seconds - seconds)
+        self._window, self._window_at = (session.tokens, session.seconds), now
+        add = self.recorder.add
+        if session.tokens > tokens and session.seconds > seconds:
+            add("speed/train_tokens_per_s", session.step, rate, "tokens/s")
+        add("progress/tokens", session.step, session.tokens, "tokens")
+        if session.device.type == "cuda":
+            add("memory/device_allocated_mib", session.step, torch.cuda.memory_allocated(session.device) / 2**20, "MiB")
+        progress = session.progress
+        remaining = session.seconds * (1 - progress) / progress if progress > 0 else None
+        self.recorder.progress(
+            fraction=progress, step=session.step, tokens=session.tokens, seconds=session.seconds, remaining_s=remaining,
+            loss=self._last_loss, tokens_per_s=rate,
+        )  # fmt: skip
+
+    def _log_extras(self) -> None:
+        step = self.session.step
+        auxiliary = self._extras.get("auxiliary")
+        if auxiliary is not None:
+            self.recorder.add("train/auxiliary", step, float(auxiliary), "nats/token")
+        for layer, counts in (self._extras.get("load") or {}).items():
+            shares = (counts.double() / counts.sum().clamp(min=1)).tolist()
+            for expert, share in enumerate(shares):
+                self.recorder.add(f"experts/{layer}/{expert}", step, share, "share of tokens")
+
+    def _validate(self) -> None:
+        self._read_losses()
+        figures = self.held_out()
+        for figure in figures:
+            self.recorder.add(figure.key, self.session.step, figure.value, figure.unit)
+        self.pipeline.validated(figures)
+
+    def held_out(self) -> list[Figure]:
+        """The task's figures on the validation split, under the weights that `weights` hooks give; training's random state is untouched."""
+        session = self.session
+        with self.evaluation_weights(), torch.random.fork_rng(), torch.no_grad():
+            session.model.eval()
+            figures = session.task.evaluate(
+                session.model, session.text, "valid", int(session.plan["measure"]["held_out_tokens"]), EVALUATION_BATCH, session.device
+            )
+            session.model.train()
+        return figures
+
+    @contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """The model holds the weights of `weights` hooks inside, its trained ones outside."""
+        weights = self.pipeline.evaluation_weights()
+        if weights is None:
+            yield
+            return
+        trained = {name: tensor.clone() for name, tensor in self.session.model.state_dict().items()}
+        self.session.model.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            self.session.model.load_state_dict(trained)
+
+    def tokens_per_second(self) -> tuple[float, int] | None:
+        """Training throughput after the declared warm-up and the steps it rests on; None where too few steps ran."""
+        session = self.session
+        if self._warm is None or session.step < 2 * WARM_UP_STEPS:
+            return None
+        tokens, seconds, step = self._warm
+        return (session.tokens - tokens) / (session.seconds - seconds), session.step - step
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Everything that an uninterrupted run would have at this moment."""
+        session = self.session
+        assert session.optimizer is not None
+        self.recorder.flush()
+        rng = {"cpu": torch.get_rng_state()}
+        if session.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(session.device)
+        state = {
+            "model": dict(session.model.state_dict()), "optimizer": session.optimizer.state_dict(), "techniques": self.pipeline.state_dict(),
+            "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
+            "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
+            "stop_reason": session.stop_reason, "warm": self._warm,
+        }  # fmt: skip
+        checkpoint.save(state, self.folder)
+        self._saved_at = time.monotonic()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `save` wrote. The pipeline is assembled already; its techniques' states were given before that."""
+        session = self.session
+        assert session.optimizer is not None
+        session.model.load_state_dict(state["model"])
+        session.optimizer.load_state_dict(state["optimizer"])
+        session.stream.load_state_dict(state["stream"])
+        session.step, session.tokens, session.seconds = state["step"], state["tokens"], state["seconds"]
+        session.stop_reason = state["stop_reason"]
+        self.state, self._warm = state["carried"], state["warm"]
+        self.evaluations_done, self.trained, self.loss_digest = state["evaluations_done"], state["trained"], state["digest"]
+        self._window = (session.tokens, session.seconds)
+        torch.set_rng_state(state["rng"]["cpu"].cpu())
+        if session.device.type == "cuda" and "cuda" in state["rng"]:
+            torch.cuda.set_rng_state(state["rng"]["cuda"].cpu(), session.device)

@@ -1,0 +1,109 @@
+"""One run, from its claim to its last figure, in a process of its own.
+
+    python -m engines.runtime.worker --store URL --run ID --claim TOKEN
+
+Commands come over standard input: a line `stop` ends the run cleanly (checkpoint, status cancelled); the end of the pipe means that the
+supervisor is gone, and the worker with it. Facts go into the store, each write under the claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import torch
+
+from engines.api import CorpusError
+from engines.catalogue import BrokenPlugin, UnknownPlugin
+from engines.runtime.checkpoint import CheckpointError
+from engines.runtime.finished import FinishedError
+from engines.runtime.pipeline import RecipeError
+from engines.runtime.plan import PlanError
+from engines.runtime.recorder import Recorder
+from engines.runtime.run import Run
+from engines.runtime.train import Cancelled, Control, Diverged
+from engines.store import commands, queries
+from engines.store.commands import ClaimLost
+from engines.store.database import Store, StoreError
+
+SUPERVISOR_GONE = 75
+CLAIM_LOST = 76
+STORE_FAILED = 74
+
+_REQUEST_IS_WRONG = (CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError)
+_OUT_OF_MEMORY_ADVICE = (
+    "Use a smaller batch or sequence, memory/gradient_accumulation, memory/gradient_checkpointing, precision/mixed, or a head that does not "
+    "hold all logits (softmax/adaptive, softmax/importance_sampled)."
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="engines.runtime.worker")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", type=int, required=True)
+    parser.add_argument("--claim", required=True)
+    arguments = parser.parse_args(argv)
+    control = Control()
+    threading.Thread(target=_listen, args=(control,), name="commands", daemon=True).start()
+    try:
+        store = Store.open(arguments.store)
+        return _run(store, arguments.run, arguments.claim, control)
+    except ClaimLost as error:
+        print(f"This worker no longer owns run {arguments.run}: {error}", file=sys.stderr)
+        return CLAIM_LOST
+    except StoreError as error:
+        print(f"The store failed: {error}", file=sys.stderr)
+        return STORE_FAILED
+
+
+def _listen(control: Control) -> None:
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            control.stop = True
+    # The supervisor's end of the pipe closed: nobody would see this run's death any more. What is unwritten is at most half a second old.
+    os._exit(SUPERVISOR_GONE)
+
+
+def _run(store: Store, run_id: int, claim: str, control: Control) -> int:
+    row = queries.run(store, run_id)
+    recorder = Recorder(store, run_id, claim)
+    try:
+        Run(store, row, claim, recorder, control).execute()
+        status, reason, advice = "done", "", ""
+    except Cancelled:
+        status, reason, advice = "cancelled", "Stopped on request; a checkpoint was written.", "Resume continues from it."
+    except Diverged as error:
+        status, reason = "failed", str(error)
+        advice = "Lower the learning rate, add optimization/clip_norm, or use bf16 instead of fp16; the points up to here are kept."
+    except _REQUEST_IS_WRONG as error:
+        status, reason, advice = "failed", str(error), ""
+    except (ClaimLost, StoreError):
+        raise
+    except Exception as error:  # a plugin may raise anything; the run must end with what it said
+        traceback.print_exc()
+        status, (reason, advice) = "failed", _explain(error)
+    # A failure of the recorder is why the run ended, whatever it said itself.
+    recorder.close()
+    recorder.check()
+    commands.finish_run(store, run_id, claim, status, reason, advice)
+    return 0 if status == "done" else 1
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """(reason, advice) for an exception out of torch or a plugin."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"CUDA out of memory: {text.splitlines()[0]}", _OUT_OF_MEMORY_ADVICE
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+        return f"Out of host memory: {text.splitlines()[0]}", _OUT_OF_MEMORY_ADVICE
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"{type(error).__name__} at {where}: {text[:600]}", "The full traceback is in the run's log."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
