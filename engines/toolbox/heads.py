@@ -1,0 +1,133 @@
+"""What heads with a distribution over the vocabulary share: exact judgement in chunks, padding, tying, the first bias.
+
+Shapes: N rows, D hidden width, E embedding width, V vocabulary size, k asked-for tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.api import Site
+
+IGNORED = -100
+"""A target of this value (torch's own convention) is padding: it costs nothing and is not counted."""
+
+CHUNK_ELEMENTS = 1 << 22
+"""Scores held at once while judging: 16 MiB in float32."""
+
+
+def scores_type(scores: Tensor) -> Tensor:
+    """Scores in a type whose logarithms and sums can be trusted: half precision becomes float32."""
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+
+
+class NormalisedHead(nn.Module):
+    """A head with a distribution over V tokens. A subclass gives `loss` and `log_prob_rows`, and a cheaper `nll` where its structure has one."""
+
+    normalised = True
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+
+    def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """What training descends on, summed over the rows, in nats."""
+        raise NotImplementedError
+
+    def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
+        """log p(token | hidden) of a few rows, (N, V)."""
+        raise NotImplementedError
+
+    def chunks(self, *row_tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The tensors, cut alike along their rows so that rows x V stays within CHUNK_ELEMENTS."""
+        rows = max(1, CHUNK_ELEMENTS // self.vocabulary_size)
+        yield from zip(*(tensor.split(rows) for tensor in row_tensors), strict=True)
+
+    def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """Exact -log p(target | hidden) of each row in nats, (N,); 0 where the target is ignored."""
+        parts = [-pick(self.log_prob_rows(hidden), target) for hidden, target in self.chunks(hidden_ND, target_N)]
+        return torch.cat(parts)
+
+    def log_prob(self, hidden_ND: Tensor) -> Tensor:
+        """log p of every token, (N, V)."""
+        return torch.cat([self.log_prob_rows(hidden) for (hidden,) in self.chunks(hidden_ND)])
+
+    def topk(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k most probable tokens of each row: their log p and ids, both (N, k), best first."""
+        best = [self.log_prob_rows(hidden).topk(k, dim=-1) for (hidden,) in self.chunks(hidden_ND)]
+        return torch.cat([values for values, _ in best]), torch.cat([ids for _, ids in best])
+
+
+def pick(scores_NV: Tensor, target_N: Tensor) -> Tensor:
+    """The score of each row's target, (N,); 0 where the target is ignored."""
+    ignored = target_N == IGNORED
+    return scores_NV.gather(1, target_N.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1).masked_fill(ignored, 0)
+
+
+def log_unigram(counts: np.ndarray) -> Tensor:
+    """log P(token) by training frequency, one added to each count, (V,): the bias with which an untrained head already is a unigram model."""
+    smoothed = counts.astype(np.float64) + 1.0
+    return torch.tensor(np.log(smoothed / smoothed.sum()), dtype=torch.get_default_dtype())
+
+
+class LinearSoftmax(NormalisedHead):
+    """One score a token, s = W h + b, and their softmax.
+
+    output: the stock nn.Linear from E to V; its weight is the embedding's own Parameter where the head is tied.
+    projection: D -> E without bias, where a tied head's hidden width differs from the embedding's; else absent.
+    """
+
+    projection: nn.Linear | None
+
+    def __init__(self, site: Site, *, tied: bool, bias: bool) -> None:
+        size = site.vocabulary.size
+        super().__init__(size)
+        width, self.projection = site.width, None
+        shared = tied_weight(site) if tied else None
+        if shared is not None and shared.shape[1] != site.width:
+            width = shared.shape[1]
+            self.projection = nn.Linear(site.width, width, bias=False)
+        self.output = nn.Linear(width, size, bias=bias)
+        if shared is not None:
+            self.output.weight = shared
+        if bias:
+            with torch.no_grad():
+                self.output.bias.copy_(log_unigram(site.vocabulary.counts))
+
+    def project(self, hidden_ND: Tensor) -> Tensor:
+        """The hidden states in the width of the output rows, (N, E)."""
+        return hidden_ND if self.projection is None else self.projection(hidden_ND)
+
+    def scores(self, hidden_ND: Tensor) -> Tensor:
+        """s = W h + b, (N, V)."""
+        return scores_type(self.output(self.project(hidden_ND)))
+
+    def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        return F.cross_entropy(self.scores(hidden_ND), target_N, reduction="sum", ignore_index=IGNORED)
+
+    def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
+        return self.scores(hidden_ND).log_softmax(dim=-1)
+
+    def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        parts = [
+            F.cross_entropy(self.scores(hidden), target, reduction="none", ignore_index=IGNORED)
+            for hidden, target in self.chunks(hidden_ND, target_N)
+        ]
+        return torch.cat(parts)
+
+
+def tied_weight(site: Site) -> nn.Parameter:
+    """The embedding's weight, (V, E). Raises ValueError with a sentence where there is none to tie to."""
+    weight = getattr(site.embedding, "weight", None)
+    size = site.vocabulary.size
+    if not isinstance(weight, nn.Parameter) or weight.dim() != 2 or weight.shape[0] != size:
+        found = "has no weight" if weight is None else f"has a weight of shape {tuple(weight.shape)}"
+        raise ValueError(
+            f"A tied head needs an embedding with a weight of shape ({size}, width), but this one {found}; use embeddings/lookup or set tied = false."
+        )
+    return weight

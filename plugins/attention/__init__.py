@@ -1,0 +1,1 @@
+"""Attention mixers: a token reads the tokens before it."""

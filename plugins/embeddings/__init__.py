@@ -1,0 +1,1 @@
+"""Embeddings: token ids become vectors."""

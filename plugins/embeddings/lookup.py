@@ -1,0 +1,55 @@
+"""The embedding table."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from engines.api import Block, Site, Slot, Trial, certificate, param
+from engines.toolbox import trials
+
+
+class Lookup(Block):
+    """Embedding table
+
+    Bengio, Ducharme, Vincent, Jauvin (2003), A neural probabilistic language model.
+
+        x_t = E[w_t]                                                        (1)
+        E_ij ~ Normal(0, 1 / D) at the start
+
+    E (V, D) one row a token type, w_t a token id, x_t (D). With rows of length about 1 a tied softmax/full starts with scores of order 1.
+
+    Cost: V D parameters, no multiplications; the gradient of a dense table is V D numbers however few rows were read.
+    Does nothing when: never; every language model needs one.
+    Parameters: width D.
+    """
+
+    paper: ClassVar[str] = "Bengio et al., A neural probabilistic language model, JMLR 2003, https://www.jmlr.org/papers/v3/bengio03a.html"
+    slot: ClassVar[Slot] = "embedding"
+
+    width: int = param(200, "Numbers a token is described by.", symbol="D", ge=1, le=16384)
+
+    def build(self, site: Site) -> nn.Module:
+        return LookupTable(site.vocabulary.size, self.width)
+
+
+class LookupTable(nn.Embedding):
+    """(ids_BT) -> x_BTD."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__(size, width)
+        self.width = width
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+
+
+@certificate("the table equals a one-hot vector times its weight, gradients included")
+def equals_one_hot_product(trial: Trial) -> float:
+    with trials.seeded(trial):
+        table = Lookup(width=trial.width).build(trials.site(trial))
+        ids_BT = torch.randint(trial.vocabulary, (trial.batch, trial.length))
+        one_hot_BTV = torch.nn.functional.one_hot(ids_BT, trial.vocabulary).to(table.weight.dtype)
+        return trials.difference(table(ids_BT), one_hot_BTV @ table.weight, [table.weight])

@@ -1,0 +1,1 @@
+"""Sparse experts: each token alone, through a few of many feed-forward blocks."""

@@ -1,0 +1,1 @@
+"""Recurrent mixers: a state is carried from token to token."""

@@ -1,0 +1,1 @@
+"""Heads: hidden states become probabilities over a vocabulary."""
