@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Literal["relu", "gelu", "swiglu"]
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "swiglu": F.silu}
 
 
 def hidden_width(width: int, hidden: int | None, activation: Activation) -> int:
@@ -36,8 +37,9 @@ class FeedForward(nn.Module):
         self.gate = nn.Linear(width, hidden, bias=False) if gated else None
         self.outer = nn.Linear(hidden, width, bias=not gated)
         self.dropout = nn.Dropout(dropout)
-        self.function: Callable[[Tensor], Tensor] = {"relu": F.relu, "gelu": F.gelu, "swiglu": F.silu}[activation]
+        self.function = FUNCTIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.function(self.inner(x)) if self.gate is None else self.function(self.gate(x)) * self.inner(x)
-        return self.outer(self.dropout(h))
+        y: Tensor = self.outer(self.dropout(h))
+        return y

@@ -46,7 +46,7 @@ class NormalisedHead(nn.Module):
     def chunks(self, *row_tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The tensors, cut alike along their rows so that rows x V stays within CHUNK_ELEMENTS."""
         rows = max(1, CHUNK_ELEMENTS // self.vocabulary_size)
-        yield from zip(*(tensor.split(rows) for tensor in row_tensors), strict=True)
+        yield from zip(*(torch.split(tensor, rows) for tensor in row_tensors), strict=True)
 
     def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """Exact -log p(target | hidden) of each row in nats, (N,); 0 where the target is ignored."""

@@ -65,7 +65,7 @@ def in_pieces(mixer: Callable[[Tensor, object], tuple[Tensor, object]], x_BTD: T
     """Feed a sequence in pieces of the given lengths, the state handed from each to the next; returns the outputs in one."""
     state: object = None
     outputs = []
-    for piece in x_BTD.split(list(lengths), dim=1):
+    for piece in torch.split(x_BTD, list(lengths), dim=1):
         y, state = mixer(piece, state)
         outputs.append(y)
     return torch.cat(outputs, dim=1)

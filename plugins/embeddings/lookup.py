@@ -31,7 +31,7 @@ class Lookup(Block):
 
     width: int = param(200, "Numbers a token is described by.", symbol="D", ge=1, le=16384)
 
-    def build(self, site: Site) -> nn.Module:
+    def build(self, site: Site) -> LookupTable:
         return LookupTable(site.vocabulary.size, self.width)
 
 

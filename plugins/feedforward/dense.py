@@ -35,7 +35,7 @@ class Dense(Block):
     activation: Activation = param("gelu", "Nonlinearity between the two products.", symbol="f")
     dropout: float = param(0.0, "Share of the inner activations set to zero in training.", ge=0.0, lt=1.0)
 
-    def build(self, site: Site) -> nn.Module:
+    def build(self, site: Site) -> DenseFeedForward:
         return DenseFeedForward(site.width, hidden_width(site.width, self.hidden, self.activation), self.activation, self.dropout)
 
 
@@ -59,7 +59,7 @@ def equals_equations(trial: Trial) -> float:
             block = Dense(activation=activation).build(trials.site(trial))
             x_BTD = trials.hidden(trial)
             net = block.network
-            if activation == "swiglu":
+            if net.gate is not None:
                 g = x_BTD @ net.gate.weight.T
                 y_BTD = (g * torch.sigmoid(g) * (x_BTD @ net.inner.weight.T)) @ net.outer.weight.T  # (2)
             else:

@@ -38,7 +38,7 @@ class LSTM(Block):
     layers: int = param(1, "Layers inside this block, run by one fused call.", ge=1, le=16)
     dropout: float = param(0.0, "Share of each layer's outputs that the next one does not see in training.", ge=0.0, lt=1.0)
 
-    def build(self, site: Site) -> nn.Module:
+    def build(self, site: Site) -> CarriedLSTM:
         return CarriedLSTM(site.width, self.width or site.width, self.layers, self.dropout)
 
 
@@ -62,8 +62,7 @@ def equals_step_by_step(trial: Trial) -> float:
     with trials.seeded(trial):
         block = LSTM(width=trial.width).build(trials.site(trial))
         x_BTD = trials.hidden(trial)
-        weights = [block.lstm.weight_ih_l0, block.lstm.weight_hh_l0, block.lstm.bias_ih_l0, block.lstm.bias_hh_l0]
-        w, u, b_w, b_u = weights
+        w, u, b_w, b_u = weights = list(block.lstm.parameters())
         h_BH = c_BH = torch.zeros(trial.batch, trial.width)
         steps = []
         for x_BD in x_BTD.unbind(1):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
@@ -34,7 +33,7 @@ class Full(Block):
     tied: bool = param(False, "Use the embedding's matrix as the output matrix.")
     bias: bool = param(True, "Add one number a token, which starts at its log frequency.", symbol="b")
 
-    def build(self, site: Site) -> nn.Module:
+    def build(self, site: Site) -> LinearSoftmax:
         return LinearSoftmax(site, tied=self.tied, bias=self.bias)
 
 
