@@ -1,0 +1,253 @@
+"""One supervisor per store and machine: who holds it, how it is started, what keeps it alive. No torch, no Qt, no SQL.
+
+Three kinds of lock files lie in the store's lock folder; the operating system drops a lock when its holder dies, however it dies.
+
+    supervisor-<host>.lock      held by the supervisor for its whole life
+    gate-<host>.lock            held for a moment by whoever starts a supervisor, and by a supervisor that decides to leave
+    client-<host>-<pid>-<n>.lock    one for each client (window, `workbench run`); while one is held the supervisor stays
+
+A client takes its own lock first and passes the gate afterwards, so a supervisor that is about to leave either sees the client or is
+already gone when the client looks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from engines import probes
+
+START_SECONDS = 30.0
+"""How long a supervisor may take to say that it holds its lock (a cold disk, a loaded machine)."""
+_numbers = itertools.count()
+
+
+class LaunchError(RuntimeError):
+    """A supervisor could not be started; the message is a sentence for the user."""
+
+
+# --- Places -------------------------------------------------------------------------------------------------------------------------------
+
+
+def store_url(text: str | None = None) -> str:
+    """The SQLAlchemy URL of a store named by a URL, by the path of an SQLite file, or by nothing (WORKBENCH_STORE, else the user's own store)."""
+    text = text or os.environ.get("WORKBENCH_STORE") or str(Path(platformdirs.user_data_dir("workbench", appauthor=False)) / "workbench.sqlite")
+    return text if "://" in text else f"sqlite:///{Path(text).expanduser().absolute().as_posix()}"
+
+
+def lock_folder(url: str) -> Path:
+    """The folder of the lock files: beside an SQLite file, else in the user's data folder."""
+    url = store_url(url)
+    if url.startswith("sqlite") and (path := url.partition(":///")[2].partition("?")[0]):
+        database = Path(path).absolute()
+        return database.with_name(database.name + ".locks")
+    named = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Path(platformdirs.user_data_dir("workbench", appauthor=False)) / "locks" / named
+
+
+def supervisor_lock(url: str) -> FileLock:
+    return _lock(lock_folder(url) / f"supervisor-{_host()}.lock")
+
+
+def gate(url: str) -> FileLock:
+    return _lock(lock_folder(url) / f"gate-{_host()}.lock")
+
+
+def _lock(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, thread_local=False)
+
+
+def _host() -> str:
+    return "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in platform.node()) or "localhost"
+
+
+# --- The supervisor that runs ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The supervisor that serves a store on this machine."""
+
+    pid: int
+    pid_started: float
+    url: str
+    since: float
+
+
+def announce(url: str) -> None:
+    """Written by a supervisor once it holds its lock, so that whoever started it can go on."""
+    path = _notice(url)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps({"pid": os.getpid(), "pid_started": probes.started(os.getpid()), "url": store_url(url), "since": time.time()}))
+    draft.replace(path)
+
+
+def holder(url: str) -> Holder | None:
+    """The supervisor that serves this store here, or None."""
+    try:
+        found = Holder(**json.loads(_notice(url).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if probes.is_alive(found.pid, found.pid_started) else None
+
+
+def _notice(url: str) -> Path:
+    return lock_folder(url) / f"supervisor-{_host()}.json"
+
+
+def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, environment: dict[str, str] | None = None) -> Holder:
+    """Start a detached supervisor for a store unless one serves it already; return the one that does.
+
+    Many processes may call this at once: the gate lets one look and start at a time. jobs: runs at once (default: WORKBENCH_JOBS, else 1);
+    a supervisor that already runs keeps its own. Raises LaunchError with a sentence.
+    """
+    url = store_url(url)
+    try:
+        with gate(url).acquire(timeout=START_SECONDS + 5):
+            if not _is_free(supervisor_lock(url)):
+                return _wait_for_notice(url, None)
+            return _wait_for_notice(url, _start(url, jobs, environment or {}))
+    except Timeout as error:
+        raise LaunchError(
+            f"Another process has been starting a supervisor for {url} for over {START_SECONDS:.0f} s. Look into {log_path(url)}, then try again."
+        ) from error
+    except OSError as error:
+        raise LaunchError(f"The lock folder {lock_folder(url)} of the store cannot be used: {error.strerror or error}.") from error
+
+
+def _is_free(lock: FileLock) -> bool:
+    try:
+        with lock.acquire(blocking=False):
+            return True
+    except Timeout:
+        return False
+
+
+def _start(url: str, jobs: int | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process in a session of its own with its own files as standard streams: it holds no pipe or terminal of ours open."""
+    command = [sys.executable, "-m", "engines.supervisor", "--store", url]
+    if jobs is not None:
+        command += ["--jobs", str(jobs)]
+    log = log_path(url)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=log.parent,
+            env=process_environment() | environment,
+            **detached(),
+        )
+
+
+def detached() -> dict[str, Any]:
+    """How subprocess starts a process that outlives this one and gets none of its Ctrl+C."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+    return {"start_new_session": True}
+
+
+def process_environment() -> dict[str, str]:
+    """The environment of our processes: as it is, with this installation importable from any folder (a checkout that is not installed)."""
+    environment = dict(os.environ)
+    root = str(Path(__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in (environment.get("PYTHONPATH", ""), root) if path)
+    return environment
+
+
+def _wait_for_notice(url: str, child: subprocess.Popen[bytes] | None) -> Holder:
+    """Wait until the supervisor has said that it holds its lock (it writes the notice at once, before it opens the store)."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = holder(url)
+        if found is not None and (child is None or found.pid == child.pid):
+            return found
+        if child is not None and child.poll() is not None:
+            break
+        time.sleep(0.02)
+    ended = f" (it ended with exit code {child.returncode})" if child is not None and child.returncode is not None else ""
+    raise LaunchError(f"The supervisor of {url} did not start{ended}. Its log says why: {log_path(url)}")
+
+
+def log_path(url: str) -> Path:
+    """Where a detached supervisor writes what it has to say."""
+    folder = lock_folder(url)
+    if folder.name.endswith(".locks"):
+        return folder.with_name(folder.name.removesuffix(".locks") + ".files") / "supervisor.log"
+    return folder / "supervisor.log"
+
+
+# --- Clients ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Presence:
+    """A client that keeps the supervisor of a store alive while it is open. Dies with its process, however that ends.
+
+    with Presence(url):
+        ensure_supervisor(url)
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.url = store_url(url)
+        self._lock: FileLock | None = None
+
+    def open(self) -> Presence:
+        """Take the lock. Raises LaunchError where the lock folder cannot be written."""
+        try:
+            while self._lock is None:
+                path = lock_folder(self.url) / f"client-{_host()}-{os.getpid()}-{next(_numbers)}.lock"
+                lock = _lock(path)
+                lock.acquire(timeout=5)
+                # A supervisor that looked between creation and locking took the file for that of a dead client and removed it.
+                if path.exists():
+                    self._lock = lock
+                else:
+                    lock.release()
+        except (OSError, Timeout) as error:
+            raise LaunchError(f"The lock folder {lock_folder(self.url)} of the store cannot be written: {error}.") from error
+        return self
+
+    def close(self) -> None:
+        if self._lock is not None:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Presence:
+        return self.open()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def clients(url: str) -> int:
+    """How many clients of this machine are present. Lock files that nobody holds any more are removed."""
+    present = 0
+    for path in lock_folder(url).glob(f"client-{_host()}-*.lock"):
+        lock = FileLock(path, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            present += 1
+            continue
+        except FileNotFoundError:
+            continue
+        path.unlink(missing_ok=True)
+        lock.release()
+    return present

@@ -1,0 +1,311 @@
+"""The supervisor: claims queued runs of one store, starts a worker for each, watches from outside, and writes the truth about every death.
+
+    python -m engines.supervisor --store URL [--jobs N] [--once]
+
+One per store and machine, held by a file lock. It has neither torch nor Qt. It leaves a few seconds after its last client and its last
+queued run are gone; --once leaves as soon as nothing is queued, clients or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from engines import launching, probes
+from engines.custody import WORKER_MODULE, Custody, end_leftover, explain_death
+from engines.store import commands, queries
+from engines.store.commands import ClaimLost
+from engines.store.database import Store, StoreError
+from engines.store.queries import RunRow
+from engines.watching import Watch
+
+TICK_SECONDS = 0.25
+SAMPLE_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+LINGER_SECONDS = 3.0
+"""How long it stays after the last client and the last run: a user who closes and opens a window finds it still there."""
+STOP_SECONDS = 5.0
+"""How long a worker may take to stop by itself before it is terminated; after twice that it is killed."""
+GIVE_UP_SECONDS = 60.0
+"""How long the store may refuse every write before the supervisor ends its workers and goes."""
+
+LIVE = ("starting", "running")
+
+
+class Supervisor:
+    """Serves one store until nobody needs it. jobs: runs at once."""
+
+    def __init__(self, store: Store, *, jobs: int = 1, once: bool = False, stay: bool = False, module: str = WORKER_MODULE) -> None:
+        self.store, self.jobs, self.once, self.stay, self.module = store, jobs, once, stay, module
+        self.watches: list[Watch] = []
+        self.ending = ""
+        """Why it was told to end; empty while it serves."""
+        self._gpus = probes.Gpus()
+        facts = probes.machine_facts(self._gpus)
+        self.machine = commands.put_machine(store, probes.fingerprint(facts), facts)
+        self.id = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()))
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._waker = socket.socketpair()
+        for end in (self._wake, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._seen_change: int | None = None
+        self._next_sample = self._next_flush = self._next_heartbeat = self._next_look = 0.0
+        self._alone_since: float | None = None
+        self._store_fails_since: float | None = None
+
+    # --- The loop ---
+
+    def serve(self, lock: FileLock) -> None:
+        """Serve until nobody needs it, then release the lock and return."""
+        self.end_what_the_dead_left()
+        while True:
+            try:
+                self._tick()
+                self._store_fails_since = None
+            except StoreError as error:
+                self._bear(error)
+            if self._should_leave() and self._leave(lock):
+                return
+            self._wait()
+
+    def end(self, reason: str) -> None:
+        """Ask the supervisor to stop its workers and leave; callable from a signal handler."""
+        self.ending = reason
+        with suppress(BlockingIOError):
+            self._waker.send(b"x")
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._reap()
+        for watch in self.watches:
+            if self.ending:
+                watch.custody.ask_to_stop(self.ending)
+            watch.custody.insist(STOP_SECONDS)
+        if now >= self._next_sample:
+            self._next_sample = now + SAMPLE_SECONDS
+            self._sample()
+        if self.watches and now >= self._next_flush:
+            self._next_flush = now + FLUSH_SECONDS
+            self._flush()
+        changed = self.store.changed()
+        if changed != self._seen_change or now >= self._next_heartbeat:
+            self._seen_change = changed
+            self._obey()
+            self._start_runs()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            commands.heartbeat(self.store, self.id)
+
+    def _wait(self) -> None:
+        """Until the next tick, a signal, or the death of a worker."""
+        for key, _ in self._selector.select(TICK_SECONDS):
+            if key.fileobj is self._wake:
+                with suppress(BlockingIOError):
+                    self._wake.recv(64)
+
+    def _bear(self, error: StoreError) -> None:
+        """The store refuses (full disk, gone): keep the workers while that may pass; they keep what they have in memory."""
+        now = time.monotonic()
+        if self._store_fails_since is None:
+            self._store_fails_since = now
+            _say(f"the store refuses: {error}")
+        elif now - self._store_fails_since > GIVE_UP_SECONDS:
+            for watch in self.watches:
+                watch.custody.kill()
+                watch.custody.wait(STOP_SECONDS)
+            raise error
+
+    # --- Runs ---
+
+    def end_what_the_dead_left(self) -> None:
+        """End workers of supervisors that died, then write `lost`. We hold the lock, so every other supervisor of this machine is dead."""
+        for row in commands.runs_of_dead(self.store, self.id, platform.node()):
+            ended = bool(row.pid) and end_leftover(row.pid, row.pid_started)
+            left = " Its worker was still there and was ended." if ended else ""
+            commands.mark_lost(self.store, row.id, f"The supervisor of this run died.{left}")
+            _say(f"run r{row.id}: lost.{left}")
+
+    def _start_runs(self) -> None:
+        while not self.ending and len(self.watches) < self.jobs:
+            row = commands.claim_run(self.store, self.id)
+            if row is None:
+                return
+            self._start(row)
+
+    def _start(self, row: RunRow) -> None:
+        folder = Path(self.store.folder) / "runs" / str(row.id)
+        try:
+            custody = Custody(self.store.url, row.id, row.claim, folder, self.module)
+        except OSError as error:
+            commands.finish_run(self.store, row.id, row.claim, "failed", f"The worker could not be started: {error}.", "")
+            return
+        device = str(queries.variant(self.store, row.variant_id).plan.get("device", "auto"))
+        watch = Watch(custody, self._gpus, self._gpus.index_of(device))
+        self.watches.append(watch)
+        if watch.death_notice is not None:
+            self._selector.register(watch.death_notice, selectors.EVENT_READ)
+        commands.set_process(self.store, row.id, row.claim, custody.pid, custody.pid_started)
+
+    def _obey(self) -> None:
+        """Pass cancel requests on, and learn the step that samples are drawn at."""
+        for watch in self.watches:
+            row = queries.run(self.store, watch.custody.run_id)
+            watch.step = int((row.progress or {}).get("step", watch.step))
+            if row.claim != watch.custody.claim:
+                watch.custody.kill()
+            elif row.request == "cancel":
+                watch.custody.ask_to_stop("cancelled")
+
+    def _reap(self) -> None:
+        for watch in list(self.watches):
+            code = watch.custody.exit_code
+            if code is None:
+                continue
+            if watch.death_notice is not None:
+                self._selector.unregister(watch.death_notice)
+                watch.close()
+            self._write_the_truth(watch, code)
+            self.watches.remove(watch)
+            self._seen_change = None
+
+    def _write_the_truth(self, watch: Watch, code: int) -> None:
+        """The final status of a run whose worker is gone, unless the worker wrote it itself."""
+        custody = watch.custody
+        try:
+            commands.append_points(self.store, custody.run_id, custody.claim, watch.take())
+            if queries.run(self.store, custody.run_id).status not in LIVE:
+                return
+            if custody.asked_to_stop is None:
+                status, (reason, advice) = "failed", explain_death(custody, code)
+            else:
+                status = "lost" if self.ending else "cancelled"
+                forced = f" It did not stop within {STOP_SECONDS:.0f} s and was ended by {custody.forced}." if custody.forced else ""
+                reason, advice = f"{custody.stop_reason}.{forced}", "Resume continues from the last checkpoint."
+            commands.finish_run(self.store, custody.run_id, custody.claim, status, reason, advice)
+        except ClaimLost as error:
+            _say(f"run r{custody.run_id} is no longer ours: {error}")
+            return
+        _say(f"run r{custody.run_id}: {status}: {reason}")
+
+    # --- Samples ---
+
+    def _sample(self) -> None:
+        if not self.watches:
+            return
+        machine = probes.load_facts()["machine_percent"]
+        for watch in self.watches:
+            watch.sample(machine)
+
+    def _flush(self) -> None:
+        for watch in self.watches:
+            batches = watch.take()
+            if not batches:
+                continue
+            try:
+                commands.append_points(self.store, watch.custody.run_id, watch.custody.claim, batches)
+            except ClaimLost:
+                watch.custody.kill()
+
+    # --- Leaving ---
+
+    def _should_leave(self) -> bool:
+        """Whether nobody has needed the supervisor for a while."""
+        if self.watches:
+            self._alone_since = None
+            return False
+        if self.ending:
+            return True
+        now = time.monotonic()
+        if self.stay or now < self._next_look:
+            return False
+        self._next_look = now + SAMPLE_SECONDS
+        if self._is_needed():
+            self._alone_since = None
+            return False
+        if self._alone_since is None:
+            self._alone_since = now
+        return self.once or now - self._alone_since > LINGER_SECONDS
+
+    def _is_needed(self) -> bool:
+        return bool(queries.runs(self.store, status="queued")) or (not self.once and launching.clients(self.store.url) > 0)
+
+    def _leave(self, lock: FileLock) -> bool:
+        """Look once more while nobody can be starting a supervisor, then let go of the lock. False where somebody came meanwhile."""
+        with launching.gate(self.store.url):
+            if not self.ending and self._is_needed():
+                self._alone_since = None
+                return False
+            commands.end_supervisor(self.store, self.id)
+            lock.release()
+        return True
+
+
+# --- The process ----------------------------------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="engines.supervisor", description="Serves the queued runs of one store.")
+    parser.add_argument("--store", default=None, help="SQLAlchemy URL of the store")
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("WORKBENCH_JOBS", "1")), help="runs at once")
+    parser.add_argument("--once", action="store_true", help="leave as soon as nothing is queued")
+    arguments = parser.parse_args(argv)
+    try:
+        served = serve(launching.store_url(arguments.store), jobs=arguments.jobs, once=arguments.once)
+    except StoreError as error:
+        _say(str(error))
+        return 1
+    if not served:
+        _say("another supervisor serves this store; this one leaves")
+    return 0
+
+
+def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, patience: float = 2.0) -> bool:
+    """Serve a store in this process until nobody needs it. False where another supervisor holds it for longer than `patience` seconds."""
+    lock = launching.supervisor_lock(url)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        return False
+    try:
+        launching.announce(url)
+        store = Store.open(url)
+        try:
+            supervisor = Supervisor(store, jobs=max(1, jobs), once=once, stay=stay, module=os.environ.get("WORKBENCH_WORKER_MODULE", WORKER_MODULE))
+            _end_on_signals(supervisor)
+            _say(f"serves {store.url} as process {os.getpid()}")
+            supervisor.serve(lock)
+        finally:
+            store.close()
+    finally:
+        lock.release()
+    return True
+
+
+def _end_on_signals(supervisor: Supervisor) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        supervisor.end(f"The supervisor was told to end ({signal.Signals(number).name})")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

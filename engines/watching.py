@@ -1,0 +1,54 @@
+"""A worker under watch: samples of what it and the machine use, taken from outside, until they are stored."""
+
+from __future__ import annotations
+
+import os
+
+from engines import probes
+from engines.custody import Custody
+from engines.store.commands import SeriesBatch
+
+Series = tuple[str, str, str]
+"""Key, unit, better."""
+HOST_MEMORY: Series = ("memory/host_mib", "MiB", "lower")
+DEVICE_MEMORY: Series = ("memory/device_mib", "MiB", "lower")
+WORKER_LOAD: Series = ("load/cpu_percent", "%", "none")
+MACHINE_LOAD: Series = ("load/machine_percent", "%", "none")
+
+
+class Watch:
+    """One worker and its samples that are not stored yet. gpu: NVML's index of the GPU it may use, or None."""
+
+    def __init__(self, custody: Custody, gpus: probes.Gpus, gpu: int | None) -> None:
+        self.custody = custody
+        self.step = 0
+        """The step the run last reported; samples are drawn there."""
+        self.death_notice = os.pidfd_open(custody.pid) if hasattr(os, "pidfd_open") else None
+        """Readable as soon as the worker is dead, where the system has that."""
+        self._gpus, self._gpu = gpus, gpu
+        self._pending: dict[Series, list[tuple[float, float]]] = {}
+
+    def sample(self, machine_percent: float) -> None:
+        """Measure once. machine_percent: share of all cores in use. Device memory is the driver's figure for the whole GPU."""
+        seen = self.custody.sample()
+        if seen is None:
+            return
+        figures = [(HOST_MEMORY, seen.host_mib), (WORKER_LOAD, seen.cpu_percent), (MACHINE_LOAD, machine_percent)]
+        used = self._gpus.used_mib(self._gpu) if self._gpu is not None else None
+        if used is not None:
+            figures.append((DEVICE_MEMORY, used))
+        for series, value in figures:
+            self._pending.setdefault(series, []).append((seen.time, value))
+
+    def take(self) -> list[SeriesBatch]:
+        """What is pending, ready to store."""
+        pending, self._pending = self._pending, {}
+        return [
+            SeriesBatch(key, unit, better, [self.step] * len(points), [at for at, _ in points], [value for _, value in points])
+            for (key, unit, better), points in pending.items()
+        ]
+
+    def close(self) -> None:
+        if self.death_notice is not None:
+            os.close(self.death_notice)
+            self.death_notice = None
