@@ -1,0 +1,44 @@
+"""What optimisers share: which tensors they move, in which groups, and the sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that training moves; a tied one stands here once, as `nn.Module.parameters` yields it."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+    """Parameter groups for decoupled decay: matrices decay, vectors (biases, gains of norms) do not.
+
+    Source: the usual split since Loshchilov and Hutter (2019); a bias has no scale that decay could keep small.
+    """
+    parameters = list(parameters)
+    groups: list[dict[str, object]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def scope(name: str, parameters: Iterable[nn.Parameter], memory: int) -> str:
+    """One sentence: how much an optimiser moves and what it keeps in memory (`memory` numbers a weight)."""
+    parameters = list(parameters)
+    numbers = sum(p.numel() for p in parameters)
+    kept = sum(p.numel() * p.element_size() for p in parameters) * memory
+    return f"{name} moves {numbers:,} parameters in {len(parameters)} tensors and keeps {kept / 2**20:.1f} MiB of its own."
+
+
+def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """max |a - b| as a Python number; 0 for empty tensors, infinite where the shapes differ or one is not a number."""
+    if a.shape != b.shape:
+        return float("inf")
+    if not a.numel():
+        return 0.0
+    difference = float((a.detach().double() - b.detach().double()).abs().max())
+    return difference if difference == difference else float("inf")

@@ -1,0 +1,121 @@
+"""A small language model and its surroundings, on which certificates of techniques are checked.
+
+Assembled as every language model is, from stock torch children: table, LSTM layers with dropout and an auxiliary loss, full softmax.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from engines.api import Trial
+from engines.toolbox import trials
+from engines.toolbox.assembly import LanguageModel, Layer
+from engines.toolbox.batches import Batch
+from engines.toolbox.heads import LinearSoftmax
+
+
+class SpecimenMixer(nn.Module):
+    """(x_BTD, state) -> (y_BTD, state) by an LSTM; state = (h_BLD, c_BLD)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+
+    def forward(self, x_BTD: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        carried = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
+        y_BTD, after = self.lstm(x_BTD, carried)
+        return y_BTD, tuple(part.transpose(0, 1) for part in after)
+
+
+class SpecimenFeedforward(nn.Module):
+    """x_BTD -> (y_BTD, extras): a linear layer, dropout, and an auxiliary loss that is a mean over rows and tokens."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTD: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        y_BTD = self.dropout(self.linear(x_BTD).tanh())
+        return y_BTD, {"auxiliary": 1e-2 * y_BTD.square().mean()}
+
+
+def specimen(trial: Trial, *, layers: int = 2, dropout: float = 0.0, tied: bool = False) -> LanguageModel:
+    """The model of a trial: its seed, sizes, device and number format."""
+    with trials.seeded(trial):
+        embedding = nn.Embedding(trial.vocabulary, trial.width)
+        parts = [Layer(SpecimenMixer(trial.width), SpecimenFeedforward(trial.width, dropout), width=trial.width) for _ in range(layers)]
+        head = LinearSoftmax(trials.site(trial, embedding=embedding), tied=tied, bias=True)
+        return LanguageModel(embedding, parts, head, nn.LayerNorm(trial.width), length=trial.length)
+
+
+def batches(trial: Trial, count: int, *, rows: int | None = None) -> list[Batch]:
+    """Random ids, the same for the same trial."""
+    generator = torch.Generator().manual_seed(trial.seed + 1)
+    made = []
+    for _ in range(count):
+        ids = torch.randint(trial.vocabulary, (rows or trial.batch, trial.length + 1), generator=generator).to(trial.device)
+        made.append(Batch(ids[:, :-1], ids[:, 1:]))
+    return made
+
+
+def backward_of(loss_of: Any) -> Any:
+    """The engine's forward and backward, written out: (batch, state, count=None, scale=1.0) -> (loss_sum, count, state, extras)."""
+
+    def backward(batch: Batch, state: Any, count: int | None = None, scale: float = 1.0) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
+        loss_sum, own, state, extras = loss_of(batch, state)
+        total = own if count is None else count
+        objective = loss_sum / total
+        if extras.get("auxiliary") is not None:
+            objective = objective + extras["auxiliary"] * (own / total)
+        (objective * scale).backward()
+        return loss_sum.detach(), own, state, extras
+
+    return backward
+
+
+def gradients(module: nn.Module) -> torch.Tensor:
+    """All gradients of a module as one vector, in order of parameters; a missing one is zero."""
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in module.parameters()])
+
+
+class Surroundings:
+    """engines.api.Context around one model, for certificates: what a technique says is kept in lists."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        self.seed = self.step = self.tokens = 0
+        self.progress = 0.0
+        self.length = 0
+        self.vocabulary: Any = None
+        self.state: dict[str, Any] = {}
+        self.effects: list[tuple[str, dict[str, float]]] = []
+        self.logged: list[tuple[str, float, str]] = []
+        self.teachers: dict[str, nn.Module] = {}
+
+    def train(self, *, tokens: int, lr_scale: float = 1.0) -> None:
+        """Certificates do not train."""
+
+    def calibration(self, batches: int) -> list[Any]:
+        return []
+
+    def validate(self) -> float:
+        return float("nan")
+
+    def teacher(self, reference: str) -> nn.Module:
+        return self.teachers[reference]
+
+    def log(self, key: str, value: float, unit: str = "") -> None:
+        self.logged.append((key, value, unit))
+
+    def effect(self, sentence: str, **figures: float) -> None:
+        self.effects.append((sentence, figures))
+
+    def stop(self, reason: str) -> None:
+        raise RuntimeError(f"A certificate was stopped: {reason}")

@@ -1,0 +1,1 @@
+"""How training text is cut into batches."""

@@ -1,0 +1,1 @@
+"""Noise and penalties that keep a model from memorising."""
