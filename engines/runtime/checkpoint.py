@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 _TENSOR, _TUPLE, _MAP = "__tensor__", "__tuple__", "__map__"
@@ -51,7 +52,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Any:
     try:
         tensors = load_file(folder / "tensors.safetensors", device=str(device))
         return _unpack(json.loads((folder / "state.json").read_text(encoding="utf-8")), tensors)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"The checkpoint in {folder} cannot be read: {error}. Start the run anew.") from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -66,7 +66,7 @@ def load_finished(folder: Path, device: torch.device | str = "cpu", text: Text |
         plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         records = json.loads((folder / "records.json").read_text(encoding="utf-8"))
         weights, aliases = _read_weights(folder / "weights.safetensors", device)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise FinishedError(f"There is no finished model in {folder}: {error}. Did its run end as 'done'?") from error
     task = cast(Task, plugin(plan["task"]))
     if text is None:

@@ -10,7 +10,7 @@ import torch
 
 from engines import probes
 from engines.api import Figure
-from engines.runtime import checkpoint, measure
+from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.pipeline import Pipeline
@@ -83,7 +83,7 @@ class Run:
 
     def _train(self, trainer: Trainer) -> None:
         session = trainer.session
-        peak_is_clean = probes.reset_peak_host()
+        peak_is_clean = probes.reset_peak()
         if session.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(session.device)
         trainer.train()
@@ -91,7 +91,7 @@ class Run:
             self._event("info", "stop", session.stop_reason)
         # Without a reset the high-water mark would include reading the corpus; then the figure is left out.
         if peak_is_clean:
-            self._result(Figure("memory/train_peak_host_mib", probes.peak_host_mib(), "MiB", "lower"), {"resumed": self.row.attempt > 1})
+            self._result(Figure("memory/train_peak_host_mib", probes.peak_resident_mib(), "MiB", "lower"), {"resumed": self.row.attempt > 1})
         if session.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(session.device) / 2**20
             self._result(Figure("memory/train_peak_device_mib", peak, "MiB", "lower"), {"what": "allocator"})
@@ -127,13 +127,16 @@ class Run:
                 self._result(figure, {"held_out_tokens": held_out or "all"})
         teachers = [queries.results(self.store, [need]) for need in self.row.needs]
         inherited = {row.key: row.value for rows in teachers for row in rows if row.key.startswith("cost/")}
-        for figure in (
+        price = [
             Figure("cost/train_s", session.seconds, "s", "lower"),
             Figure("cost/train_tokens", float(session.tokens), "tokens", "lower"),
-        ):
+        ]
+        if trainer.work is not None:
+            price.append(Figure("cost/train_flops", trainer.work.flops * session.tokens / trainer.work_tokens, "FLOP", "lower"))
+        for figure in price:
             total = figure.value + inherited.get(figure.key, 0.0)
             self._result(Figure(figure.key, total, figure.unit, figure.better), {"own": figure.value, "of_needed_runs": total - figure.value})
-        self.results.extend(measure.figures(finished, bytes_written, lambda sentence: self._event("info", "measure", sentence)))
+        self.results.extend(evaluate.figures(finished, bytes_written, lambda sentence: self._event("info", "measure", sentence)))
 
     def _teacher(self, reference: str) -> torch.nn.Module:
         """The finished model of the needed run of that variant, on this run's device."""

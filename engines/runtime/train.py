@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines.api import Figure
-from engines.runtime import checkpoint
+from engines.runtime import checkpoint, flops
 from engines.runtime.context import Session
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.recorder import Recorder
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 WARM_UP_STEPS = 5
 """Steps at the start that the throughput figure leaves out."""
+COUNTED_STEP = 2
+"""The step, within the warm-up, whose floating-point operations are counted (counting slows a step down)."""
 READ_SECONDS = 0.25
 """How often losses leave the device; between two reads the loop only appends to a list."""
 EVALUATION_BATCH = 10
@@ -61,6 +63,9 @@ class Trainer:
         self.trained = False
         self.loss_digest = 0
         """A running checksum of the loss series: two runs with the same digest trained identically."""
+        self.work: flops.Work | None = None
+        """Operations of one training step (forward, backward, a teacher's forward), over `work_tokens` tokens."""
+        self.work_tokens = 0
         self._unread: list[tuple[int, float, torch.Tensor, int]] = []
         self._extras: dict[str, Any] = {}
         self._read_at = self._window_at = time.perf_counter()
@@ -115,7 +120,11 @@ class Trainer:
             if batch.fresh:
                 self.state = None
             pipeline.set_learning_rate(learning_rate(batch))
-            loss_sum, count, state, self._extras = pipeline.backward(batch, self.state)
+            if self.work is None and session.step == COUNTED_STEP:
+                self.work, (loss_sum, count, state, self._extras) = flops.count(lambda batch=batch: pipeline.backward(batch, self.state))  # type: ignore[misc]
+                self.work_tokens = count
+            else:
+                loss_sum, count, state, self._extras = pipeline.backward(batch, self.state)
             self.state = detach(state)
             pipeline.update()
             session.step += 1
@@ -234,6 +243,7 @@ class Trainer:
             "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
             "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
             "stop_reason": session.stop_reason, "warm": self._warm,
+            "work": self.work and [self.work.flops, self.work.uncounted, self.work_tokens],
         }  # fmt: skip
         checkpoint.save(state, self.folder)
         self._saved_at = time.monotonic()
@@ -249,6 +259,9 @@ class Trainer:
         session.stop_reason = state["stop_reason"]
         self.state, self._warm = state["carried"], state["warm"]
         self.evaluations_done, self.trained, self.loss_digest = state["evaluations_done"], state["trained"], state["digest"]
+        if state["work"]:
+            operations, uncounted, self.work_tokens = state["work"]
+            self.work = flops.Work(operations, uncounted)
         self._window = (session.tokens, session.seconds)
         torch.set_rng_state(state["rng"]["cpu"].cpu())
         if session.device.type == "cuda" and "cuda" in state["rng"]:

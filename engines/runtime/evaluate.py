@@ -1,0 +1,168 @@
+"""Figures of a finished model beside its quality: size, operations, and speed, latency and memory on each target.
+
+Everything here runs after training, on the reloaded model. Warm-up is discarded and declared in the figure's detail; inside a timed window
+nothing is written, logged or sampled. Figures of different variants come from different moments: only interleaved rounds compare speeds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engines import probes
+from engines.runtime.finished import Finished
+from engines.runtime.flops import count
+from engines.runtime.plan import PlanError, device_of, threads_of
+from engines.store.commands import ResultRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+WARM_UP = 3
+SECONDS = 1.0
+"""Length of one timed stretch; at least MINIMUM repeats."""
+MINIMUM = 5
+LATENCY_STEPS = 100
+
+
+def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
+    """All figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
+    rows = _size(finished.model, weights_bytes)
+    training = finished.plan["training"]
+    inputs, targets = held_out_batch(finished, int(training["batch"]), int(training["sequence"]))
+    work, _ = count(lambda: score(finished.model, inputs, targets))
+    if work.uncounted:
+        announce(f"Operators without a formula, not in compute/flops_per_token: {work.uncounted}")
+    rows.append(_row("compute/flops_per_token", work.flops / targets.numel(), "FLOP/token", "lower", detail={"uncounted": work.uncounted}))
+    own_device = _device(finished.model)
+    plan_threads = finished.plan.get("threads")
+    for target in finished.plan.get("targets") or [{}]:
+        name = target.get("name", "")
+        runtime = target.get("runtime") or "torch"
+        if runtime != "torch":
+            announce(f'Target "{name}": runtime {runtime} is not run by this version; its figures are absent.')
+            continue
+        try:
+            device = device_of(target["device"]) if target.get("device") else own_device
+            with threads(threads_of(target.get("threads") or plan_threads)):
+                finished.model.to(device)
+                rows.extend(_on_target(finished, name, int(target.get("batch") or training["batch"]), device))
+        except (PlanError, NotImplementedError, RuntimeError) as error:
+            # RuntimeError is what torch raises where a kernel does not exist on a device (int8 on CUDA): the other targets still count.
+            announce(f'Target "{name}" could not be measured: {error}')
+    finished.model.to(own_device)
+    return rows
+
+
+def score(model: nn.Module, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+    """Exact nll of each target, (N,): the work of judging text, the same for every variant."""
+    with torch.no_grad():
+        hidden_BTD, _, _ = model.hidden(inputs_BT, None)
+        return model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
+
+
+def held_out_batch(finished: Finished, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(inputs, targets), each (B, T), from the start of the test split; a short split is repeated."""
+    ids = torch.as_tensor(finished.text.splits["test"][: batch * length + 1].astype("int64"))
+    needed = batch * length + 1
+    if len(ids) < needed:
+        ids = ids.repeat(-(-needed // len(ids)))[:needed]
+    device = _device(finished.model)
+    return ids[:-1].view(batch, length).to(device), ids[1:].view(batch, length).to(device)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many torch threads inside, as many as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _size(model: nn.Module, weights_bytes: int) -> list[ResultRow]:
+    """Numbers in the finished model's state (scales of quantised weights included), tied ones once."""
+    tensors = {(t.data_ptr(), t.shape): t for t in model.state_dict().values() if isinstance(t, torch.Tensor)}.values()
+    return [
+        _row("size/parameters", sum(t.numel() for t in tensors), "", "lower"),
+        _row("size/nonzero_parameters", sum(int(t.count_nonzero()) for t in tensors), "", "lower"),
+        _row("size/model_mib", weights_bytes / 2**20, "MiB", "lower", detail={"what": "weights file as written (safetensors), dense"}),
+    ]
+
+
+def _on_target(finished: Finished, name: str, batch: int, device: torch.device) -> list[ResultRow]:
+    model, length = finished.model, int(finished.plan["training"]["sequence"])
+    declared: Mapping[str, Any] = {
+        "device": str(device), "threads": torch.get_num_threads(), "batch": batch, "length": length, "interleaved": False,
+        "load": probes.load_facts(), "warm_up": WARM_UP,
+    }  # fmt: skip
+    inputs, targets = held_out_batch(finished, batch, length)
+    clean = probes.reset_peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = _repeat(lambda: score(model, inputs, targets), device)
+    rate = targets.numel() / statistics.median(seconds)
+    rows = [_row("speed/infer_tokens_per_s", rate, "tokens/s", "higher", name, {**declared, "repeats": len(seconds)})]
+    if clean:
+        rows.append(_row("memory/infer_peak_host_mib", probes.peak_resident_mib(), "MiB", "lower", name, declared))
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        rows.append(_row("memory/infer_peak_device_mib", peak, "MiB", "lower", name, {**declared, "what": "allocator"}))
+    steps = sorted(_generation_steps(model, inputs[:1], device))
+    generation = {**declared, "batch": 1, "length": 1, "steps": len(steps), "what": "one token: carried state, next-token top 1"}
+    for key, share in (("latency/p50_ms", 0.5), ("latency/p95_ms", 0.95)):
+        rows.append(_row(key, 1000 * steps[min(len(steps) - 1, int(share * len(steps)))], "ms", "lower", name, generation))
+    return rows
+
+
+def _repeat(function: Callable[[], Any], device: torch.device) -> list[float]:
+    """Seconds of each repeat after the warm-up."""
+    for _ in range(WARM_UP):
+        function()
+    seconds: list[float] = []
+    while len(seconds) < MINIMUM or sum(seconds) < SECONDS:
+        _wait(device)
+        start = time.perf_counter()
+        function()
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _generation_steps(model: nn.Module, prompt_1T: torch.Tensor, device: torch.device) -> list[float]:
+    """Seconds of each of LATENCY_STEPS next-token steps that follow a prompt."""
+    seconds: list[float] = []
+    with torch.no_grad():
+        hidden_BTD, state, _ = model.hidden(prompt_1T, None)
+        token = model.head.topk(hidden_BTD[:, -1], 1)[1]
+        for step in range(WARM_UP + LATENCY_STEPS):
+            _wait(device)
+            start = time.perf_counter()
+            hidden_BTD, state, _ = model.hidden(token, state)
+            token = model.head.topk(hidden_BTD[:, -1], 1)[1]
+            _wait(device)
+            if step >= WARM_UP:
+                seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def _row(key: str, value: float, unit: str, better: str, target: str = "", detail: Mapping[str, Any] | None = None) -> ResultRow:
+    return ResultRow(key=key, value=float(value), unit=unit, better=better, target=target, detail=dict(detail or {}))
