@@ -1,0 +1,224 @@
+"""Static checks of an experiment against the catalogue: ids, slots, parameters, recipes, references. Imports no plugin and no torch.
+
+What only the plugins' code knows (validators across fields, widths that do not fit) is asked of the inspector afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engines.merging import Index, Merged, Part, Tree, list_of, merge, part_of, table_of
+from engines.parameters import check_parameters
+from engines.problems import Problem, did_you_mean, join, shorten
+
+_MEASURED = (
+    "speed/train_tokens_per_s",
+    "speed/infer_tokens_per_s",
+    "speed/time_to_quality_s",
+    "latency/p50_ms",
+    "latency/p95_ms",
+    "memory/train_peak_host_mib",
+    "memory/infer_peak_host_mib",
+    "memory/train_peak_device_mib",
+    "memory/infer_peak_device_mib",
+    "size/parameters",
+    "size/nonzero_parameters",
+    "size/model_mib",
+    "compute/flops_per_token",
+    "cost/train_s",
+    "cost/train_tokens",
+    "cost/train_flops",
+    "energy/joules_per_token",
+)
+
+
+def check_meaning(data: Tree, index: Index) -> list[Problem]:
+    """Everything that is wrong beyond keys and types; `data` may have holes where keys or types were wrong."""
+    variants = merge(data, index)
+    problems = [*_names(data), *_references(variants, index), *_metrics(data), *_base(data, index)]
+    for variant in variants:
+        problems += _missing(variant)
+        for part, role in variant.parts():
+            problems += check_part(part, role, index)
+        problems += _recipe(variant, index)
+    problems += _dropped(data, index)
+    unique: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        unique.setdefault((problem.path, problem.rule), problem)
+    return list(unique.values())
+
+
+# --- One part -------------------------------------------------------------------------------------------------------------------------------
+
+
+def check_part(part: Part, role: str, index: Index) -> list[Problem]:
+    """Is the id known, loadable and right for this place, and do its parameters fit its schema?"""
+    if not part.id:
+        return [] if "id" in part.table else [Problem(part.path, None, "needs an id", f'write {{ id = "..." }} with one of the {_plural(role)}')]
+    entry, place = index.entry(part.id), part.place("id")
+    fitting = [name for name, other in index.entries.items() if role_of(other) == role]
+    if entry is None:
+        hint = did_you_mean(part.id, fitting, listed=False) or did_you_mean(part.id, index.entries, listed=False) or did_you_mean(part.id, fitting)
+        return [Problem(place, part.id, f"names no {_singular(role)} of the catalogue", hint)]
+    if entry.get("error"):
+        return [Problem(place, part.id, "cannot be loaded", str(entry["error"]).strip().splitlines()[-1])]
+    if role_of(entry) != role:
+        is_a = _singular(role_of(entry))
+        return [Problem(place, part.id, f"is {_article(is_a)}, but {_article(_singular(role))} belongs here", did_you_mean(part.id, fitting))]
+    problems = []
+    available = entry.get("available") or {"ok": True}
+    if not available["ok"]:
+        problems.append(Problem(place, part.id, "cannot run on this machine", str(available.get("reason", ""))))
+    return problems + check_parameters(part, entry)
+
+
+def role_of(entry: Mapping[str, Any]) -> str:
+    """The slot of a block; else the kind."""
+    return str(entry.get("slot") or entry.get("kind") or "")
+
+
+def _singular(role: str) -> str:
+    return {"feedforward": "feed-forward block", "mixer": "mixer", "head": "head", "embedding": "embedding"}.get(role, role or "broken plugin")
+
+
+def _plural(role: str) -> str:
+    return "corpora" if role == "corpus" else f"{_singular(role)}s"
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+# --- Combinations ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _missing(variant: Merged) -> list[Problem]:
+    needed = {"model.embedding": variant.embedding, "model.layers": variant.layers, "model.head": variant.head}
+    return [Problem(path, None, "is required", f'variant "{variant.name}" has none') for path, part in needed.items() if part is None]
+
+
+def _base(data: Tree, index: Index) -> list[Problem]:
+    """Parts of the base that every variant replaces are not seen by merging and would stay unchecked."""
+    model = table_of(data.get("model"))
+    parts = [(part_of(index, model.get(slot), f"model.{slot}"), slot) for slot in ("embedding", "head")]
+    for number, layer in enumerate(list_of(model.get("layers"))):
+        parts += [(part_of(index, table_of(layer).get(slot), f"model.layers[{number}].{slot}"), slot) for slot in ("mixer", "feedforward")]
+    techniques = list_of(table_of(data.get("training")).get("techniques"))
+    parts += [(part_of(index, item, f"training.techniques[{number}]"), "technique") for number, item in enumerate(techniques)]
+    return [problem for part, role in parts if part is not None for problem in check_part(part, role, index)]
+
+
+def _recipe(variant: Merged, index: Index) -> list[Problem]:
+    """One recipe: nothing twice, one of a group, what is required is there, nothing that conflicts, the declared order."""
+    problems: list[Problem] = []
+    ids = [part.id for part in variant.recipe]
+    groups = [index.group(name) for name in ids]
+    present = set(ids) | set(groups) - {""}
+    for number, part in enumerate(variant.recipe):
+        entry, place = index.entry(part.id) or {}, part.place("id")
+        if part.id and part.id in ids[:number]:
+            problems.append(Problem(place, part.id, "stands twice in the recipe", "keep one of them"))
+        elif groups[number] and groups[number] in groups[:number]:
+            other = ids[groups.index(groups[number])]
+            problems.append(Problem(place, part.id, f"is the second {groups[number]} of the recipe", f"keep it or {other}"))
+        for needed in entry.get("requires", ()):
+            if index.canonical(needed) not in present:
+                choices = [needed] if index.entry(needed) else sorted(n for n, e in index.entries.items() if e.get("group") == needed)
+                add = f"add {' or '.join(choices)}" if choices else "nothing in the catalogue provides it"
+                problems.append(Problem(place, part.id, f"requires {needed} in the recipe of {shorten(variant.name)}", add))
+        for foe, sentence in (entry.get("conflicts") or {}).items():
+            foe_id = index.canonical(foe)
+            if any((name == foe_id or group == foe) and seat != number for seat, (name, group) in enumerate(zip(ids, groups, strict=True))):
+                problems.append(Problem(place, part.id, f"conflicts with {foe_id}", sentence))
+        late = [index.canonical(name) for name in entry.get("after", ()) if index.canonical(name) in ids[number + 1 :]]
+        problems += [Problem(place, part.id, f"must stand after {name}", f"move {name} before it") for name in late]
+    return problems
+
+
+def _dropped(data: Tree, index: Index) -> list[Problem]:
+    base = {
+        index.canonical(name)
+        for item in list_of(table_of(data.get("training")).get("techniques"))
+        if isinstance(name := item.get("id") if isinstance(item, dict) else item, str)
+    }
+    return [
+        Problem(join("variant", number, "without", seat), name, "is not among the techniques of the base", did_you_mean(name, base))
+        for number, variant in enumerate(list_of(data.get("variant")))
+        for seat, name in enumerate(list_of(table_of(variant).get("without")))
+        if isinstance(name, str) and index.canonical(name) not in base
+    ]
+
+
+def _names(data: Tree) -> list[Problem]:
+    """Names that must differ, and the baseline."""
+    problems = []
+    for table in ("variant", "target"):
+        seen: dict[str, int] = {}
+        for number, item in enumerate(list_of(data.get(table))):
+            name = table_of(item).get("name")
+            if isinstance(name, str) and seen.setdefault(name, number) != number:
+                problems.append(Problem(join(table, number, "name"), name, f"is also the name of {table}[{seen[name]}]", "give each its own name"))
+    names = [item["name"] for item in list_of(data.get("variant")) if isinstance(table_of(item).get("name"), str)]
+    baseline = table_of(data.get("experiment")).get("baseline")
+    if isinstance(baseline, str) and names and baseline not in names:
+        problems.append(Problem("experiment.baseline", baseline, "is not the name of a variant", did_you_mean(baseline, names)))
+    return problems
+
+
+def _metrics(data: Tree) -> list[Problem]:
+    problems = []
+    for number, name in enumerate(list_of(table_of(data.get("measure")).get("metrics"))):
+        key = str(name).partition("@")[0]
+        if isinstance(name, str) and not key.startswith("quality/") and key not in _MEASURED:
+            known = [*_MEASURED, "quality/test_perplexity", "quality/test_bits_per_char", "quality/valid_perplexity"]
+            problems.append(Problem(join("measure", "metrics", number), name, "is not a metric", did_you_mean(key, known)))
+    return problems
+
+
+# --- References from variant to variant -----------------------------------------------------------------------------------------------------
+
+
+def references(variant: Merged, index: Index) -> Iterator[tuple[str, str]]:
+    """(path, name) of every parameter of a variant that names another variant."""
+    for part, _ in variant.parts():
+        for key, schema in index.properties(part.id).items():
+            if schema.get("reference") == "variant":
+                value = part.table.get(key, schema.get("default"))
+                for name in value if isinstance(value, list) else [value]:
+                    if isinstance(name, str) and name:
+                        yield part.places.get(key, join(part.path, key)), name
+
+
+def needs_of(variants: list[Merged], index: Index) -> dict[str, list[str]]:
+    """For each variant the variants whose finished models it reads, without duplicates, in the order of the recipe."""
+    return {variant.name: list(dict.fromkeys(name for _, name in references(variant, index))) for variant in variants}
+
+
+def _references(variants: list[Merged], index: Index) -> list[Problem]:
+    problems: list[Problem] = []
+    graph = needs_of(variants, index)
+    for variant in variants:
+        for path, name in references(variant, index):
+            if name not in graph:
+                others = [other for other in graph if other != variant.name]
+                problems.append(Problem(path, name, "is not the name of a variant", did_you_mean(name, others)))
+            elif trail := _way(graph, name, variant.name):
+                circle = " needs ".join(json.dumps(step, ensure_ascii=False) for step in [variant.name, *trail])
+                problems.append(Problem(path, name, f"closes a circle: {circle}", "let one of them do without the other"))
+    return problems
+
+
+def _way(graph: Mapping[str, list[str]], start: str, goal: str) -> list[str]:
+    """A chain of needs from `start` to `goal`, both included; empty where there is none."""
+    trails, seen = [[start]], {start}
+    while trails:
+        trail = trails.pop(0)
+        if trail[-1] == goal:
+            return trail
+        for step in graph.get(trail[-1], []):
+            if step not in seen:
+                seen.add(step)
+                trails.append([*trail, step])
+    return []

@@ -1,0 +1,274 @@
+"""The tables of an experiment file as pydantic classes: which keys there are, their types, defaults and bounds.
+
+What only the catalogue knows (ids, parameters of plugins, combinations) is checked in `engines.checking`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from engines.problems import Problem, did_you_mean, join
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^\S([^\n]*\S)?$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Whole = Annotated[int, Field(ge=1)]
+Unit = Literal["tokens", "steps", "seconds", "epochs"]
+UNITS: tuple[str, ...] = get_args(Unit)
+
+
+class Table(BaseModel):
+    """A table with fixed keys. Types are strict: "20" is not 20."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Choice(BaseModel):
+    """A chosen plugin: its id and, beside it, its parameters. A text alone stands for the id with default parameters."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    id: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+
+class Change(Choice):
+    """A choice of a variant: with `id` it replaces the one of the base, without `id` its keys are merged into it."""
+
+    id: Name | None = None  # type: ignore[assignment]
+
+
+class Layer(Table):
+    """One layer, or `repeat` equal ones. `residual` and `norm` left out: the mixer decides."""
+
+    mixer: Choice
+    feedforward: Choice | None = None
+    repeat: Whole = 1
+    residual: bool | None = None
+    norm: Literal["layer", "rms", "none"] | None = None
+
+
+class ModelTable(Table):
+    """`[model]`: what every variant starts from."""
+
+    embedding: Choice | None = None
+    layers: Annotated[list[Layer], Field(min_length=1)] | None = None
+    head: Choice | None = None
+
+
+class ModelChange(Table):
+    """`model` of a variant. A list of layers replaces the list of the base."""
+
+    embedding: Change | None = None
+    layers: Annotated[list[Layer], Field(min_length=1)] | None = None
+    head: Change | None = None
+
+
+class TrainingTable(Table):
+    """`[training]`: sequences in a minibatch, tokens in a sequence, and the recipe."""
+
+    batch: Whole = 20
+    sequence: Whole = 35
+    techniques: list[Choice] = []
+
+
+class TrainingChange(Table):
+    """`training` of a variant; its techniques stand one level higher, in the variant itself."""
+
+    batch: Whole | None = None
+    sequence: Whole | None = None
+
+
+class Budget(Table):
+    """How long to train: exactly one of the four."""
+
+    tokens: Whole | None = None
+    steps: Whole | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        given = [unit for unit in UNITS if getattr(self, unit) is not None]
+        if len(given) != 1:
+            have = f"has {' and '.join(given)}" if given else "is empty"
+            raise ValueError(f"must hold exactly one of tokens, steps, seconds, epochs, but {have}")
+        return self
+
+
+class ExperimentTable(Table):
+    """`[experiment]`: the question."""
+
+    name: Name
+    task: Choice
+    corpus: Choice
+    budget: Budget
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    device: Device = "auto"
+    threads: Whole | None = None
+    baseline: Name | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(f"must not name a seed twice: {', '.join(map(str, twice))}")
+        return seeds
+
+
+class Measure(Table):
+    """`[measure]`: the metrics that judge (all that were measured where the list is empty), and how carefully.
+
+    margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds and the length of one
+    timed window. evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all.
+    """
+
+    metrics: list[Name] = []
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    rounds: Whole = 10
+    seconds: Annotated[float, Field(gt=0)] = 1.0
+    evaluations: Annotated[int, Field(ge=0)] = 10
+    held_out_tokens: Annotated[int, Field(ge=0)] = 0
+
+
+class Target(Table):
+    """`[[target]]`: where finished variants are timed, and what they must not exceed there."""
+
+    name: Name
+    device: Device = "auto"
+    threads: Whole | None = None
+    batch: Whole = 1
+    runtime: Literal["torch", "onnxruntime"] = "torch"
+    max_memory_mib: Annotated[float, Field(gt=0)] | None = None
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+
+
+class Variant(Table):
+    """`[[variant]]`: a name and what differs from the base."""
+
+    name: Name
+    corpus: Change | None = None
+    model: ModelChange = ModelChange()
+    training: TrainingChange = TrainingChange()
+    techniques: list[Choice] = []
+    without: list[Name] = []
+
+
+class ExperimentFile(Table):
+    """The whole file."""
+
+    experiment: ExperimentTable
+    model: ModelTable = ModelTable()
+    training: TrainingTable = TrainingTable()
+    measure: Measure = Measure()
+    target: list[Target] = []
+    variant: Annotated[list[Variant], Field(min_length=1)]
+
+
+_RULES = {
+    "missing": "is required",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "greater than"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def _table_at(keys: tuple[int | str, ...]) -> type[BaseModel]:
+    """The class that describes the table at a place of the file, found by walking down the annotations."""
+    here: Any = ExperimentFile
+    for key in keys:
+        if isinstance(key, str):
+            here = here.model_fields[key].annotation
+        while not (isinstance(here, type) and issubclass(here, BaseModel)) and get_args(here):
+            here = next((part for part in get_args(here) if part is not type(None)), None)
+    return here if isinstance(here, type) and issubclass(here, BaseModel) else Table
+
+
+def _problem(error: ErrorDetails) -> Problem:
+    keys, kind, value, context = error["loc"], error["type"], error["input"], error.get("ctx", {})
+    path = join("", *keys)
+    if kind == "extra_forbidden":
+        name = str(keys[-1])
+        if name == "techniques" and keys[:1] == ("variant",):
+            return Problem(path, value, "is not a key of a variant's training", "write `techniques` and `without` in the variant itself")
+        return Problem(path, value, "is an unknown key", did_you_mean(name, _table_at(keys[:-1]).model_fields))
+    if kind == "missing":
+        return Problem(path, None, _RULES[kind], "add at least one [[variant]] with a name" if keys == ("variant",) else "")
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return Problem(path, value, f"must be {words} {context[bound]}")
+    if kind == "string_pattern_mismatch":
+        if keys[-1] == "device":
+            return Problem(path, value, "must be one of auto, cpu, cuda, cuda:N, mps", did_you_mean(str(value), ["auto", "cpu", "cuda", "mps"]))
+        return Problem(path, value, "must be one line without blanks at its ends")
+    if kind == "literal_error":
+        known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        return Problem(path, value, f"must be one of {', '.join(known)}", did_you_mean(str(value), known) if isinstance(value, str) else "")
+    if kind == "value_error":
+        return Problem(path, value, str(context["error"]))
+    hint = ""
+    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
+        hint = f"write {int(value):_}"
+    elif kind in ("int_type", "float_type") and isinstance(value, str):
+        hint = "leave the quotes away"
+    return Problem(path, value, _RULES.get(kind, error["msg"]), hint)
+
+
+def _infinite(value: Any, path: str) -> list[Problem]:
+    """Numbers that JSON cannot carry, anywhere below a value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return [Problem(path, str(value), "must be a finite number")]
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in _infinite(item, join(path, str(key)))]
+    if isinstance(value, list):
+        return [found for index, item in enumerate(value) for found in _infinite(item, join(path, index))]
+    return []
+
+
+def check_structure(data: dict[str, Any]) -> tuple[list[Problem], dict[str, Any]]:
+    """Problems of keys, types and bounds, and the data without the offending values (None in lists), so that the rest can be checked too."""
+    problems = _infinite(data, "")
+    sound = data
+    try:
+        ExperimentFile.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] != "finite_number":
+                problems.append(_problem(detail))
+            sound = _without(sound, detail["loc"])
+    return problems, sound
+
+
+def _without(data: Any, keys: tuple[int | str, ...]) -> Any:
+    """A copy of nested data without the value at `keys`; the same data where nothing stands there."""
+    if not keys:
+        return None
+    key, rest = keys[0], keys[1:]
+    if isinstance(data, dict) and key in data:
+        below = _without(data[key], rest)
+        return {k: below if k == key else v for k, v in data.items() if k != key or below is not None}
+    if isinstance(data, list) and isinstance(key, int) and key < len(data):
+        return [_without(item, rest) if index == key else item for index, item in enumerate(data)]
+    return data
