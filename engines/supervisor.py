@@ -152,7 +152,7 @@ class Supervisor:
         except OSError as error:
             commands.finish_run(self.store, row.id, row.claim, "failed", f"The worker could not be started: {error}.", "")
             return
-        device = str(queries.variant(self.store, row.variant_id).plan.get("device", "auto"))
+        device = str(queries.plan(self.store, row.id).get("device", "auto"))
         watch = Watch(custody, self._gpus, self._gpus.index_of(device))
         self.watches.append(watch)
         if watch.death_notice is not None:

@@ -1,0 +1,210 @@
+"""The command line: what can be asked, how it is spelled, and the exit code of the answer. Each verb is imported when it is used.
+
+Experiments are named by their number (`3`), runs by `r` and their number (`r12`).
+Exit codes: 0 all done; 1 a run failed or was cancelled elsewhere, or a check found something; 2 the request was wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+from engines.problems import did_you_mean
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+_REFUSALS = {
+    "engines.console.output": "RequestError",
+    "engines.problems": "ExperimentError",
+    "engines.store.database": "StoreError",
+    "engines.launching": "LaunchError",
+    "engines.asking": "InspectorError",
+    "engines.catalogue": "CatalogueError",
+    "engines.scaffold": "ScaffoldError",
+}
+"""Errors whose text is a sentence for the user: module -> class. Looked up among what is loaded, so that no verb pays for another's imports."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence, with the verb or option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {message}\nSee: {self.prog} --help\n")
+        raise SystemExit(WRONG)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            verb = getattr(found, "verb", None)
+            known = _options(self, verb)
+            hints = [f'"{word}"' + (f" ({hint})" if (hint := did_you_mean(word, known, listed=False)) else "") for word in unknown]
+            self.error(f"{verb or 'workbench'} does not know {', '.join(hints)}.")
+        return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Answer one command line; returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    parser = build_parser()
+    try:
+        verb = next((word for word in words if not word.startswith("-")), None)
+        if verb is not None and verb not in verbs(parser):
+            hint = did_you_mean(verb, verbs(parser), listed=False) or f"the verbs are: {', '.join(verbs(parser))}"
+            sys.stderr.write(f'workbench: there is no verb "{verb}"; {hint}\n')
+            return WRONG
+        arguments = parser.parse_args(words)
+        if arguments.verb is None:
+            parser.print_help()
+            return DONE
+        module = importlib.import_module(f"engines.console.{arguments.module}")
+        code = int(getattr(module, arguments.function)(arguments))
+        sys.stdout.flush()
+        return code
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`workbench list | head`); the interpreter must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if not isinstance(error, _refusals()):
+            raise
+        sys.stderr.write(f"{error}\n")
+        return WRONG
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    loaded = ((sys.modules.get(module), name) for module, name in _REFUSALS.items())
+    return tuple(getattr(module, name) for module, name in loaded if module is not None and hasattr(module, name))
+
+
+def verbs(parser: argparse.ArgumentParser) -> list[str]:
+    return list(_subparsers(parser).choices)
+
+
+def _options(parser: argparse.ArgumentParser, verb: str | None) -> list[str]:
+    asked = _subparsers(parser).choices[verb] if verb else parser
+    return [option for action in asked._actions for option in action.option_strings]
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:  # type: ignore[type-arg]
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+# --- What can be asked ----------------------------------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The grammar of the command line; nothing else is imported for it."""
+    parser = _Parser(
+        prog="workbench",
+        description="Compare efficiency techniques for neural networks honestly. Without a verb the window opens.",
+        epilog="Experiments are named by their number (3), runs by r and their number (r12). "
+        "Exit codes: 0 all done, 1 a run failed or was cancelled elsewhere, 2 the request was wrong, 130 interrupted.",
+    )
+    adding = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, module: str, function: str, help: str) -> argparse.ArgumentParser:
+        added = adding.add_parser(name, help=help, description=help)
+        added.set_defaults(module=module, function=function)
+        return added
+
+    _add_running(verb)
+    _add_queue(verb)
+    _add_comparing(verb)
+    _add_catalogue(verb)
+    return parser
+
+
+def _add_running(verb) -> None:  # type: ignore[no-untyped-def]
+    run = verb("run", "running", "run", "Run an experiment file, watch it, and print the comparison.")
+    run.add_argument("file", metavar="FILE", help="the experiment (TOML or JSON)")
+    run.add_argument(
+        "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[], help="change one key of the file, as in budget.tokens=50000"
+    )
+    run.add_argument("--smoke", action="store_true", help="a few steps of every variant: does it run at all?")
+    demo = verb("demo", "running", "demo", "Run the starter experiment on the embedded corpus and write its report.")
+    demo.add_argument("--headless", action="store_true", help="no window, also where there is a display")
+    demo.add_argument("--html", metavar="OUT", help="where the report is written (default: beside the store)")
+    demo.add_argument("--smoke", action="store_true", help="a few steps of every variant")
+    demo.set_defaults(changes=[])
+    for asked in (run, demo):
+        _store(asked)
+        asked.add_argument("--json", metavar="OUT", help="write the comparison as JSON (-: standard output)")
+        asked.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+        _jobs(asked)
+
+
+def _add_queue(verb) -> None:  # type: ignore[no-untyped-def]
+    serve = verb("serve", "queue", "serve", "Serve the queue of a store in the foreground until Ctrl+C.")
+    _store(serve)
+    _jobs(serve)
+    listing = verb("list", "queue", "list_experiments", "List the experiments of a store.")
+    show = verb("show", "queue", "show", "Show an experiment (3) or a run (r12).")
+    show.add_argument("id", metavar="ID")
+    for asked in (listing, show):
+        _store(asked)
+        asked.add_argument("--json", action="store_true", help="for machines")
+    cancel = verb("cancel", "queue", "cancel", "Cancel a run, or all unfinished runs of an experiment.")
+    resume = verb("resume", "queue", "resume", "Continue failed, cancelled or lost runs from their last checkpoint, and watch them.")
+    for asked in (cancel, resume):
+        asked.add_argument("ids", metavar="ID", nargs="+", help="an experiment (3) or a run (r12)")
+        _store(asked)
+    resume.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+    _jobs(resume)
+    collect = verb("gc", "queue", "collect", "Free what deleted experiments still hold, and checkpoints nobody can resume.")
+    _store(collect)
+
+
+def _add_comparing(verb) -> None:  # type: ignore[no-untyped-def]
+    compare = verb("compare", "comparing", "compare", "Compare the variants of experiments.")
+    compare.add_argument("ids", metavar="ID", nargs="+", help="experiments (3)")
+    for option, help in (
+        ("json", "JSON"),
+        ("csv", "comma-separated values"),
+        ("markdown", "a Markdown table"),
+        ("latex", "a LaTeX table"),
+        ("html", "a self-contained page"),
+        ("pdf", "a PDF page"),
+    ):
+        compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option != "pdf" else ""))
+    _store(compare)
+    export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), or its points (csv, json).")
+    export.add_argument("id", metavar="RUN", help="a run (r12)")
+    export.add_argument("--format", choices=("safetensors", "csv", "json"), required=True)
+    export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
+    _store(export)
+
+
+def _add_catalogue(verb) -> None:  # type: ignore[no-untyped-def]
+    catalogue = verb("catalogue", "cataloguing", "catalogue", "List blocks, techniques, tasks and corpora, or show the card of one.")
+    verify = verb("verify", "cataloguing", "verify", "Check the certificates of one plugin, or of all, on this machine.")
+    for asked in (catalogue, verify):
+        asked.add_argument("id", metavar="ID", nargs="?", help="as in softmax/adaptive")
+        asked.add_argument("--json", action="store_true", help="for machines")
+    for name, kind, help in (
+        ("batch", int, "rows"), ("length", int, "sequence length"), ("width", int, "model width"), ("vocabulary", int, "token types"),
+        ("device", str, "cpu, cuda ..."), ("dtype", str, "float64, float32, bfloat16 ..."), ("seed", int, "seed"),
+    ):  # fmt: skip
+        verify.add_argument(f"--{name}", type=kind, help=help)
+    new = verb("new", "cataloguing", "new", "Write the file and the test of a technique of your own.")
+    new.add_argument("what", choices=("technique",))
+    new.add_argument("id", metavar="FAMILY/NAME")
+    new.add_argument("--into", metavar="FOLDER", default=".", help="the folder of your package (default: here)")
+    doctor = verb("doctor", "doctor", "doctor", "Say what of the workbench works on this machine, and what does not.")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    _store(doctor)
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", metavar="URL", help="SQLAlchemy URL or file of the store (default: WORKBENCH_STORE, else your own)")
+
+
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at once, where this starts the supervisor (default: WORKBENCH_JOBS, else 1)")

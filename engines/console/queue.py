@@ -1,0 +1,214 @@
+"""`workbench serve`, `list`, `show`, `cancel`, `resume`, `gc`: what is in the store and what happens to it."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engines.console.output import RequestError, columns, note, say, span, split_id, when, write_json
+from engines.console.running import watch
+from engines.following import ENDED
+from engines.launching import Presence, ensure_supervisor, store_url
+from engines.store import commands, queries
+from engines.store.database import Store
+from engines.store.queries import RunRow
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace, *, read_only: bool = False) -> Iterator[Store]:
+    store = Store.open(store_url(arguments.store), read_only=read_only)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """The supervisor in the foreground."""
+    import os
+
+    from engines import supervisor
+
+    url = store_url(arguments.store)
+    jobs = arguments.jobs or int(os.environ.get("WORKBENCH_JOBS", "1"))
+    if not supervisor.serve(url, jobs=jobs, stay=True, patience=supervisor.LINGER_SECONDS + 4):
+        raise RequestError(f"Another supervisor serves {url} already and has work or clients; this store needs no second one.")
+    return 0
+
+
+# --- Looking --------------------------------------------------------------------------------------------------------------------------------
+
+
+def list_experiments(arguments: argparse.Namespace) -> int:
+    with opened(arguments) as store:
+        found = queries.experiments(store)
+        by_experiment: dict[int, Counter[str]] = {row.id: Counter() for row in found}
+        for run in queries.runs(store):
+            if run.experiment_id in by_experiment:
+                by_experiment[run.experiment_id][run.status] += 1
+    if arguments.json:
+        write_json([{"id": row.id, "name": row.name, "created": row.created, "runs": dict(by_experiment[row.id])} for row in found])
+    elif not found:
+        say(f"No experiments in {store.url} yet. Start one: workbench run FILE, or workbench demo")
+    else:
+        say(columns(["id", "created", "runs", "name"], [[row.id, when(row.created), _counts(by_experiment[row.id]), row.name] for row in found]))
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    kind, number = split_id(arguments.id)
+    with opened(arguments) as store:
+        described = _describe_run(store, number) if kind == "run" else _describe_experiment(store, number)
+        if arguments.json:
+            write_json(described)
+        elif kind == "run":
+            _print_run(described)
+        else:
+            _print_experiment(described)
+    return 0
+
+
+def _describe_experiment(store: Store, number: int) -> dict[str, Any]:
+    row = existing_experiment(store, number)
+    runs = [_brief(run) for run in queries.runs(store, number)]
+    variants = [{"name": variant.name, "baseline": variant.baseline, "plan": variant.plan} for variant in queries.variants(store, number)]
+    return {"id": row.id, "name": row.name, "created": row.created, "folder": row.folder, "digest": row.digest, "variants": variants, "runs": runs}
+
+
+def _describe_run(store: Store, number: int) -> dict[str, Any]:
+    row = existing_run(store, number)
+    folder = Path(store.folder) / "runs" / str(row.id)
+    machine = queries.machine(store, row.machine_id) if row.machine_id is not None else None
+    return _brief(row) | {
+        "advice": row.advice,
+        "attempt": row.attempt,
+        "log": str(folder / "worker.log"),
+        "machine": {"fingerprint": machine.fingerprint, **machine.facts} if machine else None,
+        "results": [asdict(each) for each in queries.results(store, [number])],
+        "effects": [asdict(each) for each in queries.effects(store, number)],
+        "series": [asdict(each) for each in queries.series(store, number)],
+        "artifacts": [asdict(each) | {"path": str(each.path)} for each in queries.artifacts(store, number)],
+        "events": [asdict(each) for each in queries.events(store, number)],
+    }
+
+
+def _brief(row: RunRow) -> dict[str, Any]:
+    return {
+        "id": row.id, "variant": row.variant, "seed": row.seed, "status": row.status, "phase": row.phase, "smoke": row.smoke,
+        "queued": row.queued, "started": row.started, "ended": row.ended, "reason": row.reason, "progress": row.progress or {},
+    }  # fmt: skip
+
+
+def _print_experiment(found: dict[str, Any]) -> None:
+    say(f'Experiment {found["id"]} "{found["name"]}", {when(found["created"])}, files relative to {found["folder"]}')
+    say()
+    rows = [
+        [f"r{run['id']}", run["variant"], run["seed"], _state(run), _took(run), run["reason"] if run["status"] != "done" else ""]
+        for run in found["runs"]
+    ]
+    say(columns(["run", "variant", "seed", "status", "took", ""], rows))
+
+
+def _print_run(found: dict[str, Any]) -> None:
+    say(f"Run r{found['id']}: {found['variant']}, seed {found['seed']}, {_state(found)}, attempt {found['attempt']}")
+    for heading, text in (("started", when(found["started"])), ("took", _took(found)), ("reason", found["reason"]), ("advice", found["advice"])):
+        if text:
+            say(f"{heading}: {text}")
+    say(f"log: {found['log']}")
+    for artifact in found["artifacts"]:
+        say(f"{artifact['kind']}: {artifact['path']}")
+    if found["results"]:
+        say()
+        say(columns(["result", "value", "unit"], [[_key(row), _figure(row["value"]), row["unit"]] for row in found["results"]]))
+    if found["effects"]:
+        say()
+        for effect in found["effects"]:
+            say(f"{effect['technique'] or 'run'} ({effect['hook']}): {effect['sentence']}")
+    if found["events"]:
+        say()
+        for event in found["events"]:
+            say(f"{when(event['time'])}  {event['level']:<7}  {event['text']}")
+
+
+def _counts(statuses: Counter[str]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "none"
+
+
+def _state(run: dict[str, Any]) -> str:
+    share = run["progress"].get("fraction")
+    return f"running, {run['phase'] or 'training'} {share:.0%}" if run["status"] == "running" and share is not None else run["status"]
+
+
+def _took(run: dict[str, Any]) -> str:
+    return span(run["ended"] - run["started"]) if run["ended"] and run["started"] else ""
+
+
+def _key(result: dict[str, Any]) -> str:
+    return f"{result['key']}@{result['target']}" if result["target"] else str(result["key"])
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.6g}"
+
+
+def existing_experiment(store: Store, number: int) -> Any:
+    found = next((row for row in queries.experiments(store) if row.id == number), None)
+    if found is None:
+        raise RequestError(f"There is no experiment {number} in {store.url}; workbench list shows those there are.")
+    return found
+
+
+def existing_run(store: Store, number: int) -> RunRow:
+    found = next((row for row in queries.runs(store) if row.id == number), None)
+    if found is None:
+        raise RequestError(f"There is no run r{number} in {store.url}; workbench list and workbench show ID show those there are.")
+    return found
+
+
+# --- Changing -------------------------------------------------------------------------------------------------------------------------------
+
+
+def _named(store: Store, ids: list[str]) -> list[RunRow]:
+    """The runs that ids of runs and experiments name, each once."""
+    found: dict[int, RunRow] = {}
+    for text in ids:
+        kind, number = split_id(text)
+        if kind == "run":
+            found[number] = existing_run(store, number)
+        else:
+            existing_experiment(store, number)
+            found |= {row.id: row for row in queries.runs(store, number)}
+    return list(found.values())
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    with opened(arguments) as store:
+        open_runs = [row.id for row in _named(store, arguments.ids) if row.status not in ENDED]
+        if open_runs:
+            commands.request_cancel(store, open_runs)
+            note(f"Cancelling {', '.join(f'r{run}' for run in open_runs)}.")
+        else:
+            note("Nothing to cancel: these runs have ended.")
+    return 0
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    with opened(arguments) as store, Presence(store.url):
+        ended = [row.id for row in _named(store, arguments.ids) if row.status in ("failed", "cancelled", "lost")]
+        if not ended:
+            raise RequestError("Nothing to resume: none of these runs is failed, cancelled or lost.")
+        commands.requeue(store, ended)
+        ensure_supervisor(store.url, jobs=arguments.jobs)
+        return watch(store, ended, quiet=arguments.quiet, jobs=arguments.jobs)
+
+
+def collect(arguments: argparse.Namespace) -> int:
+    with opened(arguments) as store:
+        freed = commands.gc(store)
+    say(str(freed))
+    return 0

@@ -1,0 +1,107 @@
+"""`workbench run`, `workbench demo`: from a file to finished runs and their comparison."""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+from engines import catalogue as catalogues
+from engines import experiment as experiments
+from engines.asking import Inspector
+from engines.console.output import note, say, write_json
+from engines.console.progress import outcome, progress
+from engines.experiment import Experiment
+from engines.following import ENDED, follow, interruptible
+from engines.launching import Presence, ensure_supervisor, store_url
+from engines.store import queries
+from engines.store.database import Store
+from engines.submitting import checked_plans, submit
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def run(arguments: argparse.Namespace) -> int:
+    experiment = experiments.load(arguments.file)
+    code, _ = _run(experiment, arguments)
+    return code
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """The starter experiment, then its report."""
+    with resources.as_file(resources.files("resources") / "experiments" / "demo.toml") as path:
+        experiment = experiments.load(path)
+    code, number = _run(experiment, arguments)
+    if number is not None and code != INTERRUPTED:
+        from engines.report import page
+
+        store = Store.open(store_url(arguments.store))
+        try:
+            out = Path(arguments.html).absolute() if arguments.html else store.folder / "reports" / f"experiment-{number}.html"
+            out.parent.mkdir(parents=True, exist_ok=True)
+            page.write_html(store, [number], out)
+        finally:
+            store.close()
+        note(f"The report: {out}")
+    return code
+
+
+def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, int | None]:
+    """(exit code, experiment id)."""
+    experiment = experiment.override(arguments.changes)
+    if arguments.smoke:
+        experiment = experiment.smoke()
+    url = store_url(arguments.store)
+    # The supervisor starts while the experiment is checked; the presence keeps it until the runs are queued.
+    with Presence(url), ThreadPoolExecutor(1) as background:
+        starting = background.submit(ensure_supervisor, url, jobs=arguments.jobs)
+        with Inspector() as inspector:
+            catalogue = catalogues.read()
+            plans = checked_plans(experiment, catalogue, inspector)
+        starting.result()
+        store = Store.open(url)
+        try:
+            number = submit(store, experiment, plans, catalogue, smoke=arguments.smoke)
+            runs = [row.id for row in queries.runs(store, number)]
+            if not arguments.quiet:
+                note(f'Experiment {number} "{experiment.name}": {len(runs)} runs queued in {store.url}')
+            code = watch(store, runs, quiet=arguments.quiet, jobs=arguments.jobs)
+            if code != INTERRUPTED:
+                _compare(store, number, arguments)
+        finally:
+            store.close()
+    return code, number
+
+
+def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> int:
+    """Follow runs to their end with a display; returns the exit code."""
+    with interruptible() as interruption:
+        with progress(quiet=quiet, memory=lambda run: last_memory(store, run)) as display:
+            rows = follow(store, runs, interruption, display.show, jobs=jobs, warn=note)
+        if interruption.count:
+            left = sum(row.status not in ENDED for row in rows)
+            note(f"Interrupted; {left} runs have not ended yet." if left else "Interrupted; the runs were cancelled.")
+            return INTERRUPTED
+    failed = [row for row in rows if row.status != "done"]
+    if quiet:
+        for row in failed:
+            note(outcome(row))
+    return FAILED if failed else DONE
+
+
+def last_memory(store: Store, run: int) -> float | None:
+    """Resident memory of a run's worker as the supervisor last saw it, MiB."""
+    return next((row.last_value for row in queries.series(store, run) if row.key == "memory/host_mib"), None)
+
+
+def _compare(store: Store, number: int, arguments: argparse.Namespace) -> None:
+    from engines import comparison
+    from engines.report import terminal
+
+    found = comparison.compare(store, [number])
+    if arguments.json:
+        write_json(found, arguments.json)
+    if arguments.json != "-":
+        say()
+        terminal.table(found)
