@@ -1,0 +1,1 @@
+"""Corpora: real text, how it is split and tokenised, its fingerprint."""

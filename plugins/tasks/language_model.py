@@ -1,0 +1,194 @@
+"""Predict every token of a text from the tokens before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from engines.api import Block, Figure, Site, Task, Text, param
+from engines.toolbox.assembly import LanguageModel, Layer, Norm, make_norm
+from engines.toolbox.batches import Stream
+
+ROWS = 32
+"""Rows that held-out text is read in, at most."""
+TOKENS_A_ROW = 1000
+"""Shorter held-out texts are read in fewer rows."""
+RANKS = 1000
+"""How deep a target is looked for under a head without a distribution."""
+
+
+class LanguageModelling(Task):
+    """Language model
+
+    p(w_1 ... w_n) = prod_t p(w_t | w_1 ... w_(t-1)); trained and judged by the mean of -log p(w_t | ...).
+
+        perplexity = exp(nats / targets)                                    (1)
+        bits per character = nats / (ln 2 * original characters)            (2)
+
+    The model: embedding, layers of mixer and feed-forward, head. A part with a residual is normalised first, and then a last norm stands
+    before the head. Each block initialises its own weights under the seed of the run.
+
+    Training: contiguous text in `training.batch` rows, segments of `training.sequence` tokens, the mixers' state carried from segment to
+    segment and dropped at the start of an epoch.
+
+    Held-out evaluation: the same figure for every variant and every technique. The first n targets of a split are cut into up to 32 rows
+    (one row a 1000 targets); every row first reads one segment of the text before it, unjudged, then its own, in segments of the training
+    length with the state carried as in training. Every target is judged exactly once, by the head's exact nll, summed in float64; all but
+    the first segment have at least one segment of context where the mixer carries state. The figure does not depend on how many rows are
+    computed at once.
+
+    Unknown words: perplexity is over the vocabulary with the unknown token, while all characters of an unknown word count in (2), so both
+    figures flatter a vocabulary with many unknowns. `unigram` is the perplexity of the training frequencies (plus one) on the same targets:
+    what a model that learned nothing but word counts reaches.
+
+    A head without a distribution (normalised = False) is judged by the reciprocal rank of the target, counted as 0 beyond rank 1000, and
+    by accuracy.
+
+    Does nothing when: never; it is what is learned.
+
+    Reference: Bengio et al. (2003), A neural probabilistic language model, https://www.jmlr.org/papers/v3/bengio03a.html
+    """
+
+    paper = "Bengio et al., A neural probabilistic language model, JMLR 2003, https://www.jmlr.org/papers/v3/bengio03a.html"
+
+    unigram: bool = param(True, "Also give the perplexity of the unigram model of the training split, as a floor to compare with.")
+
+    def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> LanguageModel:
+        """Build `model` = {"embedding", "layers", "head"}. Raises ValueError with a sentence where parts do not fit."""
+        embedding = blocks(model["embedding"]).build(Site(width=0, vocabulary=text.vocabulary, length=length))
+        site = Site(width=int(getattr(embedding, "width", 0)), vocabulary=text.vocabulary, length=length, embedding=embedding)
+        if site.width < 1:
+            raise ValueError(f"{model['embedding']['id']} does not say its width: an embedding must have the attribute `width`.")
+        layers: list[Layer] = []
+        norm: Norm = "none"
+        for table in model["layers"]:
+            for _ in range(int(table.get("repeat") or 1)):
+                site = replace(site, position=len(layers))
+                layer = _layer(table, blocks, site)
+                if layer.residual or layer.feedforward_residual:
+                    norm = table.get("norm") or "layer"
+                layers.append(layer)
+                site = replace(site, width=layer.width)
+        head = blocks(model["head"]).build(site)
+        return LanguageModel(embedding, layers, head, make_norm(norm, site.width), length=length)
+
+    def batches(self, text: Text, batch: int, length: int, seed: int) -> Stream:
+        return Stream(text.splits["train"], batch, length, seed)
+
+    def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
+        """Figures on the first `tokens` targets of a split (0: all), `batch` rows at a time."""
+        ids = text.splits[split]
+        targets = min(tokens or len(ids), len(ids) - 1)
+        if targets < 1:
+            raise ValueError(f"The {split} split has {len(ids)} token(s): nothing to judge on.")
+        judge = _nats if getattr(model.head, "normalised", True) else _ranks
+        total = np.zeros(2)
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                for hidden_ND, target_N in _judged(model, ids[: targets + 1], batch, device):
+                    total += judge(model.head, hidden_ND, target_N)
+        finally:
+            model.train(training)
+        if judge is _ranks:
+            figures = [
+                Figure(f"quality/{split}_reciprocal_rank", total[0] / targets, "", "higher"),
+                Figure(f"quality/{split}_accuracy", total[1] / targets, "", "higher"),
+            ]
+        else:
+            ends = text.character_ends[split]
+            bits = total[0] / (math.log(2) * int(ends[targets] - ends[0]))
+            figures = [
+                Figure(f"quality/{split}_perplexity", _exp(total[0] / targets), "", "lower"),
+                Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),
+            ]
+        if self.unigram:
+            figures.append(Figure(f"quality/{split}_unigram_perplexity", unigram_perplexity(text, split, targets), "", "none"))
+        return figures
+
+
+def _layer(table: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], site: Site) -> Layer:
+    mixer = blocks(table["mixer"])
+    wanted, norm = table.get("residual"), table.get("norm")
+    built = mixer.build(site)
+    inner = blocks(table["feedforward"]) if table.get("feedforward") else None
+    try:
+        return Layer(
+            built,
+            inner.build(replace(site, width=int(getattr(built, "width", site.width)))) if inner else None,
+            width=site.width,
+            residual=mixer.residual if wanted is None else wanted,
+            feedforward_residual=inner is not None and (inner.residual if wanted is None else wanted),
+            norm=norm or "layer",
+            always_norm=norm is not None,
+        )
+    except ValueError as error:
+        raise ValueError(f"Layer {site.position + 1} ({table['mixer']['id']}): {error}") from error
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How held-out text is read: `count` rows of `length` targets each after a first segment of `context` targets.
+
+    Row r reads the targets from r * length on; the first `context` of them it does not judge, except row 0, where the text begins.
+    """
+
+    count: int
+    length: int
+    context: int
+
+    @classmethod
+    def of(cls, targets: int, segment: int) -> Rows:
+        context = min(segment, targets)
+        count = max(1, min(ROWS, (targets - context) // TOKENS_A_ROW))
+        return cls(count, -(-(targets - context) // count), context)
+
+
+def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(hidden_ND, target_N) of all targets ids[1:], each exactly once. Places past the end of the text are read as id 0 and not judged."""
+    targets = len(ids) - 1
+    segment = int(getattr(model, "length", 64))
+    rows = Rows.of(targets, segment)
+    for first in range(0, rows.count, batch):
+        start_B1 = rows.length * np.arange(first, min(first + batch, rows.count))[:, None]
+        state = None
+        for begin in range(0, rows.context + rows.length, segment):
+            within_T = np.arange(begin, min(begin + segment, rows.context + rows.length))
+            place_BT = start_B1 + within_T
+            judged_BT = torch.from_numpy((place_BT < targets) & ((within_T >= rows.context) | (start_B1 == 0)))
+            window_BT = np.take(ids, np.append(place_BT, place_BT[:, -1:] + 1, axis=1), mode="clip").astype(np.int64)
+            x_BTD, state, _ = model.hidden(torch.from_numpy(window_BT[:, :-1]).to(device), state)
+            if judged_BT.any():
+                target_BT = torch.from_numpy(window_BT[:, 1:])
+                yield x_BTD[judged_BT.to(x_BTD.device)], target_BT[judged_BT].to(x_BTD.device)
+
+
+def _nats(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> np.ndarray:
+    return np.array([head.nll(hidden_ND, target_N).double().sum().item(), 0.0])
+
+
+def _ranks(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> np.ndarray:
+    """(sum of 1 / rank, targets at rank 1)."""
+    ids_NK = head.topk(hidden_ND, min(RANKS, int(getattr(head, "vocabulary_size", RANKS))))[1]
+    hit_NK = ids_NK == target_N[:, None]
+    reciprocal_K = 1 / torch.arange(1, ids_NK.shape[1] + 1, dtype=torch.float64, device=ids_NK.device)
+    return np.array([(hit_NK * reciprocal_K).sum().item(), hit_NK[:, 0].sum().item()])
+
+
+def _exp(nats: float) -> float:
+    """exp that goes to infinity instead of failing, for models that diverged."""
+    return math.exp(nats) if nats < 700 else math.inf if nats == nats else math.nan
+
+
+def unigram_perplexity(text: Text, split: str, targets: int) -> float:
+    """Perplexity of (training count + 1) / (training tokens + V) on the first `targets` targets of a split."""
+    counts = np.asarray(text.vocabulary.counts, dtype=np.float64) + 1
+    log_share = np.log(counts / counts.sum())
+    return _exp(-float(log_share[text.splits[split][1 : targets + 1]].mean()))
