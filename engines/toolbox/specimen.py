@@ -87,7 +87,8 @@ class Surroundings:
     """engines.api.Context around one model, for certificates: what a technique says is kept in lists."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        self.model, self.optimizer = model, optimizer
+        self.model = model
+        self.optimizer: torch.optim.Optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
         self.seed = self.step = self.tokens = 0
