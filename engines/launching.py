@@ -25,10 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import platformdirs
 from filelock import FileLock, Timeout
 
 from engines import probes
+from engines.store.address import sqlite_path, store_url, user_folder
 
 START_SECONDS = 30.0
 """How long a supervisor may take to say that it holds its lock (a cold disk, a loaded machine)."""
@@ -42,20 +42,12 @@ class LaunchError(RuntimeError):
 # --- Places -------------------------------------------------------------------------------------------------------------------------------
 
 
-def store_url(text: str | None = None) -> str:
-    """The SQLAlchemy URL of a store named by a URL, by the path of an SQLite file, or by nothing (WORKBENCH_STORE, else the user's own store)."""
-    text = text or os.environ.get("WORKBENCH_STORE") or str(Path(platformdirs.user_data_dir("workbench", appauthor=False)) / "workbench.sqlite")
-    return text if "://" in text else f"sqlite:///{Path(text).expanduser().absolute().as_posix()}"
-
-
 def lock_folder(url: str) -> Path:
     """The folder of the lock files: beside an SQLite file, else in the user's data folder."""
-    url = store_url(url)
-    if url.startswith("sqlite") and (path := url.partition(":///")[2].partition("?")[0]):
-        database = Path(path).absolute()
-        return database.with_name(database.name + ".locks")
-    named = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Path(platformdirs.user_data_dir("workbench", appauthor=False)) / "locks" / named
+    database = sqlite_path(store_url(url))
+    if database is not None:
+        return database.with_name(f"{database.name}.locks")
+    return user_folder() / "locks" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def supervisor_lock(url: str) -> FileLock:
@@ -187,10 +179,8 @@ def _wait_for_notice(url: str, child: subprocess.Popen[bytes] | None) -> Holder:
 
 def log_path(url: str) -> Path:
     """Where a detached supervisor writes what it has to say."""
-    folder = lock_folder(url)
-    if folder.name.endswith(".locks"):
-        return folder.with_name(folder.name.removesuffix(".locks") + ".files") / "supervisor.log"
-    return folder / "supervisor.log"
+    database = sqlite_path(store_url(url))
+    return (database.with_name(f"{database.name}.files") if database is not None else lock_folder(url)) / "supervisor.log"
 
 
 # --- Clients ------------------------------------------------------------------------------------------------------------------------------

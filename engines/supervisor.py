@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from engines import launching, probes
 from engines.custody import WORKER_MODULE, Custody, end_leftover, explain_death
 from engines.store import commands, queries
+from engines.store.address import store_url
 from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
 from engines.store.queries import RunRow
@@ -263,7 +264,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--once", action="store_true", help="leave as soon as nothing is queued")
     arguments = parser.parse_args(argv)
     try:
-        served = serve(launching.store_url(arguments.store), jobs=arguments.jobs, once=arguments.once)
+        served = serve(store_url(arguments.store), jobs=arguments.jobs, once=arguments.once)
     except StoreError as error:
         _say(str(error))
         return 1

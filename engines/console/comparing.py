@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from engines import comparison
 from engines.console.output import experiment_id, note, write_json, write_text
 from engines.console.queue import opened
-from engines.report import terminal
+from engines.report import page, tables, terminal
+
+_TEXTS = {"csv": tables.comma_separated, "markdown": tables.markdown, "latex": tables.latex}
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Print the table, unless something else was asked for on standard output; write every file that was asked for."""
+    """Write every file that was asked for; print the table unless standard output is taken by one of them."""
     numbers = [experiment_id(text) for text in arguments.ids]
+    outs = {name: getattr(arguments, name) for name in ("json", *_TEXTS, "html", "pdf") if getattr(arguments, name)}
     with opened(arguments) as store:
         found = comparison.compare(store, numbers)
-    written = False
+        for name, out in outs.items():
+            if name == "json":
+                write_json(found, out)
+            elif name in _TEXTS:
+                write_text(_TEXTS[name](found), out)
+            elif name == "html":
+                page.write_html(store, numbers, Path(out))
+            else:
+                page.write_pdf(store, numbers, Path(out))
+            if out != "-":
+                note(f"Wrote {Path(out).absolute()}")
+    if "-" not in outs.values():
+        terminal.table(found)
     return 0

@@ -13,8 +13,9 @@ from typing import Any
 from engines.console.output import RequestError, columns, note, say, span, split_id, when, write_json
 from engines.console.running import watch
 from engines.following import ENDED
-from engines.launching import Presence, ensure_supervisor, store_url
+from engines.launching import Presence, ensure_supervisor
 from engines.store import commands, queries
+from engines.store.address import store_url
 from engines.store.database import Store
 from engines.store.queries import RunRow
 

@@ -14,8 +14,9 @@ from engines.console.output import note, say, write_json
 from engines.console.progress import outcome, progress
 from engines.experiment import Experiment
 from engines.following import ENDED, follow, interruptible
-from engines.launching import Presence, ensure_supervisor, store_url
+from engines.launching import Presence, ensure_supervisor
 from engines.store import queries
+from engines.store.address import store_url
 from engines.store.database import Store
 from engines.submitting import checked_plans, submit
 

@@ -1,0 +1,26 @@
+"""The door: without arguments the window opens, otherwise the command line answers, without Qt."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or (words == ["demo"] and _has_display()):
+        from workbench import window
+
+        return window.main(words)
+    from engines import cli
+
+    return cli.main(words)
+
+
+def _has_display() -> bool:
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
