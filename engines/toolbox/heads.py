@@ -43,9 +43,9 @@ class NormalisedHead(nn.Module):
         """log p(token | hidden) of a few rows, (N, V)."""
         raise NotImplementedError
 
-    def chunks(self, *row_tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The tensors, cut alike along their rows so that rows x V stays within CHUNK_ELEMENTS."""
-        rows = max(1, CHUNK_ELEMENTS // self.vocabulary_size)
+    def chunks(self, *row_tensors: Tensor, columns: int | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """The tensors, cut alike along their rows so that rows x columns (default: V) stays within CHUNK_ELEMENTS."""
+        rows = max(1, CHUNK_ELEMENTS // (columns or self.vocabulary_size))
         yield from zip(*(torch.split(tensor, rows) for tensor in row_tensors), strict=True)
 
     def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
