@@ -48,7 +48,8 @@ def prepared(
     note = cache / "listings" / _digest(listing, settings, FORMAT)
     try:
         folder = cache / note.read_text("ascii")
-    except FileNotFoundError:
+    except OSError:
+        # Not prepared yet, or not readable: preparing again says what is wrong with the folder.
         folder = cache / "absent"
     if not (folder / "facts.json").is_file():
         texts = read()
@@ -95,7 +96,7 @@ def _build(folder: Path, texts: dict[str, str], settings: Mapping[str, Any], fac
     for split, encoded in splits.items():
         if len(encoded.ids) < 2:
             raise CorpusError(
-                f"The {split} split has {len(encoded.ids)} token(s) at {settings['level']} level; at least 2 are needed to predict one from "
+                f"The {split} split has {len(encoded.ids)} token(s) at {_level(settings['level'])} level; at least 2 are needed to predict one from "
                 "the other: use a longer text."
             )
     if np.count_nonzero(lexicon.counts) < 2:
@@ -132,6 +133,11 @@ def _build(folder: Path, texts: dict[str, str], settings: Mapping[str, Any], fac
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _level(pattern: str) -> str:
+    """word, char or bpe: what the user calls a way of cutting."""
+    return "word" if pattern == "code" else pattern.split()[0]
+
+
 def _write_note(note: Path, fingerprint: str) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=note.parent)
@@ -145,7 +151,7 @@ def _open(folder: Path) -> Text:
     lexicon = lexicon_from_json((folder / "lexicon.json").read_text("utf-8"), np.load(folder / "counts.npy"))
     level = facts["level"]
     coder = Coder(lexicon, level, facts["lowercase"])
-    public = "word" if level == "code" else level.split()[0]
+    public = _level(level)
     return Text(
         splits={split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS},
         character_ends={split: np.load(folder / f"{split}.ends.npy", mmap_mode="r") for split in SPLITS},

@@ -88,25 +88,26 @@ class LanguageModelling(Task):
         if targets < 1:
             raise ValueError(f"The {split} split has {len(ids)} token(s): nothing to judge on.")
         judge = _nats if getattr(model.head, "normalised", True) else _ranks
-        total = np.zeros(2)
+        first, second = 0.0, 0.0
         training = model.training
         model.eval()
         try:
             with torch.no_grad():
                 for hidden_ND, target_N in _judged(model, ids[: targets + 1], batch, device):
-                    total += judge(model.head, hidden_ND, target_N)
+                    more = judge(model.head, hidden_ND, target_N)
+                    first, second = first + more[0], second + more[1]
         finally:
             model.train(training)
         if judge is _ranks:
             figures = [
-                Figure(f"quality/{split}_reciprocal_rank", total[0] / targets, "", "higher"),
-                Figure(f"quality/{split}_accuracy", total[1] / targets, "", "higher"),
+                Figure(f"quality/{split}_reciprocal_rank", first / targets, "", "higher"),
+                Figure(f"quality/{split}_accuracy", second / targets, "", "higher"),
             ]
         else:
             ends = text.character_ends[split]
-            bits = total[0] / (math.log(2) * int(ends[targets] - ends[0]))
+            bits = first / (math.log(2) * int(ends[targets] - ends[0]))
             figures = [
-                Figure(f"quality/{split}_perplexity", _exp(total[0] / targets), "", "lower"),
+                Figure(f"quality/{split}_perplexity", _exp(first / targets), "", "lower"),
                 Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),
             ]
         if self.unigram:
@@ -170,16 +171,17 @@ def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> It
                 yield x_BTD[judged_BT.to(x_BTD.device)], target_BT[judged_BT].to(x_BTD.device)
 
 
-def _nats(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> np.ndarray:
-    return np.array([head.nll(hidden_ND, target_N).double().sum().item(), 0.0])
+def _nats(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:
+    """(sum of the exact nll, nothing)."""
+    return head.nll(hidden_ND, target_N).double().sum().item(), 0.0
 
 
-def _ranks(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> np.ndarray:
+def _ranks(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:
     """(sum of 1 / rank, targets at rank 1)."""
     ids_NK = head.topk(hidden_ND, min(RANKS, int(getattr(head, "vocabulary_size", RANKS))))[1]
     hit_NK = ids_NK == target_N[:, None]
     reciprocal_K = 1 / torch.arange(1, ids_NK.shape[1] + 1, dtype=torch.float64, device=ids_NK.device)
-    return np.array([(hit_NK * reciprocal_K).sum().item(), hit_NK[:, 0].sum().item()])
+    return (hit_NK * reciprocal_K).sum().item(), hit_NK[:, 0].sum().item()
 
 
 def _exp(nats: float) -> float:
