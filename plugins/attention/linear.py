@@ -95,7 +95,7 @@ class LinearAttention(nn.Module):
         turned_q, turned_k = (rotate(fq, summed), rotate(fk, summed)) if self.rotary else (fq, fk)
         over, S_BHKV = causal_product(turned_q, turned_k, v, S_BHKV, self.chunk)
         total, z_BHK = causal_normaliser(fq, fk, z_BHK)
-        counted = torch.full((batch,), summed + length, device=fk.device)
+        counted = torch.full((batch,), summed + length, device="cpu")  # read on the host, so no accelerator has to be waited for
         return over / (total.unsqueeze(-1) + EPSILON), (S_BHKV, z_BHK, counted)
 
 

@@ -90,7 +90,7 @@ class SwitchFeedForward(nn.Module):
         """(1), (N, n), float32 at least."""
         if self.training and self.jitter:
             x_ND = x_ND * torch.empty_like(x_ND).uniform_(1.0 - self.jitter, 1.0 + self.jitter)
-        if not torch.is_autocast_enabled(x_ND.device.type):
+        if x_ND.is_meta or not torch.is_autocast_enabled(x_ND.device.type):  # the meta device knows no autocast
             logits = self.router(x_ND)
         else:
             with torch.autocast(x_ND.device.type, enabled=False):
@@ -138,6 +138,6 @@ def balance_has_its_limits(trial: Trial) -> float:
         block = Switch(experts=experts, coefficient=1.0, hidden=4).build(trials.site(trial, width=experts))
         with torch.no_grad():
             block.router.weight.copy_(torch.eye(experts))
-        even = block(even_ND.unsqueeze(0))[1]["auxiliary"].item()
-        single = block(even_ND[:1].expand(trial.length, experts).unsqueeze(0))[1]["auxiliary"].item()
+        even: float = block(even_ND.unsqueeze(0))[1]["auxiliary"].item()
+        single: float = block(even_ND[:1].expand(trial.length, experts).unsqueeze(0))[1]["auxiliary"].item()
         return max(abs(even - 1.0), abs(single / experts - 1.0))
