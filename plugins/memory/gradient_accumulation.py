@@ -78,7 +78,8 @@ def equals_large_batch(trial: Trial) -> float:
     segments = batches(trial, 2, rows=5)
 
     def run(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        module, state = specimen(trial), None
+        module = specimen(trial)
+        state: Any = None
         from_parts = GradientAccumulation(micro_batches=n).gradient(backward_of(module), Surroundings(module))
         for batch in segments:
             _, _, state, _ = from_parts(batch, state)

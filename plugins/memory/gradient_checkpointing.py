@@ -71,7 +71,7 @@ def gradients_are_equal(trial: Trial) -> float:
     def run(every: int | None) -> torch.Tensor:
         module, state = specimen(trial, layers=3, dropout=0.3), None
         if every is not None:
-            module = GradientCheckpointing(every=every).model(module, Surroundings(module))
+            GradientCheckpointing(every=every).model(module, Surroundings(module))
         torch.manual_seed(trial.seed)
         losses = []
         for batch in segments:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
+from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.optimization import largest_difference, trainable
@@ -51,7 +52,7 @@ class Mixed(Technique):
             raise ValueError(
                 f'precision/mixed was asked for fp16 on {device}, where recurrent and other kernels exist only in bf16: set dtype = "bf16".'
             )
-        ctx.effect(f"Matrix products in {self.dtype}; weights, their gradients and the optimizer in {ctx.dtype}.{_warning(device)}")
+        ctx.effect(f"Matrix products in {self.dtype}; weights, their gradients and the optimizer in {_held(ctx.model)}.{_warning(device)}")
         half = torch.bfloat16 if self.dtype == "bf16" else torch.float16
 
         def in_half(batch: Any, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
@@ -69,7 +70,7 @@ class Mixed(Technique):
         state.setdefault("scale", FIRST_SCALE)
         state.setdefault("clean", 0)
         for parameter in trainable(ctx.model):
-            parameter.register_hook(lambda g: g / state["scale"])
+            parameter.register_hook(lambda g: g / state["scale"])  # type: ignore[no-untyped-call]
 
         def scaled(batch: Any, carried: Any, count: int | None = None, scale: float | torch.Tensor = 1.0) -> Any:
             return forward_backward(batch, carried, count=count, scale=scale * state["scale"])
@@ -97,6 +98,11 @@ class Mixed(Technique):
                 ctx.log("loss_scale", state["scale"])
 
         return update_where_finite
+
+
+def _held(module: nn.Module) -> str:
+    """The number formats of a module's parameters."""
+    return ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters()}))
 
 
 def _warning(device: str) -> str:
