@@ -15,11 +15,13 @@ import platform
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import platformdirs
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from engines.api import Block, Plugin, Technique
 from engines.discovery import BrokenPlugin, Source, UnknownPlugin, class_of, last_lines, load, source_of, sources
@@ -55,7 +57,7 @@ def _entry(source: Source) -> dict[str, Any]:
     except BrokenPlugin as error:
         return _blank(source, str(error))
     except Exception as error:  # noqa: BLE001  a plugin's own class attributes, schema and `unavailable` may fail in any way
-        return _blank(source, last_lines(error, source))
+        return _blank(source, last_lines(error))
     return described
 
 
@@ -91,12 +93,19 @@ def _blank(source: Source, error: str) -> dict[str, Any]:
 def _describe(source: Source, plugin: type[Plugin], module: ModuleType) -> dict[str, Any]:
     card = inspect.cleandoc(plugin.__doc__ or "")
     reason = plugin.unavailable()
+    with warnings.catch_warnings():
+        # A default that JSON cannot carry would be dropped from the schema with a warning; the author has to see it.
+        warnings.simplefilter("error", PydanticJsonSchemaWarning)
+        schema = plugin.model_json_schema()
+    if not schema.get("required"):
+        # pydantic does not check defaults by itself, but plans write them down and read them again.
+        plugin(**{name: described["default"] for name, described in schema.get("properties", {}).items() if "default" in described})
     described = _blank(source, "") | {
         "kind": plugin.kind,
         "title": card.splitlines()[0].strip(),
         "card": card,
         "paper": plugin.paper,
-        "parameters": plugin.model_json_schema(),
+        "parameters": schema,
         "was": list(plugin.was),
         "certificates": [value.certificate[0] for value in vars(module).values() if inspect.isfunction(value) and hasattr(value, "certificate")],
         "available": {"ok": not reason, "reason": reason},

@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -110,7 +110,7 @@ def class_of(source: Source) -> tuple[type[Plugin], ModuleType]:
     try:
         module = importlib.import_module(source.module)
     except (Exception, SystemExit) as error:  # a plugin file may raise anything; its error is what the user has to see
-        raise BrokenPlugin(last_lines(error, source)) from error
+        raise BrokenPlugin(last_lines(error)) from error
     classes = [
         value
         for name, value in vars(module).items()
@@ -132,15 +132,22 @@ def _fault(plugin: type[Plugin]) -> str:
         return f"has kind = {plugin.kind!r}; it must be one of {', '.join(KINDS)}."
     if issubclass(plugin, Block) and getattr(plugin, "slot", None) not in get_args(Slot):
         return f"has slot = {getattr(plugin, 'slot', None)!r}; a block must name one of {', '.join(get_args(Slot))}."
-    if issubclass(plugin, Technique) and not plugin.hooks():
-        return f"defines no hook; a technique must define at least one of {', '.join(HOOKS)}."
+    if issubclass(plugin, Technique):
+        if not plugin.hooks():
+            return f"defines no hook; a technique must define at least one of {', '.join(HOOKS)}."
+        if not isinstance(plugin.conflicts, Mapping):
+            return f"has conflicts = {plugin.conflicts!r}; it must be a mapping from id to a sentence."
+    for name in ("was", "requires", "after", "replaces"):
+        given = getattr(plugin, name, ())
+        if isinstance(given, str) or not all(isinstance(item, str) for item in given):
+            return f"has {name} = {given!r}; it must be a tuple of texts."
     if not (plugin.__dict__.get("__doc__") or "").strip():
         return "has no docstring; its first line is the title, the whole is the card."
     return ""
 
 
-def last_lines(error: BaseException, source: Source) -> str:
+def last_lines(error: BaseException) -> str:
     """The end of a traceback from the plugin's own file on, without the import machinery."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename and frame.filename != __file__]
-    where = "".join(traceback.format_list(frames[-3:]))
-    return f"{where}{''.join(traceback.format_exception_only(error))}".strip() or f"{source.path} cannot be imported."
+    what = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if "For further information visit" not in line]
+    return f"{''.join(traceback.format_list(frames[-3:]))}{chr(10).join(what)}".strip()

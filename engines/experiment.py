@@ -91,7 +91,9 @@ class Experiment:
     def problems(self, catalogue: Mapping[str, Any] | None = None) -> list[Problem]:
         """All that is wrong, in the order of the file's sections; empty where the experiment can be submitted."""
         problems, sound = check_structure(self.data)
-        return problems + check_meaning(sound, Index(catalogue if catalogue is not None else catalogues.read()))
+        told = {problem.path.removesuffix(".id") for problem in problems}
+        meaning = check_meaning(sound, Index(catalogue if catalogue is not None else catalogues.read()))
+        return problems + [problem for problem in meaning if problem.path not in told]
 
     def check(self, catalogue: Mapping[str, Any] | None = None) -> None:
         """Raises ExperimentError with all problems, if there are any."""
@@ -118,7 +120,12 @@ class Experiment:
 
     def set(self, path: str, value: Any) -> Experiment:
         """With `value` at a key path; None takes the key away. Raises KeyPathError where the path leads nowhere."""
-        return self.remove(path) if value is None else self._with(put(self.data, locate(self.data, path), _given(value)))
+        if value is None:
+            return self.remove(path)
+        value = _given(value)
+        if _holds_null(value):
+            raise KeyPathError(f"The list at {path} holds null", "leave the entry out")
+        return self._with(put(self.data, locate(self.data, path), value))
 
     def remove(self, path: str) -> Experiment:
         """Without what stands at a key path. Raises KeyPathError where the path leads nowhere."""
@@ -219,9 +226,14 @@ def load(path: Path | str) -> Experiment:
 
 
 def dump(experiment: Experiment, *, format: Literal["toml", "json"] = "toml") -> str:
-    """The text of the file: TOML with the comments of what was read, or JSON. Reads back as the same values."""
+    """The text of the file: TOML with the comments of what was read, or JSON. Reads back as the same values.
+
+    Raises ExperimentError where a list holds null (from JSON), which TOML cannot say.
+    """
     if format == "json":
         return json.dumps(experiment.data, indent=2, ensure_ascii=False) + "\n"
+    if _holds_null(experiment.data):
+        raise ExperimentError([Problem("", None, "a list of the experiment holds null, which TOML cannot say", "leave the entry out")])
     return render(experiment.data, experiment.text)
 
 
@@ -230,3 +242,9 @@ def _given(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _given(item) for key, item in value.items() if item is not None}
     return [_given(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _holds_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_null(item) for item in value.values())
+    return any(_holds_null(item) for item in value) if isinstance(value, list) else value is None
