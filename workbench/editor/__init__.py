@@ -1,0 +1,1 @@
+"""The parts of the experiment editor: the draft being edited and the panels that show it."""

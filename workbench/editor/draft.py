@@ -1,0 +1,279 @@
+"""Operations on the tables of an experiment file while it is being edited. Pure functions on plain data: no Qt, no torch.
+
+A *scope* says where an edit lands: None is the base that every variant starts from (`[model]`, `[training]`), a number is a variant, whose
+tables then hold only what differs from the base. Functions change the tree they get; the document keeps the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from engines.merging import Index, Merged, Part, list_of, merge, table_of
+
+Tree = dict[str, Any]
+Scope = int | None
+SLOTS = ("embedding", "head")
+
+
+def starting_point() -> Tree:
+    """A new experiment: one variant on the embedded corpus, small enough to finish within a minute on one core."""
+    return {
+        "experiment": {
+            "name": "New experiment",
+            "task": "language_model",
+            "corpus": {"id": "corpora/python_stdlib"},
+            "budget": {"tokens": 200_000},
+            "seeds": [0],
+            "baseline": "baseline",
+        },
+        "model": {
+            "embedding": {"id": "embeddings/lookup", "width": 128},
+            "layers": [{"mixer": {"id": "recurrent/lstm", "width": 128}}],
+            "head": {"id": "softmax/full"},
+        },
+        "training": {"batch": 20, "sequence": 35, "techniques": [{"id": "optimization/adam"}]},
+        "variant": [{"name": "baseline"}],
+    }
+
+
+# --- What a scope looks like --------------------------------------------------------------------------------------------------------------
+
+
+def effective(data: Tree, index: Index, scope: Scope) -> Merged:
+    """The base, or a variant merged over it; every part knows where in the file it stands."""
+    variants = list_of(data.get("variant"))
+    if scope is None or scope >= len(variants):
+        return merge({**data, "variant": [{"name": "base"}]}, index)[0]
+    # A variant without a usable name is merged all the same, so that it can be mended.
+    named = [{**table_of(variant), "name": str(table_of(variant).get("name", ""))} for variant in variants]
+    return merge({**data, "variant": named}, index)[scope]
+
+
+def raw_layers(merged: Merged) -> list[Tree]:
+    """The layers of a merged variant as tables for the file."""
+    layers = []
+    for layer in merged.layers or []:
+        table: Tree = {"mixer": deepcopy(layer.mixer.table) if layer.mixer else {"id": ""}}
+        if layer.feedforward is not None:
+            table["feedforward"] = deepcopy(layer.feedforward.table)
+        table.update({key: value for key, value in layer.table.items() if value is not None})
+        layers.append(table)
+    return layers
+
+
+def variant_names(data: Tree) -> list[str]:
+    return [str(table_of(variant).get("name", "")) for variant in list_of(data.get("variant"))]
+
+
+def baseline(data: Tree) -> str:
+    """The name of the baseline: the stated one, else the first variant."""
+    names = variant_names(data)
+    return str(table_of(data.get("experiment")).get("baseline") or (names[0] if names else ""))
+
+
+# --- Edits of the model and the recipe ----------------------------------------------------------------------------------------------------
+
+
+def set_block(data: Tree, index: Index, scope: Scope, slot: str, table: Tree) -> None:
+    """Choose or change the embedding or the head ("embedding", "head")."""
+    if scope is None:
+        data.setdefault("model", {})[slot] = table
+        return
+    base = getattr(effective(data, index, None), slot)
+    _set_or_drop(_variant(data, scope), "model", slot, _change(base, table))
+
+
+def set_corpus(data: Tree, index: Index, scope: Scope, table: Tree) -> None:
+    if scope is None:
+        data.setdefault("experiment", {})["corpus"] = table
+        return
+    change = _change(effective(data, index, None).corpus, table)
+    variant = _variant(data, scope)
+    if change is None:
+        variant.pop("corpus", None)
+    else:
+        variant["corpus"] = change
+
+
+def set_layers(data: Tree, index: Index, scope: Scope, layers: Sequence[Tree]) -> None:
+    """Replace the list of layers."""
+    if scope is None:
+        data.setdefault("model", {})["layers"] = list(layers)
+        return
+    same = list(layers) == raw_layers(effective(data, index, None))
+    _set_or_drop(_variant(data, scope), "model", "layers", None if same else list(layers))
+
+
+def set_training(data: Tree, scope: Scope, key: str, value: Any) -> None:
+    """Set `batch` or `sequence`."""
+    base = data.setdefault("training", {})
+    if scope is None:
+        base[key] = value
+        return
+    default = {"batch": 20, "sequence": 35}.get(key)
+    _set_or_drop(_variant(data, scope), "training", key, None if value == base.get(key, default) else value)
+
+
+def set_recipe(data: Tree, index: Index, scope: Scope, recipe: Sequence[Tree]) -> None:
+    """Replace the list of techniques. In a variant: the shortest `techniques` and `without` that merge to this list."""
+    wanted = [dict(table) for table in recipe]
+    if scope is None:
+        data.setdefault("training", {})["techniques"] = wanted
+        return
+    base = [part.table for part in effective(data, index, None).recipe]
+    variant = _variant(data, scope)
+    here = {index.canonical(str(table.get("id"))) for table in wanted}
+    taken = {index.group(str(table.get("id"))) for table in wanted} - {""}
+    own = [table for table in wanted if table not in base]
+    dropped = [str(table["id"]) for table in base if table.get("id") not in here and index.group(str(table.get("id"))) not in taken]
+    everything = [str(table["id"]) for table in base]
+    for techniques, without in ((own, dropped), (wanted, everything)):
+        for key, value in (("techniques", techniques), ("without", without)):
+            if value:
+                variant[key] = list(value)
+            else:
+                variant.pop(key, None)
+        if [part.table for part in effective(data, index, scope).recipe] == wanted:
+            return
+
+
+def revert(data: Tree, scope: int, key: str) -> None:
+    """Give up what a variant changes: "embedding", "head", "layers", "corpus", "batch", "sequence" or "recipe"."""
+    variant = _variant(data, scope)
+    if key == "recipe":
+        variant.pop("techniques", None)
+        variant.pop("without", None)
+    elif key == "corpus":
+        variant.pop("corpus", None)
+    else:
+        _set_or_drop(variant, "training" if key in ("batch", "sequence") else "model", key, None)
+
+
+def _variant(data: Tree, scope: int) -> Tree:
+    variant = data["variant"][scope]
+    assert isinstance(variant, dict)
+    return variant
+
+
+def _change(base: Part | None, table: Tree) -> Tree | None:
+    """The shortest table that turns the base's choice into this one; None where they are equal."""
+    if base is None or base.id != table.get("id") or not set(base.table) <= set(table):
+        return table
+    differing = {key: value for key, value in table.items() if key not in base.table or base.table[key] != value}
+    return differing or None
+
+
+def _set_or_drop(variant: Tree, table: str, key: str, value: Any) -> None:
+    inner = variant.get(table)
+    if not isinstance(inner, dict):
+        inner = {}
+    if value is None:
+        inner.pop(key, None)
+    else:
+        inner[key] = value
+    if inner:
+        variant[table] = inner
+    else:
+        variant.pop(table, None)
+
+
+# --- Edits of the list of variants ----------------------------------------------------------------------------------------------------------
+
+
+def free_name(data: Tree, wish: str) -> str:
+    """A variant name that is not taken yet."""
+    names = variant_names(data)
+    number, name = 2, wish
+    while name in names:
+        name, number = f"{wish} {number}", number + 1
+    return name
+
+
+def add_variant(data: Tree, wish: str = "variant", copy_of: int | None = None) -> int:
+    """Append a variant, empty or a copy; returns its number."""
+    variants = data.setdefault("variant", [])
+    original = table_of(variants[copy_of]) if copy_of is not None else {}
+    name = free_name(data, wish if copy_of is None else f"{original.get('name', wish)} copy")
+    variants.append({**deepcopy(original), "name": name})
+    return len(variants) - 1
+
+
+def remove_variant(data: Tree, number: int) -> None:
+    """Remove a variant; where it was the baseline the first one left becomes it."""
+    was = baseline(data)
+    removed = data["variant"].pop(number)
+    names = variant_names(data)
+    if names and table_of(removed).get("name") == was:
+        set_baseline(data, names[0])
+
+
+def rename_variant(data: Tree, index: Index, number: int, name: str) -> None:
+    """Rename a variant; the baseline and techniques that refer to it follow."""
+    was_baseline, old = baseline(data), variant_names(data)[number]
+    data["variant"][number]["name"] = name
+    if was_baseline == old:
+        set_baseline(data, name)
+    recipes = [table_of(data.get("training")).get("techniques"), *(table_of(variant).get("techniques") for variant in data["variant"])]
+    for table in (table for recipe in recipes for table in list_of(recipe) if isinstance(table, dict)):
+        for key, schema in index.properties(str(table.get("id", ""))).items():
+            if schema.get("reference") == "variant" and table.get(key) == old:
+                table[key] = name
+
+
+def set_baseline(data: Tree, name: str) -> None:
+    data.setdefault("experiment", {})["baseline"] = name
+
+
+# --- What a variant changes, in words -------------------------------------------------------------------------------------------------------
+
+
+def differences(data: Tree, index: Index, number: int) -> list[str]:
+    """What a variant changes of the base, a few words each: "head: adaptive (cutoffs 2000, 10000)", "+ magnitude (sparsity 0.8)"."""
+    variant = table_of(list_of(data.get("variant"))[number])
+    model, training = table_of(variant.get("model")), table_of(variant.get("training"))
+    words = []
+    if isinstance(variant.get("corpus"), dict):
+        words.append(f"corpus: {_choice(variant['corpus'])}")
+    words += [f"{slot}: {_choice(model[slot])}" for slot in SLOTS if model.get(slot)]
+    if isinstance(model.get("layers"), list):
+        words.append("layers: " + ", ".join(layer_words(table_of(layer)) for layer in model["layers"]))
+    words += [f"{key} {training[key]}" for key in ("batch", "sequence") if key in training]
+    words += [f"− {short_id(str(name))}" for name in list_of(variant.get("without"))]
+    words += [f"+ {_choice(table)}" for table in list_of(variant.get("techniques"))]
+    return words
+
+
+def layer_words(layer: Tree) -> str:
+    """One layer in a few words: "2 × lstm", "attention + dense"."""
+    names = [short_id(_id(layer[key])) for key in ("mixer", "feedforward") if layer.get(key)]
+    repeat = layer.get("repeat", 1)
+    return (f"{repeat} × " if repeat != 1 else "") + " + ".join(names)
+
+
+def _id(choice: Any) -> str:
+    return str(choice) if isinstance(choice, str) else str(table_of(choice).get("id", ""))
+
+
+def _choice(choice: Any) -> str:
+    values = {key: value for key, value in table_of(choice).items() if key != "id"}
+    inside = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
+    name = short_id(_id(choice))
+    return f"{name} ({inside})" if name and inside else name or inside
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return "yes" if value is True else "no" if value is False else str(value)
+
+
+def short_id(name: str) -> str:
+    """`softmax/adaptive` is `adaptive`."""
+    return name.rpartition("/")[2].replace("_", " ")
+
+
+def parameters(table: Mapping[str, Any]) -> Tree:
+    """A choice without its id."""
+    return {key: value for key, value in table.items() if key != "id"}

@@ -1,0 +1,130 @@
+"""What is wrong with the experiment as a list that leads to the place, and what the model amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from engines.problems import Problem
+from workbench.desk import Desk
+from workbench.editor.places import sentence
+from workbench.icons import pixmap
+from workbench.widgets.surfaces import Card, scrolled
+from workbench.widgets.text import label, short
+
+
+class ProblemsPanel(QWidget):
+    """Problems on top, the figures of the model that is shown below."""
+
+    jumped = Signal(object)
+
+    def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._desk = desk
+        self.problems: list[Problem] = []
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 14, 14, 12)
+        column.setSpacing(12)
+        self._card = Card("Problems")
+        self._state = label("", "caption", wrap=True)
+        self._card.body.addWidget(self._state)
+        self._list = QVBoxLayout()
+        self._list.setSpacing(4)
+        self._card.body.addLayout(self._list)
+        self._model = Card("This model")
+        self._figures = QVBoxLayout()
+        self._figures.setSpacing(6)
+        self._model.body.addLayout(self._figures)
+        self._model_state = label("", "caption", wrap=True)
+        self._model.body.addWidget(self._model_state)
+        inside = QWidget()
+        stack = QVBoxLayout(inside)
+        stack.setContentsMargins(0, 0, 4, 0)
+        stack.setSpacing(12)
+        stack.addWidget(self._card)
+        stack.addWidget(self._model)
+        stack.addStretch(1)
+        column.addWidget(scrolled(inside), 1)
+        self.setMinimumWidth(230)
+        self.show_problems([], {}, checking=True)
+        self.show_model(None, "Figures appear once the model can be built.")
+
+    def show_problems(self, problems: Sequence[Problem], names: dict[int, str], *, checking: bool) -> None:
+        """names: variant names by number, to say where a problem is; checking: the inspector has not answered yet."""
+        self.problems = list(problems)
+        _empty(self._list)
+        for problem in problems:
+            self._list.addWidget(self._line(problem, names))
+        if problems:
+            self._state.setText(f"{len(problems)} to mend before it can run. Choose one to go there.")
+        else:
+            self._state.setText("No problem found so far; the model is being built as a check …" if checking else "None. Ready to run.")
+
+    def _line(self, problem: Problem, names: dict[int, str]) -> QPushButton:
+        place = problem.path or "experiment"
+        for number, name in names.items():
+            place = place.replace(f"variant[{number}]", name or f"variant {number + 1}", 1)
+        button = QPushButton()
+        button.setProperty("quiet", True)
+        row = QHBoxLayout(button)
+        row.setContentsMargins(4, 6, 4, 6)
+        row.setSpacing(8)
+        sign = QLabel()
+        sign.setPixmap(pixmap("error", self._desk.theme.danger, 16, self.devicePixelRatioF()))
+        row.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
+        words = QVBoxLayout()
+        words.setSpacing(1)
+        where = label(place.replace(".", " › "), "caption", wrap=True)
+        what = label(sentence(problem), wrap=True)
+        for text in (where, what):
+            text.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+            words.addWidget(text)
+        row.addLayout(words, 1)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        button.setSizePolicy(policy)
+        button.setMinimumHeight(row.totalHeightForWidth(230) + 4)
+        button.setAccessibleName(problem.sentence())
+        button.setToolTip(problem.sentence())
+        button.clicked.connect(lambda: self.jumped.emit(problem))
+        return button
+
+    def show_model(self, shapes: dict[str, Any] | None, state: str = "") -> None:
+        """shapes: the inspector's answer about the model that is shown."""
+        _empty(self._figures)
+        for name, value, unit, tip in _figures(shapes) if shapes else ():
+            row = QHBoxLayout()
+            row.addWidget(label(name, "muted"))
+            row.addStretch(1)
+            figure = label(value, "strong")
+            figure.setToolTip(tip)
+            row.addWidget(figure)
+            row.addWidget(label(unit, "caption"))
+            self._figures.addLayout(row)
+        self._model_state.setText(state)
+        self._model_state.setVisible(bool(state))
+
+
+def _figures(shapes: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    found = []
+    for key, name, unit in (
+        ("parameters", "Parameters", ""), ("trainable", "Trainable", ""), ("weights_mib", "Weights", "MiB"),
+        ("flops_per_token", "Forward, one token", "FLOP"),
+    ):  # fmt: skip
+        value = shapes.get(key)
+        if isinstance(value, int | float):
+            found.append((name, f"{value:.1f}" if key == "weights_mib" else short(value), unit, f"{value:,.0f} {unit}".strip()))
+    return found
+
+
+def _empty(layout: Any) -> None:
+    while layout.count():
+        item = layout.takeAt(0)
+        if item.widget() is not None:
+            item.widget().hide()
+            item.widget().deleteLater()
+        elif item.layout() is not None:
+            _empty(item.layout())

@@ -1,0 +1,177 @@
+"""The recipe: batch and sequence length, then the techniques in the order in which they act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
+
+from engines.merging import Index, Merged
+from engines.problems import Problem
+from workbench.desk import Desk
+from workbench.editor import draft
+from workbench.editor.document import Document
+from workbench.editor.draft import Scope, Tree, short_id
+from workbench.editor.places import below, sentence, trouble_of
+from workbench.editor.plugin_card import PluginCard
+from workbench.forms import Form
+from workbench.widgets.surfaces import Card
+from workbench.widgets.text import flag, label
+
+TRAINING_SCHEMA: Tree = {
+    "properties": {
+        "batch": {"type": "integer", "minimum": 1, "default": 20, "unit": "sequences", "symbol": "B", "description": "Sequences in a minibatch."},
+        "sequence": {"type": "integer", "minimum": 1, "default": 35, "unit": "tokens", "symbol": "T", "description": "Tokens in a sequence."},
+    }
+}
+
+
+class RecipePanel(Card):
+    """Edits training and techniques of the scope that is shown."""
+
+    def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
+        super().__init__("Recipe", "How it is trained and what is done to it. Techniques of one kind act in this order.", parent)
+        self._desk, self._document = desk, document
+        self._scope: Scope = None
+        self._merged: Merged | None = None
+        self._entries: list[Tree] = []
+        self.training = Form(TRAINING_SCHEMA)
+        self.training.edited.connect(self._edit_training)
+        self.body.addWidget(self.training)
+        self._list = QVBoxLayout()
+        self._list.setSpacing(8)
+        self.body.addLayout(self._list)
+        self._none = label("No techniques yet: plain training needs at least an optimizer.", "muted", wrap=True)
+        self.body.addWidget(self._none)
+        self.add_button = QToolButton()
+        self.add_button.setProperty("quiet", True)
+        self.add_button.setText("Add technique")
+        self.add_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._menu = QMenu(self.add_button)
+        self._menu.setToolTipsVisible(True)
+        self.add_button.setMenu(self._menu)
+        self.body.addWidget(self.add_button)
+        self._wrong = label("", "error", wrap=True)
+        self._wrong.hide()
+        self.body.addWidget(self._wrong)
+        self._cards: list[PluginCard] = []
+
+    def offer(self, catalogue: Tree) -> None:
+        """Take the techniques of the catalogue."""
+        self._entries = [entry for entry in catalogue["plugins"].values() if entry["kind"] == "technique"]
+        self._menu.clear()
+        families: dict[str, QMenu] = {}
+        for entry in self._entries:
+            family = str(entry["family"])
+            if family not in families:
+                families[family] = self._menu.addMenu(family.replace("_", " ").capitalize())
+                families[family].setToolTipsVisible(True)
+            action = families[family].addAction(short_id(entry["id"]).capitalize(), lambda name=entry["id"]: self.add(name))
+            action.setToolTip(str(entry["title"]) if entry["available"]["ok"] else f"Not available here: {entry['available']['reason']}")
+        for card in self._cards:
+            card.offer(self._entries)
+
+    def show_scope(self, merged: Merged, scope: Scope, problems: Sequence[Problem]) -> None:
+        """Show training and techniques of the base or of a variant."""
+        self._scope, self._merged = scope, merged
+        self.training.set_values({key: value for key, value in merged.training.items() if value is not None})
+        here = "training" if scope is None else f"variant[{scope}].training"
+        self.training.complain({
+            key: sentence(problem)
+            for problem in reversed(problems) for key in TRAINING_SCHEMA["properties"]
+            if problem.path in (f"training.{key}", f"{here}.{key}")
+        })  # fmt: skip
+        while len(self._cards) > len(merged.recipe):
+            card = self._cards.pop()
+            self._list.removeWidget(card)
+            card.hide()
+            card.deleteLater()
+        while len(self._cards) < len(merged.recipe):
+            self._append_card()
+        names = draft.variant_names(self._document.data)
+        own = names[scope] if scope is not None and scope < len(names) else ""
+        own_path = f"variant[{scope}]."
+        for number, (card, part) in enumerate(zip(self._cards, merged.recipe, strict=True)):
+            card.show_table(part.table, variants=[name for name in names if name != own], folder=self._document.folder)
+            card.show_trouble(trouble_of(part, problems))
+            card.up.setEnabled(number > 0)
+            card.down.setEnabled(number < len(merged.recipe) - 1)
+            flag(card, "current", scope is not None and part.path.startswith(own_path))
+        self._none.setVisible(not merged.recipe)
+        shown = [sentence(p) for p in problems if p.path in ("training", "training.techniques", here, f"variant[{scope}].techniques")]
+        shown += [sentence(p) for p in problems if below(p.path, f"variant[{scope}].without")]
+        self._wrong.setText("\n".join(shown))
+        self._wrong.setVisible(bool(shown))
+
+    def add(self, plugin_id: str) -> None:
+        """Append a technique; one of the same group (an optimizer, a schedule) takes the place of the one that is there."""
+        index = Index(self._desk.catalogue or {})
+        group = index.group(plugin_id)
+
+        def put(recipe: list[Tree]) -> None:
+            seat = next((n for n, table in enumerate(recipe) if group and index.group(str(table.get("id"))) == group), None)
+            if seat is None:
+                recipe.append({"id": plugin_id})
+            else:
+                recipe[seat] = {"id": plugin_id}
+
+        self._change("Add a technique", put)
+        number = next((n for n, card in enumerate(self._cards) if card.choice.currentData() == plugin_id), len(self._cards) - 1)
+        if 0 <= number < len(self._cards) and self._cards[number].disclosure.isEnabled():
+            self._cards[number].disclosure.setChecked(True)
+
+    def _append_card(self) -> None:
+        number = len(self._cards)
+        card = _TechniqueCard(self._desk, f"Technique {number + 1}")
+        card.offer(self._entries)
+        card.picked.connect(lambda name: self._change("Change a technique", lambda recipe: recipe.__setitem__(number, {"id": name})))
+        card.edited.connect(lambda values: self._edit(number, values))
+        card.up.clicked.connect(lambda: self._change("Move a technique", lambda recipe: recipe.insert(number - 1, recipe.pop(number))))
+        card.down.clicked.connect(lambda: self._change("Move a technique", lambda recipe: recipe.insert(number + 1, recipe.pop(number))))
+        card.remove.clicked.connect(lambda: self._change("Remove a technique", lambda recipe: recipe.pop(number)))
+        self._list.addWidget(card)
+        self._cards.append(card)
+
+    def _edit(self, number: int, values: Tree) -> None:
+        def put(recipe: list[Tree]) -> None:
+            recipe[number] = {"id": recipe[number]["id"], **values}
+
+        self._change("Change a technique", put, f"{self._scope} technique {number}")
+
+    def _change(self, words: str, change: Callable[[list[Tree]], object], key: str = "") -> None:
+        index, scope = Index(self._desk.catalogue or {}), self._scope
+
+        def apply(data: Tree) -> None:
+            recipe = [dict(part.table) for part in draft.effective(data, index, scope).recipe]
+            change(recipe)
+            draft.set_recipe(data, index, scope, recipe)
+
+        self._document.edit(words, apply, key)
+
+    def _edit_training(self, values: Tree) -> None:
+        scope = self._scope
+
+        def apply(data: Tree) -> None:
+            for key, property_ in TRAINING_SCHEMA["properties"].items():
+                value: Any = values.get(key, property_["default"])
+                present = key in draft.table_of(data.get("training")) or scope is not None
+                if present or value != property_["default"]:
+                    draft.set_training(data, scope, key, value)
+
+        self._document.edit("Change the training", apply, f"{scope} training")
+
+    def card(self, name: str) -> PluginCard | None:
+        """The card of "technique/N"."""
+        kind, _, number = name.partition("/")
+        return self._cards[int(number)] if kind == "technique" and int(number) < len(self._cards) else None
+
+
+class _TechniqueCard(PluginCard):
+    """A technique with buttons to move and remove it."""
+
+    def __init__(self, desk: Desk, caption: str) -> None:
+        super().__init__(desk, caption)
+        self.up = self.add_action("up", "Earlier in the recipe", lambda: None)
+        self.down = self.add_action("down", "Later in the recipe", lambda: None)
+        self.remove = self.add_action("trash", "Remove this technique", lambda: None)

@@ -1,0 +1,225 @@
+"""The menu bar: every action of the window with its shortcut, recent files, examples, and the questions asked before work is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
+
+from workbench.theme import RESOURCES
+
+if TYPE_CHECKING:
+    from workbench.editor.document import Document
+    from workbench.window import Window
+
+FILES = "Experiments (*.toml *.json);;All files (*)"
+RECENT = 8
+
+
+def build(window: Window) -> None:
+    """Fill the menu bar."""
+    bar = window.menuBar()
+
+    def action(menu: QMenu, text: str, act: Callable[[], object], *keys: str) -> QAction:
+        made = menu.addAction(text)
+        made.triggered.connect(lambda _checked=False: act())
+        if keys:
+            made.setShortcuts([QKeySequence(key) for key in keys])
+        return made
+
+    file = bar.addMenu("&File")
+    action(file, "&New experiment", lambda: new(window), "Ctrl+N")
+    action(file, "&Open …", lambda: open_file(window), "Ctrl+O")
+    window.recent_menu = file.addMenu("Open &recent")
+    window.recent_menu.aboutToShow.connect(lambda: _fill_recent(window))
+    examples = file.addMenu("Open an &example")
+    examples.aboutToShow.connect(lambda: _fill_examples(window, examples))
+    file.addSeparator()
+    action(file, "&Save", lambda: save(window), "Ctrl+S")
+    action(file, "Save &as …", lambda: save_as(window), "Ctrl+Shift+S")
+    file.addSeparator()
+    export = file.addMenu("&Export report")
+    for form, name in (("html", "HTML page …"), ("markdown", "Markdown …"), ("csv", "CSV table …"), ("json", "JSON …")):
+        action(export, name, lambda form=form: (window.go("compare"), window.view("compare").export(form)))  # type: ignore[misc]
+    file.addSeparator()
+    action(file, "&Quit", window.close, "Ctrl+Q")
+
+    window.edit_menu = bar.addMenu("&Edit")
+    variants = lambda: window.view("experiment").variants  # noqa: E731
+
+    model = bar.addMenu("E&xperiment")
+    action(model, "&Run", lambda: window.start_run(False), "Ctrl+Return", "Ctrl+Enter")
+    action(model, "S&moke test", lambda: window.start_run(True), "Ctrl+Shift+Return", "Ctrl+Shift+Enter")
+    action(model, "&Stop the selected runs", lambda: window.view("runs").stop_selected(), "Ctrl+Alt+Return")
+    model.addSeparator()
+    action(model, "&Add variant", lambda: variants().add(), "Ctrl+Shift+N")
+    action(model, "&Duplicate variant", lambda: variants().duplicate(variants().scope), "Ctrl+D")
+    action(model, "Re&name variant", lambda: variants().start_rename(), "F2")
+    action(model, "&Make it the baseline", lambda: variants().make_baseline(variants().scope), "Ctrl+B")
+    action(model, "Remo&ve variant", lambda: variants().remove(variants().scope), "Ctrl+Backspace")
+
+    view = bar.addMenu("&View")
+    for number, key in enumerate(window.navigation, 1):
+        action(view, window.navigation[key].text(), lambda key=key: window.go(key), f"Ctrl+{number}")  # type: ignore[misc]
+    view.addSeparator()
+    themes = view.addMenu("&Theme")
+    group = QActionGroup(window)
+    for choice, name in (("system", "As the system"), ("light", "Light"), ("dark", "Dark")):
+        made = action(themes, name, lambda choice=choice: window.choose_theme(choice))  # type: ignore[misc]
+        made.setCheckable(True)
+        made.setChecked(window.theme_choice == choice)
+        group.addAction(made)
+    action(view, "&Full screen", lambda: window.showNormal() if window.isFullScreen() else window.showFullScreen(), "F11")
+
+    help_menu = bar.addMenu("&Help")
+    action(help_menu, "&Keyboard shortcuts", lambda: show_shortcuts(window), "F1", "Ctrl+/")
+    action(help_menu, "Open the &folder of the store", lambda: _open_folder(window))
+    action(help_menu, "&About", lambda: _about(window))
+
+
+def connect_document(window: Window, document: Document) -> None:
+    """Undo and redo belong to the document, which exists once the editor does."""
+    undo, redo = document.undo.createUndoAction(window, "&Undo"), document.undo.createRedoAction(window, "&Redo")
+    undo.setShortcut(QKeySequence("Ctrl+Z"))
+    redo.setShortcuts([QKeySequence("Ctrl+Y"), QKeySequence("Ctrl+Shift+Z")])
+    window.edit_menu.addActions([undo, redo])
+
+
+# --- Files ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def new(window: Window) -> None:
+    if window.may_discard():
+        window.document.start_new()
+        window.go("experiment")
+
+
+def open_file(window: Window) -> None:
+    if not window.may_discard():
+        return
+    folder = str(window.settings.value("folder", str(Path.home())))
+    name, _ = QFileDialog.getOpenFileName(window, "Open an experiment", folder, FILES)
+    if name:
+        window.go("experiment")
+        window.open_path(Path(name))
+
+
+def save(window: Window) -> bool:
+    """Save where the file lies; ask where there is none yet. True where it was saved."""
+    window.view("experiment")
+    path = window.document.path
+    return _write(window, path) if path is not None else save_as(window)
+
+
+def save_as(window: Window) -> bool:
+    window.view("experiment")
+    stem = "".join(letter if letter.isalnum() else "-" for letter in window.document.name.lower()).strip("-") or "experiment"
+    start = window.document.path or Path(str(window.settings.value("folder", str(Path.home())))) / f"{stem}.toml"
+    name, _ = QFileDialog.getSaveFileName(window, "Save the experiment", str(start), FILES)
+    if not name:
+        return False
+    path = Path(name)
+    return _write(window, path if path.suffix else path.with_suffix(".toml"))
+
+
+def _write(window: Window, path: Path) -> bool:
+    try:
+        window.document.save(path)
+    except OSError as error:
+        window.view("experiment").notice.say("error", f"{path} could not be written: {error.strerror or error}. Choose another place.")
+        return False
+    window.view("experiment").notice.clear()
+    remember(window, path)
+    window.say(f"Saved {path}")
+    return True
+
+
+def remember(window: Window, path: Path) -> None:
+    """Put a file on top of the recent ones."""
+    window.settings.setValue("folder", str(path.resolve().parent))
+    known = [str(path.resolve()), *(name for name in _recent(window) if name != str(path.resolve()))]
+    window.settings.setValue("recent", known[:RECENT])
+
+
+def _recent(window: Window) -> list[str]:
+    value = window.settings.value("recent", [])
+    return [str(name) for name in (value if isinstance(value, list) else [value])]
+
+
+def _fill_recent(window: Window) -> None:
+    window.recent_menu.clear()
+    names = [name for name in _recent(window) if Path(name).exists()]
+    for name in names:
+        window.recent_menu.addAction(name, lambda name=name: window.may_discard() and (window.go("experiment"), window.open_path(Path(name))))
+    if not names:
+        window.recent_menu.addAction("None yet").setEnabled(False)
+
+
+def _fill_examples(window: Window, menu: QMenu) -> None:
+    menu.clear()
+    for path in sorted((RESOURCES / "experiments").glob("*.toml")):
+        menu.addAction(path.stem.replace("_", " ").capitalize(), lambda path=path: open_example(window, path))
+
+
+def open_example(window: Window, path: Path) -> None:
+    """Open a starter experiment as a copy, so that saving does not write into the installation."""
+    from engines.experiment import load
+
+    if window.may_discard():
+        loaded = load(path)
+        window.document.open_copy(loaded.data, loaded.folder, loaded.text)
+        window.go("experiment")
+
+
+def ask_to_save(window: Window) -> bool:
+    """Ask what to do with changes that are not saved. True where it is all right to go on."""
+    box = QMessageBox(QMessageBox.Icon.Question, "Save the changes?", f"“{window.document.name}” has changes that are not saved.", parent=window)
+    box.setInformativeText("Runs that were started keep their own copy.")
+    button = QMessageBox.StandardButton
+    box.setStandardButtons(button.Save | button.Discard | button.Cancel)
+    box.setDefaultButton(button.Save)
+    answer = box.exec()
+    return save(window) if answer == button.Save else answer == button.Discard
+
+
+# --- Help -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def shortcuts(window: Window) -> list[tuple[str, str]]:
+    """(what, keys) of every action that has a shortcut, in the order of the menus."""
+    found = []
+    for top in window.menuBar().actions():
+        menu = top.menu()
+        for action in menu.actions() if isinstance(menu, QMenu) else ():
+            if action.shortcuts():
+                found.append((action.text().replace("&", ""), ", ".join(key.toString() for key in action.shortcuts())))
+    return found
+
+
+def show_shortcuts(window: Window) -> None:
+    lines = [*shortcuts(window), ("Choose a field, leave it", "Tab, Shift+Tab"), ("Step a number", "Up, Down"), ("Show a whole curve again", "Home")]
+    rows = "".join(f"<tr><td style='padding: 3px 24px 3px 0'>{what}</td><td><b>{keys}</b></td></tr>" for what, keys in lines)
+    box = QMessageBox(window)
+    box.setWindowTitle("Keyboard shortcuts")
+    box.setText(f"<table>{rows}</table>")
+    box.exec()
+
+
+def _open_folder(window: Window) -> None:
+    if window.desk.store is not None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(window.desk.store.folder)))
+
+
+def _about(window: Window) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("efficiency-workbench")
+    except PackageNotFoundError:
+        number = "from a source folder"
+    store = window.desk.store.url if window.desk.store else "not open"
+    QMessageBox.about(window, "Efficiency Workbench", f"<b>Efficiency Workbench</b> {number}<br>Store: {store}")

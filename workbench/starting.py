@@ -1,0 +1,85 @@
+"""What happens off the window's thread when it opens and when Run is pressed: store, catalogue, submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from workbench.desk import Desk
+
+if TYPE_CHECKING:
+    from engines.experiment import Experiment
+
+
+def open_store(desk: Desk, url: str | None) -> None:
+    """Open the person's own store, or the one named, in a thread."""
+
+    def work() -> Any:
+        from engines.store.database import Store
+
+        return Store.open(url)
+
+    desk.errands.run(work, desk.set_store, desk.store_failed.emit)
+
+
+def open_catalogue(desk: Desk) -> None:
+    """Read the catalogue in a thread: at once what the cache holds, then, where plugins changed since, what a process of its own builds."""
+
+    def cached() -> Any:
+        import engines.experiment  # noqa: F401 - loaded here, so that the first check does not make the window wait
+        from engines import catalogue
+
+        found = catalogue.read(build=False)
+        return found, found["digest"] == catalogue.digest()
+
+    def build() -> Any:
+        from engines import catalogue
+
+        return catalogue.read()
+
+    def show(answer: tuple[dict[str, Any], bool]) -> None:
+        found, current = answer
+        if found["plugins"]:
+            desk.set_catalogue(found)
+        if not current:
+            desk.errands.run(build, desk.set_catalogue, desk.catalogue_failed.emit)
+
+    desk.errands.run(cached, show, desk.catalogue_failed.emit)
+
+
+def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[int], None], refused: Callable[[str], None]) -> None:
+    """Check the experiment as the command line does, queue its runs, start a supervisor where there is none.
+
+    The inspector of the window does the deep check, so that torch need not be loaded a second time.
+    """
+    store, catalogue = desk.store, desk.catalogue
+    assert store is not None and catalogue is not None
+    chosen = experiment.smoke() if smoke else experiment
+    try:
+        chosen.check(catalogue)
+        plans = chosen.plans(catalogue)
+    except ValueError as error:
+        refused(str(error))
+        return
+
+    def start() -> None:
+        from engines.launching import ensure_supervisor
+
+        ensure_supervisor(store.url)
+
+    def put() -> int:
+        from engines.submitting import submit
+
+        return submit(store, chosen, plans, catalogue, smoke=smoke)
+
+    def validated(answer: Any) -> None:
+        from engines.problems import Problem
+
+        problems = [Problem(each["path"], each.get("value"), each["rule"], each.get("hint", "")) for each in answer["problems"]]
+        if problems:
+            refused("\n".join(problem.sentence() for problem in problems))
+        else:
+            desk.errands.run(put, queued, refused)
+
+    desk.errands.run(start, lambda _nothing: None, refused)
+    desk.inspector.ask("validate", validated, refused, plans=plans)

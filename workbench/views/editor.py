@@ -1,0 +1,312 @@
+"""The experiment editor: variants on the left, the chosen one in the middle, what is wrong and what the model amounts to on the right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
+
+from engines.merging import Index, Merged, table_of
+from engines.problems import Problem
+from workbench.desk import Desk
+from workbench.editor import draft, places
+from workbench.editor.document import Document
+from workbench.editor.draft import Scope
+from workbench.editor.model_panel import ModelPanel
+from workbench.editor.problems_panel import ProblemsPanel
+from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
+from workbench.editor.recipe_panel import RecipePanel
+from workbench.editor.variants_panel import VariantsPanel
+from workbench.icons import icon
+from workbench.theme import Theme
+from workbench.widgets.surfaces import Notice, recolour, scrolled
+from workbench.widgets.text import label
+
+CHECK_AFTER_MS = 500
+"""How long the keyboard must rest before the inspector builds the model as a check."""
+
+
+class EditorView(QWidget):
+    """Shows and changes the document. Static problems are found at every change, the rest by the inspector when typing rests."""
+
+    run_asked = Signal(bool)
+    """Run the experiment; True for the tiny smoke run."""
+
+    def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("page")
+        self._desk, self.document = desk, document
+        self._static: list[Problem] = []
+        self._found: list[Problem] = []
+        self._checked = False
+        self._questions: list[int] = []
+        self._merged: Merged | None = None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._bar())
+        self.variants = VariantsPanel(desk, document)
+        self.corpus = CorpusPanel(desk, document)
+        self.question = QuestionPanel(document)
+        self.model = ModelPanel(desk, document)
+        self.recipe = RecipePanel(desk, document)
+        self.measure = MeasurePanel(desk, document)
+        self.problems = ProblemsPanel(desk)
+        middle = QWidget()
+        stack = QVBoxLayout(middle)
+        stack.setContentsMargins(14, 14, 14, 24)
+        stack.setSpacing(14)
+        self.notice = Notice()
+        stack.addWidget(self.notice)
+        titles = QHBoxLayout()
+        self._title = label("", "heading")
+        titles.addWidget(self._title)
+        self._caption = label("", "caption")
+        titles.addWidget(self._caption, 1)
+        self._revert = QPushButton("Drop all changes of this variant")
+        self._revert.setProperty("quiet", True)
+        self._revert.clicked.connect(self._drop_changes)
+        titles.addWidget(self._revert)
+        stack.addLayout(titles)
+        for panel in (self.corpus, self.model, self.recipe, self.question, self.measure):
+            stack.addWidget(panel)
+        stack.addStretch(1)
+        self._scroll = scrolled(middle)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setChildrenCollapsible(False)
+        for part, stretch in ((self.variants, 0), (self._scroll, 1), (self.problems, 0)):
+            self.splitter.addWidget(part)
+            self.splitter.setStretchFactor(self.splitter.count() - 1, stretch)
+        self.splitter.setSizes([250, 700, 270])
+        column.addWidget(self.splitter, 1)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(CHECK_AFTER_MS)
+        self._rest.timeout.connect(self._check_deeply)
+        self.variants.scope_chosen.connect(lambda _scope: self._show())
+        self.problems.jumped.connect(self.jump)
+        document.changed.connect(self._changed)
+        document.named.connect(self._show_name)
+        document.replaced.connect(self._start_over)
+        desk.catalogue_ready.connect(self._offer)
+        desk.theme_changed.connect(self._recolour)
+        if desk.catalogue is not None:
+            self._offer(desk.catalogue)
+        else:
+            self._show()
+
+    def _bar(self) -> QFrame:
+        bar = QFrame()
+        bar.setObjectName("bar")
+        row = QHBoxLayout(bar)
+        row.setContentsMargins(16, 10, 16, 10)
+        row.setSpacing(10)
+        self.name = QLineEdit()
+        self.name.setProperty("heading", True)
+        self.name.setAccessibleName("Name of the experiment")
+        self.name.setToolTip("Name of the experiment; choose it so that it asks the question")
+        self.name.textEdited.connect(
+            lambda text: self.document.edit("Rename the experiment", lambda data: data.setdefault("experiment", {}).__setitem__("name", text), "name")
+        )
+        row.addWidget(self.name, 1)
+        self._file = label("", "caption")
+        row.addWidget(self._file)
+        self.smoke_button = QPushButton("Smoke test")
+        self.smoke_button.setToolTip("Run every variant for a few steps, to see that all works (Ctrl+Shift+Enter)")
+        self.smoke_button.clicked.connect(lambda: self.run_asked.emit(True))
+        row.addWidget(self.smoke_button)
+        self.run_button = QPushButton("Run")
+        self.run_button.setProperty("primary", True)
+        self.run_button.setIcon(icon("play", self._desk.theme.on_accent))
+        self.run_button.setToolTip("Run all variants (Ctrl+Enter)")
+        self.run_button.clicked.connect(lambda: self.run_asked.emit(False))
+        row.addWidget(self.run_button)
+        return bar
+
+    # --- Showing --------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def all_problems(self) -> list[Problem]:
+        return self._static or self._found
+
+    def _index(self) -> Index:
+        return Index(self._desk.catalogue or {})
+
+    def _offer(self, catalogue: dict[str, Any]) -> None:
+        for panel in (self.corpus, self.model, self.recipe):
+            panel.offer(catalogue)
+        self.notice.clear()
+        self._changed()
+
+    def _start_over(self) -> None:
+        self.variants.scope = None
+
+    def _changed(self) -> None:
+        self._found, self._checked = [], False
+        for number in self._questions:
+            self._desk.inspector.forget(number)
+        self._questions.clear()
+        if self._desk.catalogue is not None:
+            self._static = self.document.experiment.problems(self._desk.catalogue)
+        self._show()
+        if not self._static and self._desk.catalogue is not None:
+            self._rest.start()
+        else:
+            self._rest.stop()
+            self.problems.show_model(None, "Figures appear once the problems are mended.")
+
+    def _show(self) -> None:
+        index, data = self._index(), self.document.data
+        problems = self.all_problems
+        wrong: dict[Scope, int] = {}
+        for problem in problems:
+            scope = places.scope_of(problem)
+            wrong[scope] = wrong.get(scope, 0) + 1
+        self.variants.show_document(index, wrong)
+        scope = self.variants.scope
+        self._merged = merged = draft.effective(data, index, scope)
+        names = draft.variant_names(data)
+        changes = draft.differences(data, index, scope) if scope is not None else []
+        self._title.setText("Shared base" if scope is None else names[scope])
+        self._caption.setText(
+            "every variant starts from this" if scope is None else "changes of the base are outlined" if changes else "same as the base"
+        )
+        self._revert.setVisible(bool(changes))
+        self.corpus.show_scope(merged, scope, problems)
+        self.model.show_scope(merged, scope, problems)
+        self.model.mark_changes(set(table_of(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
+        self.recipe.show_scope(merged, scope, problems)
+        for panel in (self.question, self.measure):
+            panel.setVisible(scope is None)
+            panel.show_problems(problems)
+        self.problems.show_problems(problems, dict(enumerate(names)), checking=not self._checked)
+        name = str(table_of(data.get("experiment")).get("name", ""))
+        if self.name.text() != name:
+            self.name.setText(name)
+            self.name.setCursorPosition(0)
+
+    def _show_name(self) -> None:
+        saved = "not saved yet" if self.document.path is None else self.document.path.name
+        self._file.setText(saved + (" · edited" if self.document.dirty and self.document.path else ""))
+        self._file.setToolTip(str(self.document.path or ""))
+
+    def _recolour(self, theme: Theme) -> None:
+        self.run_button.setIcon(icon("play", theme.on_accent))
+        recolour(self, theme)
+        self._show()
+
+    # --- Deep checks ----------------------------------------------------------------------------------------------------------------------
+
+    def _check_deeply(self) -> None:
+        """Let the inspector build every variant: cross-field rules of the plugins, sizes that do not fit."""
+        from engines.problems import ExperimentError
+
+        try:
+            plans = self.document.experiment.plans(self._desk.catalogue)
+        except ExperimentError:
+            return  # A static problem; it is shown already.
+        inspector = self._desk.inspector
+        self._questions.append(inspector.ask("validate", self._validated, self._not_validated, plans=plans))
+        names = draft.variant_names(self.document.data)
+        shown = names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
+        if shown in plans:
+            self._questions.append(
+                inspector.ask("shapes", lambda answer: self.problems.show_model(answer, f"Variant: {shown}"), self._no_figures, plan=plans[shown])
+            )
+
+    def _validated(self, answer: Any) -> None:
+        self._checked = True
+        self._found = [self._placed(Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", ""))) for p in answer["problems"]]
+        self._show()
+
+    def _placed(self, problem: Problem) -> Problem:
+        """The inspector names a place in a variant's plan; show it where the file says that value."""
+        for number, name in enumerate(draft.variant_names(self.document.data)):
+            head, dot, rest = problem.path.partition(".")
+            if not name or head.strip('"') != name:
+                continue
+            rest = re.sub(r"^techniques", "training.techniques", rest)
+            merged = draft.effective(self.document.data, self._index(), number)
+            for card, part in places.parts_of(merged).items():
+                here = re.sub(r"^layer/(\d+)/", r"model.layers[\1].", re.sub(r"^technique/(\d+)", r"training.techniques[\1]", card))
+                here = f"model.{here}" if here in draft.SLOTS else here
+                if part is not None and dot and places.below(rest, here):
+                    key = rest[len(here) :].lstrip(".")
+                    return Problem(
+                        part.place(key) if key in part.places else f"{part.path}.{key}" if key else part.path,
+                        problem.value,
+                        problem.rule,
+                        problem.hint,
+                    )
+            return Problem(f"variant[{number}]" + (f".{rest}" if rest else ""), problem.value, problem.rule, problem.hint)
+        return problem
+
+    def _not_validated(self, sentence: str) -> None:
+        self.notice.say("warning", f"The model could not be checked by building it: {sentence}", "Try again", self._check_deeply)
+
+    def _no_figures(self, sentence: str) -> None:
+        self.problems.show_model(None, sentence)
+
+    # --- Going to places and acting ---------------------------------------------------------------------------------------------------------
+
+    def jump(self, problem: Problem) -> None:
+        """Show the place of a problem and put the cursor there."""
+        scope = places.scope_of(problem)
+        self.variants.choose(scope)
+        if self._merged is None:
+            return
+        name, parameter = places.card_of(problem, self._merged)
+        card = self.corpus.corpus if name == "corpus" else self.corpus.task if name == "task" else self.model.card(name) or self.recipe.card(name)
+        if card is not None:
+            card.reveal(parameter)
+            QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
+            return
+        for form in (self.question.form, self.measure.form, self.recipe.training):
+            if form.focus(re.split(r"[.\[]", problem.path.partition(".")[2])[0]):
+                self._scroll.ensureWidgetVisible(form, 40, 60)
+                return
+        if problem.path == "experiment.name":
+            self.name.setFocus()
+        elif scope is not None and problem.path.endswith(".name"):
+            self.variants.start_rename()
+
+    def use(self, plugin_id: str) -> str:
+        """Put a plugin of the catalogue into the scope that is shown; returns a sentence about what was done."""
+        entry = self._desk.entry(plugin_id)
+        if entry is None:
+            return f"The catalogue does not know {plugin_id}."
+        index, scope = self._index(), self.variants.scope
+        if entry["kind"] == "technique":
+            self.recipe.add(plugin_id)
+        elif entry["kind"] == "corpus":
+            self.document.edit("Choose a corpus", lambda data: draft.set_corpus(data, index, scope, {"id": plugin_id}))
+        elif entry["kind"] == "block" and entry["slot"] in draft.SLOTS:
+            self.document.edit(f"Choose the {entry['slot']}", lambda data: draft.set_block(data, index, scope, entry["slot"], {"id": plugin_id}))
+        elif entry["kind"] == "block":
+
+            def append(data: draft.Tree) -> None:
+                layers = draft.raw_layers(draft.effective(data, index, scope))
+                mixer = layers[-1]["mixer"] if layers else {"id": "recurrent/lstm"}
+                if entry["slot"] == "mixer":
+                    layers.append({"mixer": {"id": plugin_id}})
+                elif layers:
+                    layers[-1]["feedforward"] = {"id": plugin_id}
+                else:
+                    layers.append({"mixer": mixer, "feedforward": {"id": plugin_id}})
+                draft.set_layers(data, index, scope, layers)
+
+            self.document.edit("Add a block", append)
+        else:
+            return f"{plugin_id} is a {entry['kind']}; it is not part of a variant."
+        return f"{entry['title']} is now part of {'the shared base' if scope is None else 'this variant'}."
+
+    def _drop_changes(self) -> None:
+        scope = self.variants.scope
+        if scope is not None:
+
+            def drop(data: draft.Tree) -> None:
+                data["variant"][scope] = {"name": data["variant"][scope].get("name", "")}
+
+            self.document.edit("Drop the changes of a variant", drop)

@@ -1,0 +1,177 @@
+"""Surfaces: cards, rules, notices in place and empty states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from workbench.icons import icon, pixmap
+from workbench.theme import Theme
+from workbench.widgets.text import flag, label
+
+
+class Card(QFrame):
+    """A surface with a heading, actions at its right, and a body."""
+
+    def __init__(self, heading: str = "", caption: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", True)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(18, 14, 18, 16)
+        outer.setSpacing(10)
+        self.actions = QHBoxLayout()
+        self.actions.setSpacing(4)
+        if heading:
+            top = QHBoxLayout()
+            titles = QVBoxLayout()
+            titles.setSpacing(1)
+            self.heading = label(heading, "heading")
+            titles.addWidget(self.heading)
+            if caption:
+                titles.addWidget(label(caption, "caption", wrap=True))
+            top.addLayout(titles, 1)
+            top.addLayout(self.actions)
+            outer.addLayout(top)
+        self.body = QVBoxLayout()
+        self.body.setSpacing(8)
+        outer.addLayout(self.body)
+        self.setAccessibleName(heading)
+
+
+def rule() -> QFrame:
+    """A hairline between two parts."""
+    line = QFrame()
+    line.setProperty("rule", True)
+    return line
+
+
+def scrolled(widget: QWidget) -> QScrollArea:
+    """The widget in a vertical scroll area without a frame; it always fills the width."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(widget)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return area
+
+
+class Notice(QFrame):
+    """One sentence in place: error, warning, info or ok; hidden while it has nothing to say."""
+
+    dismissed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 8, 8, 8)
+        row.setSpacing(10)
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row.addWidget(self._text, 1)
+        self._action = QPushButton()
+        self._action.setProperty("quiet", True)
+        self._action.clicked.connect(self._act)
+        row.addWidget(self._action)
+        close = QToolButton()
+        close.setProperty("bare", True)
+        close.setText("×")
+        close.setToolTip("Hide this message")
+        close.setAccessibleName("Hide this message")
+        close.clicked.connect(self.clear)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        self._then: Callable[[], None] | None = None
+        self.hide()
+
+    def say(self, kind: str, sentence: str, action: str = "", then: Callable[[], None] | None = None) -> None:
+        """Show a sentence; kind: error, warning, info, ok. `action` is the word on a button that calls `then`."""
+        flag(self, "notice", kind)
+        self._text.setText(sentence)
+        self._text.setAccessibleName(f"{kind}: {sentence}")
+        self._action.setText(action)
+        self._action.setVisible(bool(action))
+        self._then = then
+        self.show()
+
+    @property
+    def text(self) -> str:
+        return "" if self.isHidden() else self._text.text()
+
+    def clear(self) -> None:
+        self._then = None
+        self.hide()
+        self.dismissed.emit()
+
+    def _act(self) -> None:
+        then = self._then
+        self.clear()
+        if then is not None:
+            then()
+
+
+class Empty(QWidget):
+    """What a view shows while there is nothing in it: what would be here and what to do."""
+
+    acted = Signal()
+
+    def __init__(self, icon_name: str, heading: str, text: str, action: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._icon_name = icon_name
+        column = QVBoxLayout(self)
+        column.setContentsMargins(40, 40, 40, 40)
+        column.setSpacing(10)
+        column.addStretch(2)
+        self._picture = QLabel()
+        self._picture.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self._picture)
+        self._heading = label(heading, "heading")
+        self._heading.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self._heading)
+        self._text = label(text, "muted", wrap=True)
+        self._text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self._text.setMaximumWidth(460)
+        self._text.setMinimumWidth(240)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        middle = QHBoxLayout()
+        middle.addStretch(1)
+        middle.addWidget(self._text, 8)
+        middle.addStretch(1)
+        column.addLayout(middle)
+        self.button = QPushButton(action)
+        self.button.setProperty("primary", True)
+        self.button.setVisible(bool(action))
+        self.button.clicked.connect(self.acted)
+        column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(3)
+
+    def say(self, heading: str, text: str) -> None:
+        self._heading.setText(heading)
+        self._text.setText(text)
+
+    def paint_with(self, theme: Theme) -> None:
+        """Take the colours of a theme."""
+        self._picture.setPixmap(pixmap(self._icon_name, theme.strong, 44, self.devicePixelRatioF()))
+
+
+def icon_button(name: str, tip: str, theme: Theme) -> QToolButton:
+    """A small button with an icon only; the tip is its accessible name."""
+    button = QToolButton()
+    button.setProperty("bare", True)
+    button.setProperty("icon_name", name)
+    button.setIcon(icon(name, theme.muted))
+    button.setToolTip(tip)
+    button.setAccessibleName(tip)
+    return button
+
+
+def recolour(root: QWidget, theme: Theme) -> None:
+    """Redraw what does not follow the style sheet by itself: icon buttons and empty states below `root`."""
+    for button in root.findChildren(QToolButton):
+        name = button.property("icon_name")
+        if name:
+            button.setIcon(icon(name, theme.muted))
+    for empty in root.findChildren(Empty):
+        empty.paint_with(theme)

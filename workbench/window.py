@@ -1,0 +1,365 @@
+"""The main window: navigation, menus, status bar. It wires the views, which do not know each other, and fulfils their wishes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QIcon, QShowEvent
+from PySide6.QtWidgets import (
+    QApplication, QButtonGroup, QFrame, QHBoxLayout, QLabel, QMainWindow, QStackedWidget, QToolButton, QVBoxLayout, QWidget,
+)  # fmt: skip
+
+from workbench import menus, theme
+from workbench.desk import Desk
+from workbench.icons import icon
+from workbench.starting import open_catalogue, open_store
+
+VIEWS = (
+    ("experiment", "Experiment", "Assemble a model, its recipe and its variants (Ctrl+1)"),
+    ("runs", "Runs", "Watch runs live, stop and resume them (Ctrl+2)"),
+    ("compare", "Compare", "Hold finished variants against the baseline (Ctrl+3)"),
+    ("ask", "Ask", "Let a finished language model write, and judge sentences (Ctrl+4)"),
+    ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card (Ctrl+5)"),
+)
+
+
+class Window(QMainWindow):
+    """Everything after the first paint is lazy: views are built when they are first shown, the store and the catalogue open in threads."""
+
+    def __init__(
+        self, *, store: str | None = None, experiment_path: Path | None = None, run: bool = False, settings: QSettings | None = None
+    ) -> None:
+        super().__init__()
+        self._store_url, self._experiment_path, self._run_at_once = store, experiment_path, run
+        self.settings = settings or QSettings("Efficiency Workbench", "workbench")
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        self._application = application
+        self.theme_choice: theme.Choice = self.settings.value("theme", "system")  # type: ignore[assignment]
+        self.desk = Desk(theme.chosen(self.theme_choice, application), self.settings, self)
+        theme.apply(application, self.desk.theme)
+        self.setWindowTitle("Efficiency Workbench")
+        self.resize(1280, 800)
+        self.setMinimumSize(QSize(960, 600))
+        self.views: dict[str, QWidget] = {}
+        self._started = False
+        self._build()
+        menus.build(self)
+        geometry = self.settings.value("geometry")
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)
+        application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
+        for signal, receiver in (
+            (self.desk.wants_runs, self._show_runs), (self.desk.wants_comparison, self._show_comparison),
+            (self.desk.wants_answers, self._show_answers), (self.desk.wants_plugin, self._use_plugin),
+            (self.desk.wants_card, self._show_card), (self.desk.wants_experiment, self._open_stored),
+            (self.desk.says, self.say), (self.desk.store_opened, self._store_opened),
+        ):  # fmt: skip
+            signal.connect(receiver)
+        self.desk.wants_editor.connect(lambda: self.go("experiment"))
+
+    # --- Building -------------------------------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        middle = QWidget()
+        row = QHBoxLayout(middle)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        rail = QFrame()
+        rail.setObjectName("navigation")
+        rail.setFixedWidth(96)
+        column = QVBoxLayout(rail)
+        column.setContentsMargins(0, 12, 0, 12)
+        column.setSpacing(6)
+        self.buttons = QButtonGroup(self)
+        self.navigation: dict[str, QToolButton] = {}
+        for key, name, tip in VIEWS:
+            button = QToolButton()
+            button.setText(name)
+            button.setCheckable(True)
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+            button.setIconSize(QSize(22, 22))
+            button.setFixedWidth(96)
+            button.setMinimumHeight(58)
+            button.setToolTip(tip)
+            button.setAccessibleName(name)
+            button.setAccessibleDescription(tip)
+            button.clicked.connect(lambda _checked=False, key=key: self.go(key))
+            self.buttons.addButton(button)
+            self.navigation[key] = button
+            column.addWidget(button)
+        column.addStretch(1)
+        row.addWidget(rail)
+        self.stack = QStackedWidget()
+        row.addWidget(self.stack, 1)
+        self.setCentralWidget(middle)
+        self._message = QLabel()
+        self.supervisor_state = QLabel("Opening the store …")
+        self.inspector_state = QLabel()
+        bar = self.statusBar()
+        bar.setSizeGripEnabled(False)
+        bar.addWidget(self._message, 1)
+        bar.addPermanentWidget(self.inspector_state)
+        bar.addPermanentWidget(self.supervisor_state)
+        self._colour_navigation()
+        self.navigation["experiment"].setChecked(True)
+
+    def _colour_navigation(self) -> None:
+        for key, button in self.navigation.items():
+            button.setIcon(icon(key, self.desk.theme.muted, self.desk.theme.accent))
+        self.setWindowIcon(QIcon(icon("compare", self.desk.theme.accent)))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._started:
+            self._started = True
+            QTimer.singleShot(0, self._start)
+
+    def _start(self) -> None:
+        """After the first paint: the first view, then store and catalogue in threads."""
+        self.go(str(self.settings.value("view", "experiment")) if self._experiment_path is None else "experiment")
+        if self._experiment_path is not None:
+            self.open_path(self._experiment_path)
+        open_store(self.desk, self._store_url)
+        open_catalogue(self.desk)
+        if self._run_at_once:
+            if self.desk.catalogue is None:
+                self.desk.catalogue_ready.connect(lambda _catalogue: self._run_when_ready())
+            self.desk.store_opened.connect(lambda _store: self._run_when_ready())
+
+    def _run_when_ready(self) -> None:
+        if self._run_at_once and self.desk.catalogue is not None and self.desk.store is not None:
+            self._run_at_once = False
+            self.start_run(False)
+
+    # --- Views ----------------------------------------------------------------------------------------------------------------------------
+
+    def view(self, key: str) -> Any:
+        """The view, built at its first use."""
+        if key not in self.views:
+            widget = self._make(key)
+            self.views[key] = widget
+            self.stack.addWidget(widget)
+        return self.views[key]
+
+    def _make(self, key: str) -> QWidget:
+        # Imported here, so that the first paint waits for none of them (pyqtgraph alone takes a quarter of a second).
+        if key == "runs":
+            from workbench.views.runs import RunsView
+
+            return RunsView(self.desk)
+        if key == "compare":
+            from workbench.views.compare import CompareView
+
+            return CompareView(self.desk)
+        if key == "ask":
+            from workbench.views.ask import AskView
+
+            return AskView(self.desk)
+        if key == "catalogue":
+            from workbench.views.catalogue import CatalogueView
+
+            return CatalogueView(self.desk)
+        from workbench.editor.document import Document
+        from workbench.views.editor import EditorView
+
+        self.document = Document(self)
+        editor = EditorView(self.desk, self.document)
+        editor.run_asked.connect(self.start_run)
+        self.document.named.connect(self._show_title)
+        menus.connect_document(self, self.document)
+        sizes = self.settings.value("editor/splitter")
+        if isinstance(sizes, QByteArray):
+            editor.splitter.restoreState(sizes)
+        self._show_title()
+        return editor
+
+    def go(self, key: str) -> None:
+        """Show a view."""
+        if key not in self.navigation:
+            key = "experiment"
+        self.stack.setCurrentWidget(self.view(key))
+        self.navigation[key].setChecked(True)
+        self.settings.setValue("view", key)
+
+    @property
+    def current(self) -> str:
+        return next((key for key, widget in self.views.items() if widget is self.stack.currentWidget()), "")
+
+    def say(self, sentence: str) -> None:
+        """A sentence in the status bar for ten seconds."""
+        self._message.setText(sentence)
+        self._message.setToolTip(sentence)
+        QTimer.singleShot(10_000, self._message, lambda: self._message.text() == sentence and self._message.clear())
+
+    def _show_title(self) -> None:
+        dirty = "● " if self.document.dirty else ""
+        self.setWindowTitle(f"{dirty}{self.document.name} – Efficiency Workbench")
+
+    # --- Wishes of the views ----------------------------------------------------------------------------------------------------------------
+
+    def _show_runs(self, experiment_id: int) -> None:
+        self.go("runs")
+        self.view("runs").choose(experiment_id)
+
+    def _show_comparison(self, experiment_id: int) -> None:
+        self.go("compare")
+        self.view("compare").choose(experiment_id)
+
+    def _show_answers(self, run_id: int) -> None:
+        self.go("ask")
+        self.view("ask").choose(run_id)
+
+    def _show_card(self, plugin_id: str) -> None:
+        self.go("catalogue")
+        self.view("catalogue").choose(plugin_id)
+
+    def _use_plugin(self, plugin_id: str) -> None:
+        self.say(self.view("experiment").use(plugin_id))
+        self.go("experiment")
+
+    def _open_stored(self, experiment_id: int) -> None:
+        store = self.desk.store
+        if store is None:
+            return
+
+        def read() -> Any:
+            from engines.store import queries
+
+            return queries.experiment(store, experiment_id)
+
+        def show(row: Any) -> None:
+            if self.may_discard():
+                self.view("experiment")
+                self.document.open_copy(row.document, Path(row.folder or "."), row.text or "")
+                self.go("experiment")
+
+        self.desk.errands.run(read, show, self.say)
+
+    # --- Experiments ------------------------------------------------------------------------------------------------------------------------
+
+    def open_path(self, path: Path) -> None:
+        """Open an experiment file in the editor; what is wrong with it is shown there."""
+        from engines.problems import ExperimentError
+
+        editor = self.view("experiment")
+        try:
+            self.document.open(path)
+        except ExperimentError as error:
+            editor.notice.say("error", " ".join(problem.sentence() for problem in error.problems))
+            return
+        menus.remember(self, path)
+
+    def may_discard(self) -> bool:
+        """Whether the document may be replaced: asks where it has changes that are not saved."""
+        self.view("experiment")
+        return not self.document.dirty or menus.ask_to_save(self)
+
+    def start_run(self, smoke: bool) -> None:
+        """Check everything, queue the runs, see that a supervisor works on them, and show them."""
+        editor = self.view("experiment")
+        store, catalogue = self.desk.store, self.desk.catalogue
+        if store is None or catalogue is None:
+            editor.notice.say("info", "The store and the catalogue are still being opened; the run can start in a moment.")
+            return
+        if editor.all_problems:
+            self.go("experiment")
+            editor.notice.say("error", "The experiment cannot run yet; the first problem is marked below.")
+            editor.jump(editor.all_problems[0])
+            return
+        from workbench.starting import submit
+
+        editor.run_button.setEnabled(False)
+        editor.smoke_button.setEnabled(False)
+        self.say("Checking the experiment …")
+
+        def settle() -> None:
+            editor.run_button.setEnabled(True)
+            editor.smoke_button.setEnabled(True)
+
+        def refused(sentence: str) -> None:
+            settle()
+            self.go("experiment")
+            editor.notice.say("error", sentence)
+
+        def queued(experiment_id: int) -> None:
+            settle()
+            editor.notice.clear()
+            self.say("The runs are queued.")
+            self._show_runs(experiment_id)
+
+        submit(self.desk, self.document.experiment, smoke, queued, refused)
+
+    def _store_opened(self, store: Any) -> None:
+        from workbench.presence import Presence
+
+        self._presence = Presence(self.desk, self.supervisor_state, self)
+        self.desk.inspector.state.connect(lambda state: self.inspector_state.setText(f"Model checker {state}" if state else ""))
+
+    # --- Appearance and end -----------------------------------------------------------------------------------------------------------------
+
+    def choose_theme(self, choice: theme.Choice) -> None:
+        """Follow the system, or stay light or dark."""
+        self.theme_choice = choice
+        self.settings.setValue("theme", choice)
+        self._repaint()
+
+    def _scheme_changed(self) -> None:
+        if self.theme_choice == "system":
+            self._repaint()
+
+    def _repaint(self) -> None:
+        colours = theme.chosen(self.theme_choice, self._application)
+        theme.apply(self._application, colours)
+        self.desk.set_theme(colours)
+        self._colour_navigation()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if "experiment" in self.views and self.document.dirty and not menus.ask_to_save(self):
+            event.ignore()
+            return
+        self.settings.setValue("geometry", self.saveGeometry())
+        if "experiment" in self.views:
+            self.settings.setValue("editor/splitter", self.views["experiment"].splitter.saveState())
+        self._application.styleHints().colorSchemeChanged.disconnect(self._scheme_changed)
+        for view in self.views.values():
+            leave: Callable[[], None] | None = getattr(view, "leave", None)
+            if leave is not None:
+                leave()
+        if hasattr(self, "_presence"):
+            self._presence.close()
+        self.desk.close()
+        super().closeEvent(event)
+
+
+def application(argv: Sequence[str] | None = None) -> QApplication:
+    """The one QApplication of the process, made if there is none."""
+    existing = QCoreApplication.instance()
+    if isinstance(existing, QApplication):
+        return existing
+    QApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    made = QApplication([sys.argv[0], *(argv or [])])
+    made.setApplicationName("Efficiency Workbench")
+    made.setOrganizationName("Efficiency Workbench")
+    return made
+
+
+def main(argv: Sequence[str] | None = None, *, store: str | None = None, experiment_path: Path | str | None = None, run: bool = False) -> int:
+    """Open the window and stay until it is closed; returns the exit code.
+
+    store: URL of the store (default: the user's own). experiment_path: file to open. run: start it at once.
+    """
+    parser = argparse.ArgumentParser(prog="workbench", description="Open the window.", add_help=False)
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--store")
+    given, rest = parser.parse_known_args(list(argv or []))
+    made = application(rest)
+    path = Path(experiment_path) if experiment_path else given.file
+    window = Window(store=store or given.store, experiment_path=path, run=run)
+    window.show()
+    return made.exec()
