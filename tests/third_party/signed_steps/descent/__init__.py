@@ -1,0 +1,1 @@
+"""Plugins for the Efficiency Workbench: descent directions."""
