@@ -246,6 +246,13 @@ class Corpus(Plugin):
         """Read or build the ids under the folder `cache` (keyed by content). Raises CorpusError with a sentence for the user."""
         raise NotImplementedError(f"{type(self).__name__} does not define prepare(cache, announce).")
 
+    def check(self) -> None:
+        """Raise CorpusError for what is plainly wrong (a missing file), quickly and without tokenising: asked before anything starts."""
+
+    def vocabulary_size(self, cache: Path) -> int | None:
+        """Token types, where that is known without tokenising (prepared before, or fixed by a parameter)."""
+        return None
+
 
 class CorpusError(ValueError):
     """A corpus that is missing, empty or not text; the message is a sentence for the user."""

@@ -44,14 +44,9 @@ def prepared(
     decides about the text. read: the original text of each split ("train", "valid", "test"). facts: more about it, to be recorded.
     Raises CorpusError.
     """
-    listing = [(str(path), stat.st_size, stat.st_mtime_ns) for path in files for stat in (path.stat(),)]
-    note = cache / "listings" / _digest(listing, settings, FORMAT)
-    try:
-        folder = cache / note.read_text("ascii")
-    except OSError:
-        # Not prepared yet, or not readable: preparing again says what is wrong with the folder.
-        folder = cache / "absent"
-    if not (folder / "facts.json").is_file():
+    note = _note(cache, files, settings)
+    folder = _noted(cache, note)
+    if folder is None:
         texts = read()
         contents = {split: hashlib.sha256(texts[split].encode("utf-8", "surrogatepass")).hexdigest() for split in SPLITS}
         fingerprint = _digest(contents, settings, FORMAT)
@@ -66,6 +61,27 @@ def prepared(
                 f"The token ids could not be written to {cache}: {error.strerror}. Free some space there or set WORKBENCH_CACHE to another folder."
             ) from error
     return _open(folder)
+
+
+def known_types(cache: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> int | None:
+    """Token types of a corpus that was prepared before; None where it was not."""
+    folder = _noted(cache, _note(cache, files, settings))
+    return None if folder is None else int(json.loads((folder / "facts.json").read_text("utf-8"))["types"])
+
+
+def _note(cache: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> Path:
+    """The file that says, for these files as they are now, under which fingerprint they were prepared."""
+    listing = [(str(path), stat.st_size, stat.st_mtime_ns) for path in files for stat in (path.stat(),)]
+    return cache / "listings" / _digest(listing, settings, FORMAT)
+
+
+def _noted(cache: Path, note: Path) -> Path | None:
+    try:
+        folder = cache / note.read_text("ascii")
+    except OSError:
+        # Not prepared yet, or not readable: preparing says what is wrong with the folder.
+        return None
+    return folder if (folder / "facts.json").is_file() else None
 
 
 def _digest(*parts: Any) -> str:

@@ -9,10 +9,10 @@ import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engines.api import Corpus, CorpusError, Text, param
-from engines.toolbox.corpora import SPLITS, prepared
+from engines.toolbox.corpora import SPLITS, known_types, prepared
 
 SKIPPED = frozenset(
     {
@@ -59,23 +59,9 @@ class PythonStdlib(Corpus):
     fraction: float = param(1.0, "Share of the training split's files that is used.", gt=0, le=1)
 
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
-        root = Path(sysconfig.get_paths()["stdlib"])
-        if not root.is_dir():
-            raise CorpusError(
-                f"This Python keeps its standard library in {root}, which is no folder of source files: use corpora/text_files or another Python."
-            )
+        root = _root()
         files = sorted(self._files(root))
         prose = self.source == "docstrings"
-        settings = {
-            "source": self.source,
-            "fraction": self.fraction,
-            "level": ("word" if prose else "code") if self.level == "word" else self.level,
-            "max_vocabulary": self.max_vocabulary,
-            "min_count": self.min_count,
-            "lowercase": False,
-            "unknown": "<unk>",
-            "end_of_line": True,
-        }
 
         def read() -> dict[str, str]:
             parts: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -88,12 +74,30 @@ class PythonStdlib(Corpus):
         return prepared(
             cache,
             files,
-            settings,
+            self._settings(),
             read,
             announce,
             licence="PSF-2.0",
             facts=lambda: {"python": platform.python_version(), "implementation": platform.python_implementation(), "files": len(files)},
         )
+
+    def check(self) -> None:
+        _root()
+
+    def vocabulary_size(self, cache: Path) -> int | None:
+        return known_types(cache, sorted(self._files(_root())), self._settings()) or (None if self.level == "char" else self.max_vocabulary)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "fraction": self.fraction,
+            "level": ("word" if self.source == "docstrings" else "code") if self.level == "word" else self.level,
+            "max_vocabulary": self.max_vocabulary,
+            "min_count": self.min_count,
+            "lowercase": False,
+            "unknown": "<unk>",
+            "end_of_line": True,
+        }
 
     def _files(self, root: Path) -> Iterator[Path]:
         """Files of the library that this corpus uses; of the training split only the chosen share."""
@@ -106,6 +110,15 @@ class PythonStdlib(Corpus):
                 relative = path.relative_to(root)
                 if _split(relative) != "train" or _place(relative, "fraction") < self.fraction:
                     yield path
+
+
+def _root() -> Path:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    if not root.is_dir():
+        raise CorpusError(
+            f"This Python keeps its standard library in {root}, which is no folder of source files: use corpora/text_files or another Python."
+        )
+    return root
 
 
 def _place(relative: Path, purpose: str) -> float:

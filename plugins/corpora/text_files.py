@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal
 
 from pydantic import model_validator
 
 from engines.api import Corpus, CorpusError, Text, param
-from engines.toolbox.corpora import prepared
+from engines.toolbox.corpora import known_types, prepared
+
+BEGINNING = 1 << 16
+"""Bytes of a file that are looked at before anything starts."""
 
 
 class TextFiles(Corpus):
@@ -58,19 +62,8 @@ class TextFiles(Corpus):
         return self
 
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
-        files = {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
-        for name, path in files.items():
-            _check(name, path)
-        settings = {
-            "shares": (self.valid_share, self.test_share) if len(files) < 3 else None,
-            "fraction": self.fraction,
-            "level": self.level if self.end_of_line or self.level == "bpe" else f"{self.level} without lines",
-            "max_vocabulary": self.max_vocabulary,
-            "min_count": self.min_count,
-            "lowercase": self.lowercase,
-            "unknown": self.unknown,
-            "end_of_line": self.end_of_line,
-        }
+        self.check()
+        files = self._files()
 
         def read() -> dict[str, str]:
             texts = {name: _read(name, path) for name, path in files.items()}
@@ -83,7 +76,32 @@ class TextFiles(Corpus):
             return texts
 
         facts = {"files": {name: path.name for name, path in files.items()}}
-        return prepared(cache, list(files.values()), settings, read, announce, licence=self.licence, facts=lambda: facts)
+        return prepared(cache, list(files.values()), self._settings(), read, announce, licence=self.licence, facts=lambda: facts)
+
+    def check(self) -> None:
+        for name, path in self._files().items():
+            _check(name, path)
+
+    def vocabulary_size(self, cache: Path) -> int | None:
+        """That of the text as prepared before, else the largest there may be."""
+        self.check()
+        known = known_types(cache, list(self._files().values()), self._settings())
+        return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
+
+    def _files(self) -> dict[str, Path]:
+        return {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
+            "fraction": self.fraction,
+            "level": self.level if self.end_of_line or self.level == "bpe" else f"{self.level} without lines",
+            "max_vocabulary": self.max_vocabulary,
+            "min_count": self.min_count,
+            "lowercase": self.lowercase,
+            "unknown": self.unknown,
+            "end_of_line": self.end_of_line,
+        }
 
 
 def _line_start(text: str, place: int, end: int) -> int:
@@ -102,22 +120,34 @@ def _check(name: str, path: Path) -> None:
         raise CorpusError(f"The {name} text {path} does not exist: paths are relative to the experiment file.")
     if path.stat().st_size == 0:
         raise CorpusError(f"The {name} text {path} is empty: use a file with some text.")
+    with _opened(name, path) as file:
+        start = file.read(BEGINNING)
+    # The last character may be cut in two here; `_read` judges the whole.
+    _decoded(name, path, start, final=False)
 
 
 def _read(name: str, path: Path) -> str:
+    with _opened(name, path) as file:
+        text = _decoded(name, path, file.read(), final=True).replace("\r\n", "\n")
+    if not text.strip():
+        raise CorpusError(f"The {name} text {path} holds nothing but blanks: use a file with some text.")
+    return text
+
+
+def _opened(name: str, path: Path) -> BinaryIO:
     try:
-        content = path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise CorpusError(f"The {name} text {path} cannot be read: {error.strerror}.") from error
+
+
+def _decoded(name: str, path: Path, content: bytes, *, final: bool) -> str:
     if b"\0" in content:
         raise CorpusError(f"The {name} text {path} is a binary file (it has a zero byte at {content.index(0)}): use plain text in UTF-8.")
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(content, final)
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"The {name} text {path} is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}): convert it, for example with "
             f"`iconv -f latin1 -t utf-8`."
         ) from error
-    if not text.strip():
-        raise CorpusError(f"The {name} text {path} holds nothing but blanks: use a file with some text.")
-    return text
