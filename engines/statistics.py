@@ -53,7 +53,8 @@ def log_ratios(values: Sequence[float], baseline: Sequence[float]) -> np.ndarray
         raise ValueError(f"Pairs need two rows of the same length, got shapes {upper.shape} and {lower.shape}.")
     if not (np.isfinite(upper).all() and np.isfinite(lower).all() and (upper > 0).all() and (lower > 0).all()):
         raise ValueError("Ratios need finite values above zero.")
-    return np.log(upper) - np.log(lower)
+    ratios: np.ndarray = np.log(upper) - np.log(lower)
+    return ratios
 
 
 def student_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Interval:
@@ -141,7 +142,8 @@ def pareto(points: Sequence[Sequence[float]], better: Sequence[Direction]) -> np
     no_worse = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
     ahead = (costs[:, None, :] < costs[None, :, :]).any(axis=2)
     beaten = (no_worse & ahead & usable[:, None]).any(axis=0)
-    return usable & ~beaten
+    front: np.ndarray = usable & ~beaten
+    return front
 
 
 def student_quantile(probability: float, degrees: int) -> float:

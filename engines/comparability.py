@@ -1,0 +1,114 @@
+"""What stands in the way of holding a variant's figure against the baseline's, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# What survives a change of tokeniser: figures per character or per file, not per token or per vocabulary.
+_TOKEN_FREE = ("quality/valid_bits_per_char", "quality/test_bits_per_char", "size/", "memory/", "cost/train_s")
+_TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Under what conditions the finished runs of one variant were made."""
+
+    plan: Mapping[str, Any]
+    machines: frozenset[str]
+    """Fingerprints; empty where none was recorded."""
+    conditions: frozenset[str]
+    """Device and threads as the workers recorded them, one text a distinct setting; empty where none was recorded."""
+    corpora: frozenset[str]
+    """Fingerprints of the prepared text, as the workers recorded them."""
+    smoke: bool = False
+    resumed: bool = False
+
+
+UNKNOWN = Circumstances({}, frozenset(), frozenset(), frozenset())
+"""Of a variant that has not run."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why some quantities cannot be compared. `keys`: prefixes it holds for; `but`: prefixes it does not hold for."""
+
+    sentence: str
+    keys: tuple[str, ...] = ("",)
+    but: tuple[str, ...] = ()
+    rounds_too: bool = True
+    """Whether it also stands in the way of interleaved rounds, which are all made on one machine after training."""
+
+    def holds_for(self, key: str, interleaved: bool) -> bool:
+        return key.startswith(self.keys) and not (self.but and key.startswith(self.but)) and (self.rounds_too or not interleaved)
+
+
+def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
+    """Everything that differs between a variant and the baseline beyond what the experiment asks."""
+    found = []
+    if own.smoke or baseline.smoke:
+        found.append(Obstacle("Smoke runs only show that everything works; they measure nothing."))
+    if own.plan.get("task") != baseline.plan.get("task"):
+        found.append(Obstacle("Another task than the baseline's.", but=("size/",)))
+    if not _same_text(own, baseline):
+        found.append(Obstacle("Another corpus or tokeniser than the baseline's: only figures per character survive that.", but=_TOKEN_FREE))
+        if not _same_source(own.plan, baseline.plan):
+            found.append(Obstacle("Other text than the baseline's.", keys=("quality/",)))
+    if _held_out(own.plan) != _held_out(baseline.plan):
+        found.append(Obstacle("Judged on another amount of held-out text than the baseline.", keys=("quality/",)))
+    machine_bound = ("speed/", "latency/", "energy/", "memory/", "cost/train_s")
+    if len(own.machines | baseline.machines) > 1:
+        found.append(Obstacle("Measured on different machines.", keys=machine_bound, rounds_too=False))
+    settings = own.conditions | baseline.conditions or {_settings(own.plan), _settings(baseline.plan)}
+    if len(settings) > 1:
+        found.append(Obstacle(f"Other device or threads: {', '.join(sorted(settings))}.", keys=machine_bound, rounds_too=False))
+    if own.resumed or baseline.resumed:
+        whose = "A run of this variant" if own.resumed else "A run of the baseline"
+        found.append(Obstacle(f"{whose} was resumed, so its training speed and memory are those of a part.", keys=_TRAINING_SPEED))
+    return found
+
+
+def unlearned(values: Mapping[str, float]) -> bool:
+    """Whether a language model is no better than knowing how often each word occurs. values: key -> figure of one variant."""
+    for key, perplexity in values.items():
+        floor = values.get(key.replace("_perplexity", "_unigram_perplexity"))
+        if key.startswith("quality/test_perplexity") and floor is not None and perplexity >= floor:
+            return True
+    return False
+
+
+def warnings(circumstances: Mapping[str, Circumstances], baseline: str) -> list[str]:
+    """Sentences for the head of a report: each difference once, with the variants it concerns."""
+    concerned: dict[str, list[str]] = {}
+    for name, own in circumstances.items():
+        if name == baseline:
+            continue
+        for obstacle in obstacles(own, circumstances[baseline]):
+            concerned.setdefault(obstacle.sentence, []).append(name)
+        if own.plan.get("budget") != circumstances[baseline].plan.get("budget"):
+            concerned.setdefault("Trained with another budget than the baseline.", []).append(name)
+    others = len(circumstances) - 1
+    return [sentence if len(names) == others else f"{', '.join(names)}: {sentence[0].lower()}{sentence[1:]}" for sentence, names in concerned.items()]
+
+
+def _same_text(own: Circumstances, baseline: Circumstances) -> bool:
+    recorded = own.corpora | baseline.corpora
+    if own.corpora and baseline.corpora:
+        return len(recorded) == 1
+    return own.plan.get("corpus") == baseline.plan.get("corpus")
+
+
+def _same_source(own: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
+    """Whether two corpora read the same held-out text, however they cut it into tokens."""
+    parts = ("id", "valid", "test")
+    return [own.get("corpus", {}).get(part) for part in parts] == [baseline.get("corpus", {}).get(part) for part in parts]
+
+
+def _held_out(plan: Mapping[str, Any]) -> Any:
+    return plan.get("measure", {}).get("held_out_tokens", 0)
+
+
+def _settings(plan: Mapping[str, Any]) -> str:
+    return f"{plan.get('device', 'auto')} with {plan.get('threads') or 'default'} threads"
+

@@ -1,0 +1,161 @@
+"""The comparison of an experiment's variants with its baseline, as the one JSON object that command line, window and reports share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engines import comparability, judging, statistics
+from engines.comparability import Obstacle
+from engines.evidence import Contestant, add_rounds, contestants
+from engines.store import queries
+from engines.store.database import Store
+from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
+
+JUDGING_METRICS = (
+    "quality/test_perplexity", "speed/train_tokens_per_s", "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib",
+    "size/model_mib",
+)  # fmt: skip
+"""What judges where the experiment does not say (measure.metrics)."""
+
+DEFAULT_MARGIN = 0.02
+VERDICTS = ("better", "worse", "no practical difference", "not enough data")
+
+
+class ComparisonError(ValueError):
+    """A comparison that cannot be made; the message is a sentence for the user."""
+
+
+def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None = None) -> dict[str, Any]:
+    """The object of the command line's --json:
+
+        {experiment, baseline, variants: {name: {runs, results: {key: {value, unit, better, n, low, high, ratio, ratio_low, ratio_high,
+         verdict}}}}}
+
+    with more beside it. Each result also has `points` (seed -> value), `interleaved` and `reason` (why that verdict). Each variant has
+    `status` (runs by status), `failures`, `techniques`, `effects`, `notes`. At the top stand `experiments` (ids), `metrics` (keys that
+    judge), `margin`, `level`, `tuned`, `warnings`, `control` (the baseline timed against itself) and `verdicts` (how many were made, in all
+    and on the judging metrics). A quantity that was not measured is absent. With several experiments the variants are named
+    "variant (experiment)" and held against the baseline of the first. Raises ComparisonError for an unknown experiment.
+    """
+    if not experiment_ids:
+        raise ComparisonError("Name at least one experiment to compare.")
+    experiments = [_experiment(store, each) for each in dict.fromkeys(experiment_ids)]
+    entrants = contestants(store, experiments)
+    if not entrants:
+        raise ComparisonError(f'The experiment "{experiments[0].name}" has no variants.')
+    baseline = next((entrant for entrant in entrants if entrant.baseline), entrants[0])
+    controls = {key: _control(*pair) for key, pair in add_rounds(store, experiments, entrants).items()}
+    measure = baseline.plan.get("measure", {})
+    margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
+    metrics = list(measure.get("metrics") or JUDGING_METRICS)
+    # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
+    margins = {key: max(margin, abs(np.expm1(abs(np.log(same["ratio"]))))) for key, same in controls.items() if same["ratio"]}
+    variants = {entrant.name: _variant(entrant, baseline, margin, margins) for entrant in entrants}
+    return {
+        "experiment": " + ".join(row.name for row in experiments),
+        "baseline": baseline.name,
+        "experiments": [row.id for row in experiments],
+        "metrics": metrics,
+        "margin": margin,
+        "level": statistics.LEVEL,
+        "tuned": False,
+        "warnings": _warnings(entrants, baseline, controls),
+        "control": controls,
+        "verdicts": _tally(variants, baseline.name, metrics),
+        "variants": variants,
+    }
+
+
+def _experiment(store: Store, experiment_id: int) -> ExperimentRow:
+    stored = queries.experiments(store)
+    for row in stored:
+        if row.id == experiment_id:
+            return row
+    known = ", ".join(f'{row.id} "{row.name}"' for row in stored[-10:]) or "none"
+    raise ComparisonError(f"There is no experiment {experiment_id} in {store.url}. Stored: {known}.")
+
+
+def _control(values: Mapping[int, float], again: Mapping[int, float]) -> dict[str, Any]:
+    """The ratio of the baseline to itself: what the timing cannot tell apart."""
+    common = sorted(set(values) & set(again))
+    found = statistics.median_ratio([again[n] for n in common], [values[n] for n in common])
+    numbers = (value if np.isfinite(value) else None for value in (found.value, found.low, found.high))
+    return dict(zip(("ratio", "ratio_low", "ratio_high"), numbers, strict=True)) | {"n": found.n}
+
+
+def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapping[str, float]) -> dict[str, Any]:
+    obstacles, notes = _obstacles(own, baseline)
+    results = {}
+    for key in sorted(own.measured):
+        measured = own.measured[key]
+        if own is baseline:
+            results[key] = judging.baseline_entry(key, measured)
+        else:
+            obstacle = next((each.sentence for each in obstacles if each.holds_for(key, bool(measured.by_round))), "")
+            results[key] = judging.entry(key, measured, baseline.measured.get(key), margins.get(key, margin), obstacle)
+    return {
+        "runs": [run.id for run in own.runs],
+        "status": dict(Counter(run.status for run in own.runs)),
+        "failures": [
+            {"run": run.id, "seed": run.seed, "status": run.status, "reason": run.reason, "advice": run.advice}
+            for run in own.runs
+            if run.status in (FAILED, CANCELLED, LOST)
+        ],
+        "techniques": [choice["id"] for choice in own.plan.get("techniques", [])],
+        "effects": [{"technique": e.technique, "hook": e.hook, "sentence": e.sentence, "facts": dict(e.facts)} for e in own.effects],
+        "notes": notes,
+        "results": results,
+    }
+
+
+def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], list[str]]:
+    """What keeps the variant's figures from being judged, and what has to be said about it."""
+    found, notes = comparability.obstacles(own.circumstances, baseline.circumstances), []
+    for side, whose in ((own, "This variant"), (baseline, "The baseline")):
+        if comparability.unlearned({key: judging.own_value(key, measured) for key, measured in side.measured.items()}):
+            sentence = f"{whose} has not learned more than word frequencies."
+            found.append(Obstacle(sentence, keys=("quality/",)))
+            if side is own:
+                notes.append(sentence)
+    shared = own.loss_digests.keys() & baseline.loss_digests.keys()
+    if own is not baseline and shared and all(own.loss_digests[seed] == baseline.loss_digests[seed] for seed in shared):
+        notes.append("Trained exactly as the baseline, loss by loss: what it changes acts after training, or had no effect.")
+    return found, notes
+
+
+def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    found = []
+    unfinished = sum(not run.over for entrant in entrants for run in entrant.runs)
+    if not baseline.done:
+        found.append(f'The baseline "{baseline.name}" has no finished run, so nothing can be held against it.')
+    if unfinished:
+        found.append(f"{unfinished} of {sum(len(entrant.runs) for entrant in entrants)} runs have not ended yet.")
+    if baseline.done:
+        found += comparability.warnings({entrant.name: entrant.circumstances for entrant in entrants if entrant.done}, baseline.name)
+    for key, same in controls.items():
+        low, high = same["ratio_low"], same["ratio_high"]
+        if low is not None and not low <= 1 <= high:
+            found.append(f"{key}: the baseline timed against itself differs from itself ({low:.3f} to {high:.3f}); no smaller difference is judged.")
+    return found
+
+
+def _tally(variants: Mapping[str, Any], baseline: str, metrics: Sequence[str]) -> dict[str, Any]:
+    """How many verdicts are made: the more there are, the more are wrong by chance."""
+    everywhere: Counter[str] = Counter()
+    on_metrics: Counter[str] = Counter()
+    for name, variant in variants.items():
+        for key, result in variant["results"].items():
+            if name == baseline or result["better"] == "none":
+                continue
+            everywhere[result["verdict"]] += 1
+            if key.split("@")[0] in metrics:
+                on_metrics[result["verdict"]] += 1
+    return {
+        "made": everywhere.total() - everywhere["not enough data"],
+        "all": {verdict: everywhere[verdict] for verdict in VERDICTS},
+        "judging": {verdict: on_metrics[verdict] for verdict in VERDICTS},
+    }

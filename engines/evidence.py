@@ -1,0 +1,120 @@
+"""What the store holds about the variants of experiments, gathered for a comparison: figures by seed and by round, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engines import comparability
+from engines.comparability import Circumstances
+from engines.judging import Measured
+from engines.store import queries
+from engines.store.database import Store
+from engines.store.rows import DONE, EffectRow, ExperimentRow, RunRow
+
+Rounds = dict[int, float]
+"""Number of the round -> value."""
+
+TIMED = "done"
+"""Status of a timing session whose rounds may be judged."""
+
+
+@dataclass
+class Contestant:
+    """One variant with everything measured on it. `measured`: key, or key@target -> figure."""
+
+    name: str
+    variant_id: int
+    plan: Mapping[str, Any]
+    baseline: bool
+    runs: list[RunRow]
+    measured: dict[str, Measured] = field(default_factory=dict)
+    effects: list[EffectRow] = field(default_factory=list)
+    circumstances: Circumstances = comparability.UNKNOWN
+    loss_digests: dict[int, str] = field(default_factory=dict)
+    """Seed -> digest of the whole training loss series."""
+
+    @property
+    def done(self) -> list[RunRow]:
+        return [run for run in self.runs if run.status == DONE]
+
+
+def contestants(store: Store, experiments: Sequence[ExperimentRow]) -> list[Contestant]:
+    """The variants of the experiments in the order of their files; where there are several, each name says whose it is."""
+    found = []
+    for experiment in experiments:
+        runs = queries.runs(store, experiment.id)
+        for variant in queries.variants(store, experiment.id):
+            own = sorted((run for run in runs if run.variant_id == variant.id), key=lambda run: (run.seed, run.id))
+            contestant = Contestant(variant.name + _suffix(experiment, experiments), variant.id, variant.plan, variant.baseline, own)
+            _add_results(store, contestant)
+            _add_circumstances(store, contestant)
+            found.append(contestant)
+    return found
+
+
+def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> dict[str, tuple[Rounds, Rounds]]:
+    """Put the rounds of timing sessions beside the figures that single runs gave.
+
+    Returns what the A/A control measured: key -> (rounds of the baseline, rounds of the baseline again).
+    """
+    by_variant = {contestant.variant_id: contestant for contestant in entrants}
+    controls = {}
+    for experiment in experiments:
+        for session in queries.rounds(store, experiment.id):
+            if session.status != TIMED:
+                continue
+            key = f"{session.quantity}@{session.target}" if session.target else session.quantity
+            for variant_id, values in session.values.items():
+                contestant = by_variant[variant_id]
+                earlier = contestant.measured.get(key)
+                by_seed = earlier.by_seed if earlier else {}
+                contestant.measured[key] = Measured(session.facts["unit"], session.facts["better"], by_seed, values, session.facts)
+            if session.control and session.baseline in session.values:
+                controls[key] = (session.values[session.baseline], session.control)
+    return controls
+
+
+def _suffix(experiment: ExperimentRow, experiments: Sequence[ExperimentRow]) -> str:
+    """What tells the variants of several experiments apart."""
+    if len(experiments) == 1:
+        return ""
+    same = sum(other.name == experiment.name for other in experiments) > 1
+    return f" ({experiment.name} #{experiment.id})" if same else f" ({experiment.name})"
+
+
+def _add_results(store: Store, contestant: Contestant) -> None:
+    seeds = {run.id: run.seed for run in contestant.done}
+    grouped: dict[str, list[Any]] = {}
+    for row in queries.results(store, list(seeds)) if seeds else []:
+        if row.value is not None and np.isfinite(row.value):
+            grouped.setdefault(f"{row.key}@{row.target}" if row.target else row.key, []).append(row)
+    for key, rows in grouped.items():
+        by_seed = {seeds[row.run_id]: float(row.value) for row in sorted(rows, key=lambda row: seeds[row.run_id])}
+        contestant.measured[key] = Measured(rows[0].unit, rows[0].better, by_seed, detail=rows[0].detail)
+
+
+def _add_circumstances(store: Store, contestant: Contestant) -> None:
+    done = contestant.done
+    seeds = {run.id: run.seed for run in done}
+    settings, corpora = set(), set()
+    for row in queries.effects(store, list(seeds)) if seeds else []:
+        if row.technique:
+            if row.run_id == done[0].id:
+                contestant.effects.append(row)
+            continue
+        # Rows without a technique are what the engine itself recorded about the run.
+        if "loss_digest" in row.facts:
+            contestant.loss_digests[seeds[row.run_id]] = row.facts["loss_digest"]
+        if "device" in row.facts:
+            settings.add(f"{row.facts['device']} with {row.facts.get('threads', 'unknown')} threads")
+        if "corpus" in row.facts:
+            corpora.add(row.facts["corpus"])
+    machines = {queries.machine(store, run.machine_id).fingerprint for run in done if run.machine_id is not None}
+    contestant.circumstances = Circumstances(
+        contestant.plan, frozenset(machines), frozenset(settings), frozenset(corpora),
+        smoke=any(run.smoke for run in contestant.runs), resumed=any(run.attempt > 1 for run in done),
+    )  # fmt: skip

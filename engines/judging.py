@@ -1,0 +1,166 @@
+"""One quantity of one variant held against the baseline: value, ratio, intervals, verdict, and why.
+
+How a quantity is judged follows from its key:
+
+counts   size/*, compute/*, trained tokens and operations: exact, judged from the values themselves
+timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else
+paired   everything else (quality, memory): values of the same seeds side by side, at least five of them
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from engines import statistics
+from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Direction, Interval
+
+Kind = Literal["counts", "timed", "paired"]
+
+_EXACT_COSTS = ("cost/train_tokens", "cost/train_flops")
+_TIMED = ("speed/", "latency/", "energy/", "cost/")
+UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
+
+
+def kind_of(key: str) -> Kind:
+    """How the quantity of this key (with or without @target) is judged."""
+    bare = key.split("@")[0]
+    if bare in _EXACT_COSTS or bare.startswith(("size/", "compute/")):
+        return "counts"
+    return "timed" if bare.startswith(_TIMED) else "paired"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A quantity as it was measured for one variant: one value a seed, or one value a round of a timing session."""
+
+    unit: str
+    better: Direction
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    by_round: Mapping[int, float] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> list[float]:
+        return list((self.by_round or self.by_seed).values())
+
+
+def entry(key: str, measured: Measured, baseline: Measured | None, margin: float, obstacle: str = "") -> dict[str, Any]:
+    """The JSON object of one quantity.
+
+    obstacle: why the quantity cannot be held against the baseline although both were measured (another machine ...); empty where it can.
+    `low` and `high` bound the value, `ratio_low` and `ratio_high` the ratio (None where the data carry no interval); `ratio` stands alone
+    as a plain quotient where that is all there is. `reason` says what is missing when the verdict is "not enough data".
+    """
+    kind = kind_of(key)
+    own = _value(kind, measured)
+    found = {
+        "value": own.value, "unit": measured.unit, "better": measured.better, "n": own.n, "low": _number(own.low), "high": _number(own.high),
+        "points": {str(seed): value for seed, value in measured.by_seed.items()}, "interleaved": bool(measured.by_round),
+    }  # fmt: skip
+    if baseline is None:
+        return found | _judged(None, None, None, "not enough data", "The baseline has no figure for this.")
+    ratio, n, reason = _ratio(kind, measured, baseline)
+    quotient = _number(ratio.value)
+    if obstacle:
+        return found | _judged(quotient, None, None, "not enough data", obstacle)
+    if measured.better == "none":
+        return found | _judged(quotient, _number(ratio.low), _number(ratio.high), "not enough data", "Neither more nor less of this is better.")
+    if not reason:
+        verdict = statistics.verdict(ratio.low, ratio.high, margin, measured.better)
+        if verdict == "not enough data":
+            reason = f"The interval of the ratio, {ratio.low:.3g} to {ratio.high:.3g}, neither clears the margin of {margin:.0%} nor stays within it."
+    else:
+        verdict = "not enough data"
+    return found | _judged(quotient, _number(ratio.low), _number(ratio.high), verdict, reason) | {"pairs": n}
+
+
+def baseline_entry(key: str, measured: Measured) -> dict[str, Any]:
+    """The baseline's own object: it is itself, exactly."""
+    return entry(key, measured, None, 0.0) | _judged(1.0, 1.0, 1.0, "no practical difference", "This is the baseline.")
+
+
+def own_value(key: str, measured: Measured) -> float:
+    """The variant's own figure, as `entry` shows it."""
+    return _value(kind_of(key), measured).value
+
+
+def _judged(ratio: float | None, low: float | None, high: float | None, verdict: str, reason: str) -> dict[str, Any]:
+    return {"ratio": ratio, "ratio_low": low, "ratio_high": high, "verdict": verdict, "reason": reason}
+
+
+def _value(kind: Kind, measured: Measured) -> Interval:
+    """The variant's own figure: geometric mean over seeds, median over rounds or timed runs, exact for counts."""
+    values = [value for value in measured.values if math.isfinite(value)]
+    if not values:
+        return UNKNOWN
+    if kind == "counts":
+        return Interval(float(np.median(values)), min(values), max(values), len(values))
+    if measured.by_round:
+        return statistics.median_interval(values)
+    if kind == "timed":
+        return Interval(float(np.median(values)), math.nan, math.nan, len(values))
+    if len(set(values)) == 1:
+        # Not through logarithms and back: one figure is shown exactly as it was measured.
+        limit = values[0] if len(values) >= FEWEST_SEEDS else math.nan
+        return Interval(values[0], limit, limit, len(values))
+    if all(value > 0 for value in values):
+        found = statistics.student_interval(np.log(values)).exponential()
+    else:
+        found = statistics.student_interval(values)
+    return found if found.n >= FEWEST_SEEDS else Interval(found.value, math.nan, math.nan, found.n)
+
+
+def _ratio(kind: Kind, measured: Measured, baseline: Measured) -> tuple[Interval, int, str]:
+    """Ratio with its interval, number of pairs, and what is missing for a verdict ("" when nothing is)."""
+    if measured.by_round and baseline.by_round:
+        upper, lower = _pairs(measured.by_round, baseline.by_round)
+        if not _divisible(upper, lower):
+            return UNKNOWN, len(upper), "A round has a figure that is not above zero."
+        found = statistics.median_ratio(upper, lower)
+        return found, found.n, "" if found.known else f"Only {_count(found.n, 'interleaved round')}; a verdict needs {FEWEST_ROUNDS}."
+    upper, lower = _pairs(measured.by_seed, baseline.by_seed)
+    if not upper:
+        return _lonely(measured, baseline), 0, "The variant and the baseline share no finished seed."
+    if not _divisible(upper, lower):
+        return UNKNOWN, len(upper), "A figure that is not above zero has no ratio."
+    if kind == "counts":
+        ratios = np.array(upper) / np.array(lower)
+        return Interval(float(np.median(ratios)), float(ratios.min()), float(ratios.max()), len(upper)), len(upper), ""
+    if kind == "timed":
+        middle = float(np.median(np.array(upper) / np.array(lower)))
+        return Interval(middle, math.nan, math.nan, len(upper)), len(upper), "Timed in separate runs, not in interleaved rounds."
+    found = statistics.paired_ratio(upper, lower)
+    if found.n < FEWEST_SEEDS:
+        plain = Interval(found.value, math.nan, math.nan, found.n)
+        return plain, found.n, f"Only {_count(found.n, 'seed')} in common; a verdict needs {FEWEST_SEEDS}."
+    return found, found.n, ""
+
+
+def _lonely(measured: Measured, baseline: Measured) -> Interval:
+    """The quotient of the two figures where no pair exists: worth showing, never worth a verdict."""
+    upper, lower = _value("timed", measured).value, _value("timed", baseline).value
+    if upper > 0 and lower > 0:
+        return Interval(upper / lower, math.nan, math.nan, 0)
+    return UNKNOWN
+
+
+def _pairs(values: Mapping[int, float], baseline: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    common = sorted(set(values) & set(baseline))
+    return [values[k] for k in common], [baseline[k] for k in common]
+
+
+def _divisible(*rows: Sequence[float]) -> bool:
+    return all(math.isfinite(value) and value > 0 for row in rows for value in row)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,99 @@
+"""Keys, figures and verdicts as people read them; the same words in the terminal, the page and the tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_NAMES = {
+    "quality/test_perplexity": ("test perplexity", "test ppl"),
+    "quality/valid_perplexity": ("validation perplexity", "valid ppl"),
+    "quality/test_bits_per_char": ("test bits per character", "test bits/char"),
+    "quality/valid_bits_per_char": ("validation bits per character", "valid bits/char"),
+    "quality/test_unigram_perplexity": ("test perplexity of word frequencies alone", "unigram ppl"),
+    "quality/valid_unigram_perplexity": ("validation perplexity of word frequencies alone", "valid unigram ppl"),
+    "quality/test_accuracy": ("test accuracy", "test accuracy"),
+    "speed/train_tokens_per_s": ("training speed", "train tokens/s"),
+    "speed/infer_tokens_per_s": ("inference speed", "infer tokens/s"),
+    "speed/time_to_quality_s": ("time to the baseline's quality", "time to quality s"),
+    "latency/p50_ms": ("median latency", "latency p50 ms"),
+    "latency/p95_ms": ("95th percentile of latency", "latency p95 ms"),
+    "memory/train_peak_host_mib": ("peak memory in training", "train peak MiB"),
+    "memory/infer_peak_host_mib": ("peak memory in inference", "infer peak MiB"),
+    "memory/train_peak_device_mib": ("peak device memory in training", "train device MiB"),
+    "memory/infer_peak_device_mib": ("peak device memory in inference", "infer device MiB"),
+    "size/parameters": ("parameters", "parameters"),
+    "size/nonzero_parameters": ("non-zero parameters", "non-zero"),
+    "size/model_mib": ("size of the stored model", "model MiB"),
+    "compute/flops_per_token": ("operations per token", "FLOPs/token"),
+    "cost/train_s": ("training time", "train s"),
+    "cost/train_tokens": ("training tokens", "trained tokens"),
+    "cost/train_flops": ("training operations", "train FLOPs"),
+    "energy/joules_per_token": ("energy per token", "J/token"),
+}
+
+SIGNS = {"better": "+", "worse": "-", "no practical difference": "=", "not enough data": "?"}
+LEGEND = "+ better   - worse   = no practical difference   ? not enough data"
+
+
+def name(key: str) -> str:
+    """quality/test_perplexity@one core -> test perplexity on one core."""
+    bare, _, target = key.partition("@")
+    label = _NAMES.get(bare, (bare.replace("/", ": ").replace("_", " "), ""))[0]
+    return f'{label} on target "{target}"' if target else label
+
+
+def short(key: str) -> str:
+    """A column head."""
+    bare, _, target = key.partition("@")
+    label = _NAMES[bare][1] if bare in _NAMES else bare.split("/")[-1].replace("_", " ")
+    return f"{label} @{target}" if target else label
+
+
+def figure(value: float | None) -> str:
+    """Four significant figures, thousands grouped, large numbers with a suffix: 1234567 -> 1.235M."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= limit:
+            return f"{value / limit:.4g}{suffix}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if 0 < size < 1e-3:
+        return f"{value:.3e}"
+    return f"{value:.4g}"
+
+
+def ratio(result: Mapping[str, Any]) -> str:
+    """The ratio to the baseline, "0.62x"; empty where there is none."""
+    value = result.get("ratio")
+    if value is None:
+        return ""
+    return f"{value:.2f}x" if value < 9.995 else f"{value:.3g}x"
+
+
+def interval(result: Mapping[str, Any]) -> str:
+    """ "0.60 to 0.64"; empty where the data carry no interval or the ratio is exact."""
+    low, high = result.get("ratio_low"), result.get("ratio_high")
+    if low is None or high is None or low == high:
+        return ""
+    return f"{low:.3g} to {high:.3g}" if f"{low:.3g}" != f"{high:.3g}" else f"{low:.5g} to {high:.5g}"
+
+
+def columns(comparison: Mapping[str, Any]) -> list[str]:
+    """The judging keys that were measured, in the experiment's order, each with its targets."""
+    present = {key for variant in comparison["variants"].values() for key in variant["results"]}
+    return [key for metric in comparison["metrics"] for key in sorted(present) if key == metric or key.startswith(f"{metric}@")]
+
+
+def other_keys(comparison: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
+    """Every measured key that is not among the shown ones."""
+    present = {key for variant in comparison["variants"].values() for key in variant["results"]}
+    return sorted(present - set(shown))
+
+
+def state(variant: Mapping[str, Any]) -> str:
+    """ "3 done, 1 failed" """
+    return ", ".join(f"{count} {status}" for status, count in variant["status"].items()) or "no runs"

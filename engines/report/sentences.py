@@ -1,0 +1,93 @@
+"""A comparison in plain words: what each variant gains, pays and leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engines.report import labels
+
+_OPENING = {
+    "better": "Better than the baseline",
+    "worse": "Worse than the baseline",
+    "no practical difference": "No practical difference",
+    "not enough data": "Not enough data for a verdict",
+}
+
+
+def of_variant(variant: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, str]]:
+    """One entry a verdict that occurs, best first: {verdict, opening, text}; figures without a verdict are grouped by what is missing."""
+    found = []
+    judged = {key: variant["results"][key] for key in keys if key in variant["results"] and variant["results"][key]["better"] != "none"}
+    for verdict, opening in _OPENING.items():
+        concerned = [(key, result) for key, result in judged.items() if result["verdict"] == verdict]
+        if not concerned:
+            continue
+        if verdict == "not enough data":
+            by_reason: dict[str, list[str]] = {}
+            for key, result in concerned:
+                by_reason.setdefault(result["reason"], []).append(_figure(key, result))
+            text = " ".join(f"{'; '.join(figures)}: {reason[0].lower()}{reason[1:]}" for reason, figures in by_reason.items())
+        else:
+            text = "; ".join(_figure(key, result) for key, result in concerned) + "."
+        found.append({"verdict": verdict, "opening": opening, "text": text})
+    return found
+
+
+def method(comparison: Mapping[str, Any]) -> list[str]:
+    """How the verdicts were made and how many of them: what a reader has to know to trust or doubt them."""
+    counted = comparison["verdicts"]
+    made, margin, level = counted["made"], comparison["margin"], comparison["level"]
+    wrong = made * (1 - level)
+    return [
+        f"A verdict needs the {level:.0%} interval of the ratio to the baseline to clear a margin of {margin:.1%} on one side, or to lie within it; "
+        "an interval that does neither decides nothing.",
+        "Quality and memory: the same seeds side by side, Student t interval of the paired log-ratios, at least 5 seeds. "
+        "Speed and latency: interleaved rounds in random order, bootstrap interval of the median of paired log-ratios, at least 6 rounds; "
+        "figures timed in separate runs are shown and not judged. Parameters, bytes and operations: exact counts.",
+        f"This comparison makes {made} {'verdict' if made == 1 else 'verdicts'} in all. An interval misses the truth in about {1 - level:.0%} "
+        f"of cases, so up to {wrong:.1f} of them may be wrong by chance alone.",
+        "All variants ran at the values written in the experiment file; none was tuned."
+        if not comparison["tuned"]
+        else "The variants were tuned with equal numbers of trials.",
+    ]
+
+
+def headline(comparison: Mapping[str, Any]) -> list[str]:
+    """One sentence a variant about the judging metrics, for the head of a report."""
+    keys = labels.columns(comparison)
+    found = []
+    for name, variant in comparison["variants"].items():
+        if name == comparison["baseline"]:
+            continue
+        results = {key: variant["results"][key] for key in keys if key in variant["results"]}
+        gains = [_short(key, result) for key, result in results.items() if result["verdict"] == "better"]
+        losses = [_short(key, result) for key, result in results.items() if result["verdict"] == "worse"]
+        equal = [labels.name(key) for key, result in results.items() if result["verdict"] == "no practical difference"]
+        open_ = sum(result["verdict"] == "not enough data" for result in results.values())
+        if not results:
+            text = f"has no figures ({labels.state(variant)})."
+        else:
+            parts = [f"better in {_listed(gains)}"] if gains else []
+            parts += [f"worse in {_listed(losses)}"] if losses else []
+            parts += [f"no practical difference in {_listed(equal)}"] if equal else []
+            parts += [f"not enough data for {open_} of {len(results)} judging figures"] if open_ else []
+            text = "; ".join(parts) + "."
+        found.append(f"{name}: {text}")
+    return found
+
+
+def _figure(key: str, result: Mapping[str, Any]) -> str:
+    times = labels.ratio(result)
+    bounds = labels.interval(result)
+    beside = ", ".join(part for part in (f"{times} the baseline" if times else "", bounds) if part)
+    unit = f" {result['unit']}" if result["unit"] else ""
+    return f"{labels.name(key)} {labels.figure(result['value'])}{unit}" + (f" ({beside})" if beside else "")
+
+
+def _short(key: str, result: Mapping[str, Any]) -> str:
+    return f"{labels.name(key)} ({labels.ratio(result)})"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

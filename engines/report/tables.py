@@ -1,0 +1,145 @@
+"""The comparison as Markdown, CSV, LaTeX (booktabs) and JSON: the same figures, each escaped for where it goes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engines.comparison import compare
+from engines.report import labels, sentences
+from engines.report.terminal import lines
+from engines.store.database import Store
+
+
+def write_markdown(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
+    """A Markdown page: table, notes, how the verdicts were made."""
+    return _write(path, markdown(compare(store, experiment_ids)))
+
+
+def write_csv(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
+    """One row a variant and quantity, full precision, for spreadsheets and data frames."""
+    return _write(path, comma_separated(compare(store, experiment_ids)))
+
+
+def write_latex(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
+    """A booktabs table to \\input into a paper (needs \\usepackage{booktabs})."""
+    return _write(path, latex(compare(store, experiment_ids)))
+
+
+def write_json(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
+    """The comparison object itself."""
+    return _write(path, json.dumps(compare(store, experiment_ids), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def markdown(comparison: Mapping[str, Any]) -> str:
+    keys = labels.columns(comparison)
+    rows = [["variant", *(labels.short(key) for key in keys)], ["---", *("---:" for _ in keys)]]
+    for name, variant in comparison["variants"].items():
+        cells = [_markdown_cell(variant["results"].get(key), name == comparison["baseline"]) for key in keys]
+        rows.append([f"**{_md(name)}**" if name == comparison["baseline"] else _md(name), *cells])
+    parts = [
+        f"# {_md(comparison['experiment'])}",
+        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        f"Ratio to the baseline {_md(comparison['baseline'])}, then its verdict: better, worse, = no practical difference, ? not enough data.",
+        "\n".join(f"- {_md(sentence)}" for sentence in sentences.headline(comparison)),
+        "\n".join(f"- {_md(line)}" for line in lines(comparison)),
+        "## How this was judged",
+        "\n".join(f"- {_md(sentence)}" for sentence in sentences.method(comparison)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+CSV_COLUMNS = (
+    "experiment", "variant", "baseline", "key", "target", "value", "unit", "better", "n", "low", "high", "ratio", "ratio_low", "ratio_high",
+    "verdict", "reason",
+)  # fmt: skip
+
+
+def comma_separated(comparison: Mapping[str, Any]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for name, variant in comparison["variants"].items():
+        for key, result in variant["results"].items():
+            bare, _, target = key.partition("@")
+            row = {column: result.get(column) for column in CSV_COLUMNS}
+            names = {"experiment": _inert(comparison["experiment"]), "variant": _inert(name), "baseline": _inert(comparison["baseline"])}
+            writer.writerow(row | names | {"key": bare, "target": _inert(target)})
+    return file.getvalue()
+
+
+def latex(comparison: Mapping[str, Any]) -> str:
+    keys = labels.columns(comparison)
+    caption = _tex(
+        f"{comparison['experiment']} Ratios to the baseline ({comparison['baseline']}); {comparison['level']:.0%} intervals, "
+        f"margin {comparison['margin']:.1%}."
+    )
+    lines_ = [
+        "% Needs \\usepackage{booktabs}.",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{caption} Better in bold, worse in italics, undecided in parentheses.}}",
+        f"  \\begin{{tabular}}{{l{'r' * len(keys)}}}",
+        "    \\toprule",
+        f"    variant & {' & '.join(_tex(labels.short(key)) for key in keys)} \\\\",
+        "    \\midrule",
+    ]
+    for name, variant in comparison["variants"].items():
+        cells = (_latex_cell(variant["results"].get(key), name == comparison["baseline"]) for key in keys)
+        lines_.append(f"    {_tex(name)} & {' & '.join(cells)} \\\\")
+    return "\n".join([*lines_, "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])
+
+
+def _markdown_cell(result: Mapping[str, Any] | None, is_baseline: bool) -> str:
+    if result is None:
+        return "-"
+    value = labels.figure(result["value"])
+    if is_baseline:
+        return f"**{value}**"
+    word = {"no practical difference": "=", "not enough data": "?"}.get(result["verdict"], result["verdict"])
+    bounds = labels.interval(result)
+    beside = " ".join(part for part in (labels.ratio(result), f"[{bounds}]" if bounds else "") if part)
+    return f"{value} ({beside}) {word}" if beside else f"{value} {word}"
+
+
+def _latex_cell(result: Mapping[str, Any] | None, is_baseline: bool) -> str:
+    if result is None:
+        return "--"
+    value = _tex(labels.figure(result["value"]))
+    ratio = labels.ratio(result).replace("x", "$\\times$")
+    if is_baseline or not ratio:
+        return value
+    shape = {"better": "\\textbf{%s}", "worse": "\\textit{%s}", "not enough data": "(%s)"}.get(result["verdict"], "%s")
+    return f"{value} \\, {shape % ratio}"
+
+
+def _md(text: str) -> str:
+    """Inert in Markdown and in the HTML that Markdown lets through."""
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_TEX = {
+    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", '"': "''",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _inert(text: str) -> str:
+    """A cell that a spreadsheet would take for a formula is shown as text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _write(path: Path | str, text: str) -> Path:
+    found = Path(path)
+    found.parent.mkdir(parents=True, exist_ok=True)
+    found.write_text(text, encoding="utf-8")
+    return found.resolve()

@@ -1,0 +1,64 @@
+"""The comparison as a table for a terminal; plain text where there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engines.report import labels
+
+_STYLES = {"better": "green", "worse": "red", "no practical difference": "", "not enough data": "dim"}
+_PLAIN_WIDTH = 110
+
+
+def table(comparison: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print variants as rows and the judging figures as columns, each the value above "ratio sign", then warnings, failures and the legend."""
+    if console is None:
+        # A pipe has no width: rich would cut at 80 columns.
+        console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH, color_system=None, legacy_windows=False)
+    keys = labels.columns(comparison)
+    grid = Table(box=box.SIMPLE_HEAD, title=Text(comparison["experiment"], style="bold"), title_justify="left", pad_edge=False)
+    grid.add_column("variant", overflow="fold", min_width=12)
+    for key in keys:
+        grid.add_column(labels.short(key), justify="right")
+    for name, variant in comparison["variants"].items():
+        is_baseline = name == comparison["baseline"]
+        grid.add_row(Text(name, style="bold" if is_baseline else ""), *(_cell(variant["results"].get(key), is_baseline) for key in keys))
+    console.print(grid)
+    console.print(Text(f"{labels.LEGEND}   (ratio to the baseline \"{comparison['baseline']}\")", style="dim"), soft_wrap=True)
+    for line in lines(comparison):
+        console.print(Text(line), soft_wrap=True)
+
+
+def lines(comparison: Mapping[str, Any]) -> list[str]:
+    """What the table cannot say: warnings, failures, notes, and what is missing for the open verdicts."""
+    found = [f"Note: {sentence}" for sentence in comparison["warnings"]]
+    for name, variant in comparison["variants"].items():
+        found += [f"{name}: {sentence}" for sentence in variant["notes"]]
+        found += [f"{name}: run {f['run']} (seed {f['seed']}) {f['status']}. {f['reason']} {f['advice']}".rstrip() for f in variant["failures"]]
+    open_: dict[str, set[str]] = {}
+    for name, variant in comparison["variants"].items():
+        for key in labels.columns(comparison):
+            result = variant["results"].get(key)
+            if name != comparison["baseline"] and result and result["verdict"] == "not enough data":
+                open_.setdefault(result["reason"], set()).add(labels.name(key))
+    # Intervals differ from cell to cell and are in the report; what is missing everywhere is worth a line here.
+    found += [f"? {', '.join(sorted(names))}: {reason}" for reason, names in open_.items() if not reason.startswith("The interval")]
+    return found
+
+
+def _cell(result: Mapping[str, Any] | None, is_baseline: bool) -> Text:
+    if result is None:
+        return Text("-", style="dim")
+    value = labels.figure(result["value"])
+    if is_baseline:
+        return Text(f"{value}\nbaseline", style="bold")
+    verdict = result["verdict"]
+    ratio = labels.ratio(result)
+    return Text(f"{value}\n{ratio} {labels.SIGNS[verdict]}" if ratio else f"{value}\n{labels.SIGNS[verdict]}", style=_STYLES[verdict])

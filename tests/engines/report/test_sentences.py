@@ -1,0 +1,33 @@
+"""Verdicts in words."""
+
+from __future__ import annotations
+
+from engines.report import sentences
+
+
+def test_every_verdict_is_a_sentence_with_its_figures(comparison):
+    variant = comparison["variants"]["adaptive"]
+    parts = {part["verdict"]: part["text"] for part in sentences.of_variant(variant, sorted(variant["results"]))}
+    assert list(parts) == ["better", "worse", "no practical difference", "not enough data"]
+    assert "inference speed 27,265 tokens/s (1.83x the baseline, 1.82 to 1.83)" in parts["better"]
+    assert parts["worse"].startswith("test perplexity 188.1 (1.05x the baseline")
+    assert parts["no practical difference"] == "training tokens 2M tokens (1.00x the baseline)."
+    assert parts["not enough data"].endswith("timed in separate runs, not in interleaved rounds.")
+    assert "word frequencies" not in " ".join(parts.values())
+
+
+def test_the_headline_has_one_sentence_a_variant(comparison):
+    found = sentences.headline(comparison)
+    assert len(found) == 3
+    assert found[0].startswith("adaptive: better in inference speed (1.83x), median latency (0.55x),")
+    assert "; worse in test perplexity (1.05x); not enough data for 1 of 6 judging figures." in found[0]
+    assert found[2] == "broken: has no figures (1 failed)."
+
+
+def test_the_method_counts_its_verdicts(comparison):
+    text = " ".join(sentences.method(comparison))
+    assert "makes 14 verdicts" in text
+    assert "up to 0.7 of them may be wrong by chance" in text
+    assert "none was tuned" in text
+    comparison["verdicts"]["made"] = 1
+    assert "makes 1 verdict in all" in " ".join(sentences.method(comparison))

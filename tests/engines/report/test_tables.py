@@ -1,0 +1,58 @@
+"""Markdown, CSV and LaTeX carry the same figures, and hostile names do nothing in any of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from engines.report import tables
+
+
+def test_markdown(comparison):
+    text = tables.markdown(comparison)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(comparison["variants"])
+    assert len({row.count("|") for row in rows}) == 1
+    assert "| **full** | **179.8** |" in text
+    assert "(0.55x [0.548 to 0.554]) better" in text
+    assert "<script>" not in text
+    assert "14 verdicts" in text
+
+
+def test_a_pipe_in_a_name_does_not_break_the_markdown_table(comparison):
+    comparison["variants"]["a|b\nc"] = comparison["variants"].pop("adaptive")
+    rows = [line for line in tables.markdown(comparison).splitlines() if line.startswith("|")]
+    assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
+    assert any("a\\|b c" in row for row in rows)
+
+
+def test_csv_has_every_figure_at_full_precision(comparison):
+    comparison["variants"]["=cmd|'/c calc'!A1"] = comparison["variants"].pop("broken")
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(comparison))))
+    assert len(rows) == sum(len(variant["results"]) for variant in comparison["variants"].values())
+    row = next(row for row in rows if row["variant"] == "adaptive" and row["key"] == "quality/test_perplexity")
+    assert float(row["value"]) == comparison["variants"]["adaptive"]["results"]["quality/test_perplexity"]["value"]
+    assert row["verdict"] == "worse"
+    speed = next(row for row in rows if row["variant"] == "adaptive" and row["key"] == "speed/train_tokens_per_s")
+    assert (speed["ratio_low"], speed["verdict"]) == ("", "not enough data")
+
+
+def test_a_name_that_a_spreadsheet_would_calculate_is_text(comparison):
+    comparison["variants"]["=1+1"] = comparison["variants"].pop("adaptive")
+    comparison["experiment"] = "@SUM(A1)"
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(comparison))))
+    assert {row["experiment"] for row in rows} == {"'@SUM(A1)"}
+    assert "'=1+1" in {row["variant"] for row in rows}
+
+
+def test_latex_is_booktabs_and_escaped(comparison):
+    text = tables.latex(comparison)
+    for rule in ("\\toprule", "\\midrule", "\\bottomrule", "\\begin{tabular}{lrrrrrr}"):
+        assert rule in text
+    for figure in ("95\\% intervals", "\\textbf{1.83$\\times$}", "\\textit{1.05$\\times$}"):
+        assert figure in text
+    assert "\\textless{}script\\textgreater{}" in text
+    assert "\\$50\\_\\%" in text
+    assert text.count("\\\\") == 1 + len(comparison["variants"])
+    comparison["experiment"] = "\\input{/etc/passwd} 100% #1 ^~"
+    assert "\\textbackslash{}input\\{/etc/passwd\\} 100\\% \\#1 \\textasciicircum{}\\textasciitilde{}" in tables.latex(comparison)

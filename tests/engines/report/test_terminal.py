@@ -1,0 +1,49 @@
+"""The table fits, is plain in a pipe, and says what the cells cannot."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from engines.report import terminal
+
+
+def printed(comparison, width):
+    file = io.StringIO()
+    terminal.table(comparison, Console(file=file, width=width))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_the_table_fits_and_cuts_no_figure(comparison, width):
+    rows = printed(comparison, width).split("+ better")[0]
+    assert max(map(len, rows.splitlines())) <= width
+    assert "…" not in rows
+    for text in ("179.8", "1.05x -", "27,265", "1.83x +", "0.55x +", "1.00x =", "1.82x ?", "baseline", "model", "broken"):
+        assert text in rows
+
+
+def test_a_pipe_gets_plain_text(comparison, capsys):
+    terminal.table(comparison)
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert '(ratio to the baseline "full")' in text
+    assert "broken: run 4 (seed 0) failed. Killed by the system: out of memory. Use a smaller batch." in text
+    assert "Note: 1 of 4 runs is not finished yet." in text
+    assert "? training speed: Timed in separate runs, not in interleaved rounds." in text
+
+
+def test_names_are_not_markup(comparison):
+    comparison["variants"]["[red]x[/red] [link=file:///etc]y"] = comparison["variants"].pop("adaptive")
+    comparison["warnings"] = ["[bold]careful[/bold]"]
+    text = printed(comparison, 200)
+    assert "[red]x[/red] [link=file:///etc]y" in text
+    assert "Note: [bold]careful[/bold]" in text
+
+
+def test_a_comparison_without_figures_prints(comparison):
+    for variant in comparison["variants"].values():
+        variant["results"] = {}
+    assert "full" in printed(comparison, 100)

@@ -1,0 +1,77 @@
+"""What differs between a variant and the baseline is said, and stands in the way of just the figures it touches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engines.comparability import Circumstances, obstacles, unlearned, warnings
+
+PLAN = {"task": {"id": "tasks/language_model"}, "corpus": {"id": "corpora/text_files", "test": "/t.txt", "level": "word"}, "budget": {"tokens": 10},
+        "device": "cpu", "threads": 1, "measure": {"held_out_tokens": 0}}  # fmt: skip
+HERE = Circumstances(PLAN, frozenset({"machine a"}), frozenset({"cpu with 1 threads"}), frozenset({"text 1"}))
+
+
+def blocked(own, key, interleaved=False, baseline=HERE):
+    return [o.sentence for o in obstacles(own, baseline) if o.holds_for(key, interleaved)]
+
+
+def test_equal_circumstances_have_no_obstacle():
+    assert obstacles(HERE, HERE) == []
+    assert warnings({"full": HERE, "other": HERE}, "full") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "blocks", "leaves"),
+    [
+        ({"smoke": True}, ["quality/test_perplexity", "size/parameters", "speed/infer_tokens_per_s"], []),
+        ({"machines": frozenset({"machine b"})}, ["speed/train_tokens_per_s", "memory/train_peak_host_mib", "cost/train_s"],
+         ["quality/test_perplexity", "size/model_mib", "cost/train_tokens"]),
+        ({"conditions": frozenset({"cpu with 2 threads"})}, ["latency/p50_ms", "speed/train_tokens_per_s"], ["quality/test_perplexity"]),
+        ({"corpora": frozenset({"text 2"})}, ["quality/test_perplexity", "speed/train_tokens_per_s", "compute/flops_per_token"],
+         ["quality/test_bits_per_char", "size/model_mib", "memory/train_peak_host_mib"]),
+        ({"resumed": True}, ["speed/train_tokens_per_s", "memory/train_peak_host_mib", "cost/train_s"],
+         ["quality/test_perplexity", "speed/infer_tokens_per_s", "size/parameters"]),
+        ({"plan": PLAN | {"measure": {"held_out_tokens": 500}}}, ["quality/test_perplexity"], ["speed/train_tokens_per_s", "size/parameters"]),
+        ({"plan": PLAN | {"task": {"id": "tasks/other"}}}, ["quality/test_perplexity"], ["size/parameters"]),
+    ],
+)  # fmt: skip
+def test_each_difference_stands_in_the_way_of_what_it_touches(change, blocks, leaves):
+    own = replace(HERE, **change)
+    for key in blocks:
+        assert blocked(own, key), key
+    for key in leaves:
+        assert not blocked(own, key), key
+    assert warnings({"full": HERE, "other": own}, "full")
+
+
+def test_interleaved_rounds_do_not_mind_where_the_runs_were_trained():
+    own = replace(HERE, machines=frozenset({"machine b"}), conditions=frozenset({"cuda with 1 threads"}))
+    assert blocked(own, "speed/infer_tokens_per_s")
+    assert not blocked(own, "speed/infer_tokens_per_s", interleaved=True)
+
+
+def test_other_text_spoils_even_bits_per_character():
+    own = replace(HERE, plan=PLAN | {"corpus": PLAN["corpus"] | {"test": "/other.txt"}}, corpora=frozenset({"text 2"}))
+    assert blocked(own, "quality/test_bits_per_char")
+
+
+def test_plans_stand_in_where_nothing_was_recorded():
+    bare = Circumstances(PLAN, frozenset(), frozenset(), frozenset())
+    assert obstacles(bare, bare) == []
+    assert blocked(replace(bare, plan=PLAN | {"threads": 2}), "speed/train_tokens_per_s", baseline=bare)
+    assert blocked(replace(bare, plan=PLAN | {"corpus": {"id": "corpora/other"}}), "quality/test_perplexity", baseline=bare)
+
+
+def test_warnings_name_the_variants_unless_all_are_concerned():
+    away, longer = replace(HERE, machines=frozenset({"machine b"})), replace(HERE, plan=PLAN | {"budget": {"tokens": 20}})
+    found = warnings({"full": HERE, "a": away, "b": longer}, "full")
+    assert found == ["a: measured on different machines.", "b: trained with another budget than the baseline."]
+    assert warnings({"full": HERE, "a": away}, "full") == ["Measured on different machines."]
+
+
+def test_learning_is_measured_against_word_frequencies():
+    assert unlearned({"quality/test_perplexity": 700.0, "quality/test_unigram_perplexity": 650.0})
+    assert not unlearned({"quality/test_perplexity": 300.0, "quality/test_unigram_perplexity": 650.0})
+    assert not unlearned({"quality/test_perplexity": 300.0})
