@@ -1,0 +1,35 @@
+"""What distillation techniques share: distributions of two models over one vocabulary, and how far apart they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from engines.toolbox.heads import IGNORED
+
+
+def divergence(log_p_NV: torch.Tensor, log_q_NV: torch.Tensor, temperature: float = 1.0, target_N: torch.Tensor | None = None) -> torch.Tensor:
+    """sum_N KL(p_T || q_T) in nats, p_T = softmax(log p / T), q_T alike; rows whose target is ignored count nothing.
+
+    A sum over rows, not torch's mean, which would divide by the number of words as well.
+    """
+    log_p_NV, log_q_NV = (F.log_softmax(log_NV / temperature, dim=-1) for log_NV in (log_p_NV, log_q_NV))
+    kl_N = F.kl_div(log_q_NV, log_p_NV, reduction="none", log_target=True).sum(-1)
+    return (kl_N if target_N is None else kl_N.masked_fill(target_N == IGNORED, 0.0)).sum()
+
+
+def log_prob_of(model: nn.Module, hidden_ND: torch.Tensor) -> torch.Tensor:
+    """log p of every word, (N, V), at least float32, on the student's device whatever the model's own."""
+    head: Any = model.head
+    weight = next((p for p in (*head.parameters(), *model.parameters()) if p.is_floating_point()), hidden_ND)
+    # Under autocast hidden states are 16-bit; the head outside of it is not.
+    log_prob_NV: torch.Tensor = head.log_prob(hidden_ND if torch.is_autocast_enabled(hidden_ND.device.type) else hidden_ND.to(weight.dtype))
+    return log_prob_NV.float() if log_prob_NV.dtype in (torch.float16, torch.bfloat16) else log_prob_NV
+
+
+def vocabulary_of(model: nn.Module) -> int | None:
+    """Number of words that a model's head tells apart; None where it does not say."""
+    return getattr(model.head, "vocabulary_size", None)

@@ -1,0 +1,120 @@
+"""Learning from the distribution of a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from engines.api import Context, Technique, Trial, certificate, param
+from engines.toolbox.batches import Batch, detach
+from engines.toolbox.distillation import divergence, log_prob_of, vocabulary_of
+from engines.toolbox.optimization import largest_difference
+from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
+
+
+class SoftLabels(Technique):
+    """Distillation with soft labels
+
+    Hinton, Vinyals and Dean (2015), Distilling the Knowledge in a Neural Network.
+
+    Equations, for N tokens with student scores z and teacher scores v over V words:
+
+        p = softmax(v / T),   q = softmax(z / T)                                 (1)
+        L = (1 - alpha) sum CE(target) + alpha T^2 sum_N KL(p || q)              (2)
+
+    Symbols: T temperature, alpha weight of the teacher, CE the head's own training loss. Softmax does not see a constant added to all
+    scores, so (1) takes log p / T of each head and works for every head with a distribution. T^2 keeps the size of the gradient as T grows.
+    Cost: a forward pass of the teacher and V log-probabilities of both models a token, even where the student's head is a sampled or
+    adaptive one that avoids them; the teacher's training counts as part of the variant's price.
+    Does nothing when: alpha = 0 (the teacher is then not even run).
+
+    The teacher reads the same text with a state of its own, carried along with the student's and reset with it.
+    """
+
+    paper: ClassVar[str] = "Hinton, Vinyals and Dean (2015), Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531"
+
+    teacher: str = param(help="Name of the variant whose finished model teaches; it must have the same vocabulary.", reference="variant")
+    temperature: float = param(2.0, "Higher: smoother distributions, more weight on improbable words.", symbol="T", gt=0)
+    weight: float = param(0.5, "Share of the loss that follows the teacher instead of the text.", symbol="alpha", ge=0, le=1)
+
+    def loss(self, loss_of: Callable[..., Any], ctx: Context) -> Callable[..., Any]:
+        """(batch, state) -> (loss_sum, count, state, extras) with the loss of (2); state = {"student": ..., "teacher": ...}."""
+        if self.weight == 0:
+            ctx.effect(f'weight = 0: the teacher "{self.teacher}" is not used.')
+            return loss_of
+        teacher: Any = ctx.teacher(self.teacher)
+        self._check(teacher, ctx.model)
+        size = sum(p.numel() for p in teacher.parameters())
+        ctx.effect(
+            f'Learns {self.weight:.0%} from the soft labels of "{self.teacher}" ({size:,} parameters) at temperature {self.temperature:g}.',
+            teacher_parameters=size,
+        )
+
+        def taught(batch: Batch, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
+            own, theirs = (None, None) if state is None else (state["student"], state["teacher"])
+            loss_sum, count, own, extras = loss_of(batch, own)
+            with torch.no_grad():
+                hidden_BTD, theirs, _ = teacher.hidden(batch.inputs_BT, None if batch.fresh else theirs)
+                log_p_NV = log_prob_of(teacher, hidden_BTD.flatten(0, 1))
+            log_q_NV = log_prob_of(ctx.model, extras["hidden_ND"])
+            soft = self.temperature**2 * divergence(log_p_NV, log_q_NV, self.temperature, extras["target_N"])
+            return (1 - self.weight) * loss_sum + self.weight * soft, count, {"student": own, "teacher": theirs}, extras  # (2)
+
+        return taught
+
+    def _check(self, teacher: nn.Module, student: nn.Module) -> None:
+        """Refuse, with a sentence, pairs that (1) has no meaning for."""
+        for role, model in (("teacher", teacher), ("student", student)):
+            if not getattr(getattr(model, "head", None), "normalised", False):
+                raise ValueError(
+                    f"distillation/soft_labels needs a distribution over words, but the head of the {role} has none: choose another head."
+                )
+        words, own = vocabulary_of(teacher), vocabulary_of(student)
+        if words is not None and own is not None and words != own:
+            raise ValueError(
+                f'The teacher "{self.teacher}" knows {words:,} words and this variant {own:,}: soft labels need one vocabulary. '
+                "Give both variants the same corpus settings."
+            )
+
+
+@certificate("Weight 0 is plain training, bit for bit", tolerance=0.0)
+def weight_zero_is_plain(trial: Trial) -> float:
+    """Largest difference of loss and gradients."""
+    results = []
+    for technique in (None, SoftLabels(teacher="t", weight=0.0)):
+        module = specimen(trial)
+        loss_of = technique.loss(module, Surroundings(module)) if technique else module
+        loss, *_ = backward_of(loss_of)(batches(trial, 1)[0], None)
+        results.append(torch.cat([loss.reshape(1), gradients(module)]))
+    return largest_difference(*results)
+
+
+@certificate("At weight 1 and T = 1 a student equal to its teacher has no loss, and no gradient reaches it", tolerance=1e-5)
+def own_teacher_is_silent(trial: Trial) -> float:
+    """Loss a token or largest gradient, over two segments with carried state."""
+    module, teacher = specimen(trial), specimen(trial).requires_grad_(False).eval()
+    surroundings = Surroundings(module)
+    surroundings.teachers["t"] = teacher
+    loss_of = SoftLabels(teacher="t", weight=1.0, temperature=1.0).loss(module, surroundings)
+    worst = 0.0
+    state: Any = None
+    for batch in batches(trial, 2):
+        loss, count, state, _ = loss_of(batch, detach(state))
+        (loss / count).backward()
+        worst = max(worst, abs(float(loss.detach())) / count, float(gradients(module).abs().max()))
+    return worst
+
+
+@certificate("As T grows, the gradient of T^2 KL at centred scores approaches (z - v) / V", tolerance=0.02)
+def high_temperature_limit(trial: Trial) -> float:
+    """Relative deviation at T = 1000 (Hinton et al., equation 4)."""
+    torch.manual_seed(trial.seed)
+    v_NV, z_NV = (torch.randn(4, trial.vocabulary, dtype=torch.float64) for _ in range(2))
+    v_NV, z_NV = v_NV - v_NV.mean(1, keepdim=True), (z_NV - z_NV.mean(1, keepdim=True)).requires_grad_()
+    t = 1000.0
+    (gradient_NV,) = torch.autograd.grad(t**2 * divergence(v_NV.log_softmax(1), z_NV.log_softmax(1), t), z_NV)
+    limit_NV = (z_NV.detach() - v_NV) / trial.vocabulary
+    return float((gradient_NV - limit_NV).norm() / limit_NV.norm())
