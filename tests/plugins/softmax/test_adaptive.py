@@ -1,0 +1,95 @@
+"""The adaptive softmax: torch's numbers, padding, cutoffs, half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from engines.api import Trial
+from engines.toolbox import heads, trials
+from plugins.softmax import adaptive
+from tests.plugins.checks import EXACT, TRIALS, assert_holds, certificates
+from tests.plugins.softmax.rows import rows_and_targets
+
+
+def build(trial: Trial = EXACT, **parameters: object) -> adaptive.AdaptiveSoftmax:
+    with trials.seeded(trial):
+        return adaptive.Adaptive(**{"div_value": 2.0, **parameters}).build(trials.site(trial))
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+@pytest.mark.parametrize("certificate", certificates(adaptive))
+def test_certificates(certificate: Callable[[Trial], float], trial: Trial) -> None:
+    assert_holds(certificate, trial)
+
+
+@pytest.mark.parametrize("cutoffs", [None, (7,), (1, 2, 39)])
+def test_nll_is_the_log_prob_of_the_target_and_padding_costs_nothing(cutoffs: tuple[int, ...] | None) -> None:
+    head = build(cutoffs=cutoffs)
+    h_ND, y_N = rows_and_targets(EXACT, ignored=3)
+    nll_N = head.nll(h_ND, y_N)
+    assert (nll_N[:3] == 0).all()
+    torch.testing.assert_close(nll_N[3:], -head.log_prob(h_ND)[3:].gather(1, y_N[3:, None]).squeeze(1))
+    torch.testing.assert_close(head.loss(h_ND, y_N), nll_N.sum())
+    wanted = [h_ND, *head.parameters()]
+    # a cluster without a target is not called at all
+    ours = torch.autograd.grad(head.loss(h_ND, y_N), wanted, allow_unused=True, materialize_grads=True)
+    theirs = torch.autograd.grad(-head.log_prob(h_ND)[3:].gather(1, y_N[3:, None]).sum(), wanted)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert head.loss(h_ND, torch.full_like(y_N, heads.IGNORED)) == 0
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = build()
+    h_ND, y_N = rows_and_targets(EXACT)
+    whole = head.nll(h_ND, y_N), *head.topk(h_ND, 4)
+    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", 5 * EXACT.vocabulary)
+    for a, b in zip((head.nll(h_ND, y_N), *head.topk(h_ND, 4)), whole, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_default_cutoffs_follow_the_vocabulary() -> None:
+    assert adaptive.default_cutoffs(10_000) == (1000, 4000)
+    for size in range(2, 60):
+        cutoffs = adaptive.default_cutoffs(size)
+        assert cutoffs[0] > 0
+        assert list(cutoffs) == sorted(set(cutoffs))
+        assert cutoffs[-1] < size
+
+
+def test_an_untrained_head_without_input_knows_the_share_of_short_list_and_clusters() -> None:
+    head = build()
+    with trials.seeded(EXACT):
+        counts = torch.tensor(trials.site(EXACT).vocabulary.counts).double() + 1.0
+        p = head.log_prob(torch.zeros(1, EXACT.width))[0].exp()
+    share = counts / counts.sum()
+    torch.testing.assert_close(p[:4], share[:4])
+    torch.testing.assert_close(p[4:16].sum(), share[4:16].sum())
+    torch.testing.assert_close(p[16:].sum(), share[16:].sum())
+
+
+def test_what_does_not_fit_is_refused_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"cutoffs \[10, 40\] must stay below the vocabulary size 40; leave them out for \[4, 16\]"):
+        build(cutoffs=(10, 40))
+    with pytest.raises(ValueError, match=r"div_value 4 leaves cluster 2 no width \(hidden width 8\); take at most 2\.83"):
+        build(div_value=4.0)
+    for wrong in ((5, 5), (9, 3), (0, 4), ()):
+        with pytest.raises(ValidationError, match="rising whole numbers from 1"):
+            adaptive.Adaptive(cutoffs=wrong)
+
+
+def test_half_precision_and_autocast() -> None:
+    trial = Trial(dtype="float32", vocabulary=300)
+    head = build(trial)
+    h_ND, y_N = rows_and_targets(trial)
+    exact = head.loss(h_ND, y_N)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = head.loss(h_ND, y_N)
+    mixed.backward()
+    assert mixed.dtype == torch.float32
+    assert trials.relative_error(mixed, exact) < 0.01
+    assert trials.relative_error(head.bfloat16().loss(h_ND.bfloat16(), y_N), exact) < 0.01
