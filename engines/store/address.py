@@ -1,0 +1,30 @@
+"""Where a store lies: its URL and, for an SQLite store, its file. Imports no SQL, so that light processes may ask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def store_url(text: str | None = None) -> str:
+    """The absolute SQLAlchemy URL of a store named by a URL, by the path of an SQLite file, or by nothing.
+
+    Nothing means the environment variable WORKBENCH_STORE, else `workbench.sqlite` in the user's data folder.
+    """
+    text = text or os.environ.get("WORKBENCH_STORE") or str(user_folder() / "workbench.sqlite")
+    if "://" in text and not text.startswith("sqlite"):
+        return text
+    path = Path(text.partition(":///")[2].partition("?")[0] if "://" in text else text)
+    return f"sqlite:///{path.expanduser().absolute().as_posix()}" if path.name else "sqlite://"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite store; None for another database."""
+    return Path(url.partition(":///")[2]) if url.startswith("sqlite:///") else None
+
+
+def user_folder() -> Path:
+    """The user's own data folder (not created)."""
+    return Path(platformdirs.user_data_dir("workbench", appauthor=False))

@@ -1,0 +1,200 @@
+"""Every read of the store, as frozen rows. Times are unix seconds (UTC)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from engines.store import tables
+from engines.store.curves import curve, points
+from engines.store.database import Store
+from engines.store.failures import StoreError
+from engines.store.rows import (
+    DONE,
+    QUEUED,
+    ArtifactRow,
+    Curve,
+    EffectRow,
+    EventRow,
+    ExperimentRow,
+    MachineRow,
+    NoteRow,
+    ResultRow,
+    RunRow,
+    SeriesRow,
+    SupervisorRow,
+    TimingRow,
+    VariantRow,
+)  # fmt: skip
+
+__all__ = [
+    "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
+    "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "curve", "effects", "events", "experiment", "experiments", "machine", "notes",
+    "plan", "points", "results", "rounds", "run", "runs", "series", "supervisors", "tags", "variants",
+]  # fmt: skip
+
+
+def experiments(store: Store, *, deleted: bool = False) -> list[ExperimentRow]:
+    """All experiments, oldest first; those deleted (and not yet freed) where asked for instead."""
+    column = tables.experiment.c.deleted
+    asked = select(tables.experiment).where(column.is_not(None) if deleted else column.is_(None)).order_by(tables.experiment.c.id)
+    with store.reading() as connection:
+        return [ExperimentRow(**row._mapping) for row in connection.execute(asked)]
+
+
+def experiment(store: Store, experiment_id: int) -> ExperimentRow:
+    """One experiment, also a deleted one. Raises StoreError where there is none of this id."""
+    return ExperimentRow(**_one(store, tables.experiment, experiment_id, "experiment"))
+
+
+def variants(store: Store, experiment_id: int) -> list[VariantRow]:
+    """The variants of an experiment in the order of its file."""
+    c = tables.variant.c
+    with store.reading() as connection:
+        found = connection.execute(select(tables.variant).where(c.experiment_id == experiment_id).order_by(c.position))
+        return [VariantRow(**row._mapping) for row in found]
+
+
+def runs(store: Store, experiment_id: int | None = None, status: str | Sequence[str] | None = None) -> list[RunRow]:
+    """Runs in the order they were submitted: of an experiment, or of all that are not deleted; with a status, or one of several."""
+    conditions = [tables.run.c.experiment_id == experiment_id] if experiment_id is not None else [tables.experiment.c.deleted.is_(None)]
+    if status is not None:
+        conditions.append(tables.run.c.status.in_([status] if isinstance(status, str) else list(status)))
+    with store.reading() as connection:
+        return run_rows(connection, *conditions)
+
+
+def run(store: Store, run_id: int) -> RunRow:
+    """One run. Raises StoreError where there is none of this id."""
+    with store.reading() as connection:
+        found = run_rows(connection, tables.run.c.id == run_id)
+    if not found:
+        raise StoreError(f"There is no run {run_id} in the store {store.place}.")
+    return found[0]
+
+
+def run_rows(connection: Connection, *conditions: Any) -> list[RunRow]:
+    """The runs that meet conditions, on a connection that is open already."""
+    asked = select(tables.run, tables.variant.c.name.label("variant")).join(tables.variant, tables.variant.c.id == tables.run.c.variant_id)
+    asked = asked.join(tables.experiment, tables.experiment.c.id == tables.run.c.experiment_id)
+    found = [dict(row._mapping) for row in connection.execute(asked.where(*conditions).order_by(tables.run.c.id))]
+    needs = {need for row in found if row["status"] == QUEUED for need in row["needs"]}
+    done = select(tables.run.c.id).where(tables.run.c.id.in_(needs), tables.run.c.status == DONE)
+    missing = needs - set(connection.execute(done).scalars()) if needs else set()
+    return [
+        RunRow(**{**row, "needs": tuple(row["needs"])}, waits=row["status"] == QUEUED and not missing.isdisjoint(row["needs"])) for row in found
+    ]
+
+
+def plan(store: Store, run_id: int) -> dict[str, Any]:
+    """The plan of a run's variant. Raises StoreError where there is no such run."""
+    asked = select(tables.variant.c.plan).join(tables.run, tables.run.c.variant_id == tables.variant.c.id).where(tables.run.c.id == run_id)
+    with store.reading() as connection:
+        found = connection.execute(asked).scalar()
+    if found is None:
+        raise StoreError(f"There is no run {run_id} in the store {store.place}.")
+    return dict(found)
+
+
+def series(store: Store, run_id: int) -> list[SeriesRow]:
+    """The series of a run in the order of their keys."""
+    c = tables.series.c
+    with store.reading() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(select(tables.series).where(c.run_id == run_id).order_by(c.key))]
+    for row in rows:
+        if row["count"] and row["last_value"] is None:
+            row["last_value"] = float("nan")
+    return [SeriesRow(**row) for row in rows]
+
+
+def results(store: Store, run_ids: int | Iterable[int]) -> list[ResultRow]:
+    """Final figures of runs, by run and key."""
+    return [ResultRow(**row) for row in _of_runs(store, tables.result, run_ids, "run_id", "key", "target")]
+
+
+def effects(store: Store, run_ids: int | Iterable[int]) -> list[EffectRow]:
+    """What techniques changed in runs, in the order they were reported."""
+    return [EffectRow(**{key: value for key, value in row.items() if key != "id"}) for row in _of_runs(store, tables.effect, run_ids, "id")]
+
+
+def artifacts(store: Store, run_ids: int | Iterable[int]) -> list[ArtifactRow]:
+    """Files that runs left, oldest first."""
+    return [ArtifactRow(**row) for row in _of_runs(store, tables.artifact, run_ids, "id")]
+
+
+def events(store: Store, run_id: int, after: int = 0) -> list[EventRow]:
+    """Events of a run behind the event with id `after`, oldest first."""
+    c = tables.event.c
+    with store.reading() as connection:
+        found = connection.execute(select(tables.event).where(c.run_id == run_id, c.id > after).order_by(c.id))
+        return [EventRow(**row._mapping) for row in found]
+
+
+def machine(store: Store, machine_id: int) -> MachineRow:
+    """One machine. Raises StoreError where there is none of this id."""
+    return MachineRow(**_one(store, tables.machine, machine_id, "machine"))
+
+
+def supervisors(store: Store, *, alive: bool = False) -> list[SupervisorRow]:
+    """Supervisors in the order they registered; where asked for, only those that have not said that they ended (they may have died)."""
+    asked = select(tables.supervisor).order_by(tables.supervisor.c.id)
+    with store.reading() as connection:
+        found = connection.execute(asked.where(tables.supervisor.c.ended.is_(None)) if alive else asked)
+        return [SupervisorRow(**row._mapping) for row in found]
+
+
+def rounds(store: Store, experiment_id: int, status: str | None = "done") -> list[TimingRow]:
+    """Timing sessions of an experiment with their rounds: those that are done, or with another status, or (None) all."""
+    timing, measured = tables.timing.c, tables.round.c
+    asked = select(tables.timing).where(timing.experiment_id == experiment_id).order_by(timing.id)
+    with store.reading() as connection:
+        sessions = connection.execute(asked if status is None else asked.where(timing.status == status)).all()
+        of_sessions = select(tables.round).where(measured.timing_id.in_([row.id for row in sessions])).order_by(measured.n)
+        rows = connection.execute(of_sessions).all()
+        v = tables.variant.c
+        baseline = connection.execute(select(v.id).where(v.experiment_id == experiment_id, v.baseline)).scalar()
+    found = []
+    for session in sessions:
+        values: dict[int, dict[int, float]] = {}
+        control: dict[int, float] = {}
+        for row in rows:
+            if row.timing_id == session.id:
+                value = np.nan if row.value is None else row.value
+                (control if row.control else values.setdefault(row.variant_id, {}))[row.n] = value
+        found.append(TimingRow(**session._mapping, baseline=baseline, values=values, control=control))
+    return found
+
+
+def notes(store: Store, experiment_id: int) -> list[NoteRow]:
+    """Notes beside an experiment and its runs, oldest first."""
+    c = tables.note.c
+    with store.reading() as connection:
+        return [NoteRow(**row._mapping) for row in connection.execute(select(tables.note).where(c.experiment_id == experiment_id).order_by(c.id))]
+
+
+def tags(store: Store) -> dict[int, list[str]]:
+    """The tags of experiments: {experiment id: names}."""
+    c = tables.tag.c
+    found: dict[int, list[str]] = {}
+    with store.reading() as connection:
+        for row in connection.execute(select(tables.tag).order_by(c.experiment_id, c.name)):
+            found.setdefault(row.experiment_id, []).append(row.name)
+    return found
+
+
+def _one(store: Store, table: Any, row_id: int, what: str) -> Any:
+    with store.reading() as connection:
+        found = connection.execute(select(table).where(table.c.id == row_id)).one_or_none()
+    if found is None:
+        raise StoreError(f"There is no {what} {row_id} in the store {store.place}.")
+    return found._mapping
+
+
+def _of_runs(store: Store, table: Any, run_ids: int | Iterable[int], *order: str) -> list[dict[str, Any]]:
+    wanted = [run_ids] if isinstance(run_ids, int) else list(run_ids)
+    asked = select(table).where(table.c.run_id.in_(wanted)).order_by(*(table.c[name] for name in order))
+    with store.reading() as connection:
+        return [dict(row._mapping) for row in connection.execute(asked)]
