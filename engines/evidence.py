@@ -18,9 +18,6 @@ from engines.store.rows import DONE, EffectRow, ExperimentRow, RunRow
 Rounds = dict[int, float]
 """Number of the round -> value."""
 
-TIMED = "done"
-"""Status of a timing session whose rounds may be judged."""
-
 
 @dataclass
 class Contestant:
@@ -50,14 +47,13 @@ def contestants(store: Store, experiments: Sequence[ExperimentRow]) -> list[Cont
         for variant in queries.variants(store, experiment.id):
             own = sorted((run for run in runs if run.variant_id == variant.id), key=lambda run: (run.seed, run.id))
             contestant = Contestant(variant.name + _suffix(experiment, experiments), variant.id, variant.plan, variant.baseline, own)
-            _add_results(store, contestant)
-            _add_circumstances(store, contestant)
+            _add_circumstances(store, contestant, _add_results(store, contestant))
             found.append(contestant)
     return found
 
 
 def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> dict[str, tuple[Rounds, Rounds]]:
-    """Put the rounds of timing sessions beside the figures that single runs gave.
+    """Put the rounds of finished timing sessions beside the figures that single runs gave.
 
     Returns what the A/A control measured: key -> (rounds of the baseline, rounds of the baseline again).
     """
@@ -65,8 +61,6 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
     controls = {}
     for experiment in experiments:
         for session in queries.rounds(store, experiment.id):
-            if session.status != TIMED:
-                continue
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
             for variant_id, values in session.values.items():
                 contestant = by_variant[variant_id]
@@ -86,7 +80,8 @@ def _suffix(experiment: ExperimentRow, experiments: Sequence[ExperimentRow]) -> 
     return f" ({experiment.name} #{experiment.id})" if same else f" ({experiment.name})"
 
 
-def _add_results(store: Store, contestant: Contestant) -> None:
+def _add_results(store: Store, contestant: Contestant) -> set[str]:
+    """Fill in the figures; returns the distinct settings under which those of no particular target were made."""
     seeds = {run.id: run.seed for run in contestant.done}
     grouped: dict[str, list[Any]] = {}
     for row in queries.results(store, list(seeds)) if seeds else []:
@@ -95,12 +90,18 @@ def _add_results(store: Store, contestant: Contestant) -> None:
     for key, rows in grouped.items():
         by_seed = {seeds[row.run_id]: float(row.value) for row in sorted(rows, key=lambda row: seeds[row.run_id])}
         contestant.measured[key] = Measured(rows[0].unit, rows[0].better, by_seed, detail=rows[0].detail)
+    return {
+        f"{row.detail['device']} with {row.detail['threads']} threads"
+        for rows in grouped.values()
+        for row in rows
+        if not row.target and "device" in row.detail and "threads" in row.detail
+    }
 
 
-def _add_circumstances(store: Store, contestant: Contestant) -> None:
+def _add_circumstances(store: Store, contestant: Contestant, settings: set[str]) -> None:
     done = contestant.done
     seeds = {run.id: run.seed for run in done}
-    settings, corpora = set(), set()
+    corpora = set()
     for row in queries.effects(store, list(seeds)) if seeds else []:
         if row.technique:
             if row.run_id == done[0].id:
@@ -109,8 +110,6 @@ def _add_circumstances(store: Store, contestant: Contestant) -> None:
         # Rows without a technique are what the engine itself recorded about the run.
         if "loss_digest" in row.facts:
             contestant.loss_digests[seeds[row.run_id]] = row.facts["loss_digest"]
-        if "device" in row.facts:
-            settings.add(f"{row.facts['device']} with {row.facts.get('threads', 'unknown')} threads")
         if "corpus" in row.facts:
             corpora.add(row.facts["corpus"])
     machines = {queries.machine(store, run.machine_id).fingerprint for run in done if run.machine_id is not None}

@@ -1,0 +1,280 @@
+"""A real store in, the one JSON object out: shape, pairing, verdicts, and everything that must be said beside them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from engines.comparison import VERDICTS, ComparisonError, compare
+from engines.report import page, tables
+from engines.store import commands, queries
+from engines.store.commands import EffectRow, ResultRow, RoundRow, SeriesBatch
+from engines.store.database import Store
+
+PLAN = {
+    "task": {"id": "tasks/language_model"}, "corpus": {"id": "corpora/text_files", "test": "/t.txt"}, "budget": {"tokens": 1000}, "device": "cpu",
+    "threads": 1, "techniques": [{"id": "optimization/adam"}], "measure": {"margin": 0.02, "metrics": [], "held_out_tokens": 0}, "targets": [],
+}  # fmt: skip
+DETAIL = {"device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def store(store_url):
+    opened = Store.open(store_url)
+    yield opened
+    opened.close()
+
+
+def submit(store, variants=("full", "small"), seeds=(0, 1, 2, 3, 4), smoke=False, name="Which?"):
+    rows = [{"name": each, "plan": PLAN | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
+    text = f'[experiment]\nname = "{name}"\n'
+    return commands.submit(
+        store, name=name, digest="d" * 64, text=text, document={}, folder="/f", variants=rows, seeds=list(seeds), smoke=smoke
+    )
+
+
+def perplexity(run):
+    return {"full": 180.0, "small": 200.0}.get(run.variant, 150.0) * (1 + 0.001 * np.sin(3.0 * run.seed + len(run.variant)))
+
+
+def work(store, *, fail=(), machine="here", extra=None, digests=None):
+    """Claim and finish every queued run with figures that depend on variant and seed. fail: variants that fail."""
+    machine_id = commands.put_machine(store, machine, {"cpu": "test", "versions": {"torch": "2"}, "gpus": []})
+    supervisor = commands.register_supervisor(store, "host", 1, 1.0, machine_id)
+    while (run := commands.claim_run(store, supervisor)) is not None:
+        claim = run.claim
+        commands.set_status(store, run.id, claim, "running")
+        if run.variant in fail:
+            commands.finish_run(store, run.id, claim, "failed", "It broke <b>badly</b>.", "Mend it.")
+            continue
+        scale = {"full": 1.0}.get(run.variant, 0.5)
+        figures = {
+            ("quality/test_perplexity", "", "lower"): perplexity(run), ("quality/test_unigram_perplexity", "", "none"): 700.0,
+            ("speed/train_tokens_per_s", "tokens/s", "higher"): 5000 / scale + run.seed, ("size/model_mib", "MiB", "lower"): 30 * scale,
+            ("speed/infer_tokens_per_s", "tokens/s", "higher"): 9000 / scale, ("cost/train_tokens", "tokens", "lower"): 1000.0,
+        }  # fmt: skip
+        rows = [ResultRow(key=key, value=value, unit=unit, better=better, detail=DETAIL) for (key, unit, better), value in figures.items()]
+        commands.put_results(store, run.id, claim, [*rows, *(extra(run) if extra else [])])
+        digest = (digests or {}).get(run.variant, run.variant)
+        effects = [
+            EffectRow("", "training", "10 updates.", {"loss_digest": digest}),
+            EffectRow("pruning/magnitude", "finish", "Half are zero.", {"zeros": 5}),
+        ]
+        commands.put_effects(store, run.id, claim, effects)
+        losses = SeriesBatch("train/loss", "nats/token", "lower", [1, 2, 3], [1.0, 2.0, 3.0], [5, float("nan"), 4])
+        commands.append_points(store, run.id, claim, [losses])
+        commands.finish_run(store, run.id, claim, "done")
+
+
+def time_rounds(store, experiment, scale=0.5, count=10, control=1.0, status="done", target=""):
+    """A timing session whose machine wanders by half."""
+    generator = np.random.default_rng(0)
+    facts = {"unit": "tokens/s", "better": "higher", "threads": 1}
+    session = commands.open_timing(store, experiment, target, "speed/infer_tokens_per_s", facts)
+    full, small = queries.variants(store, experiment)[:2]
+    for n in range(count):
+        drift = float(np.exp(generator.normal(0, 0.4)))
+        rate = 9000 * drift
+        measured = [RoundRow(full.id, n, 0, rate), RoundRow(small.id, n, 1, rate / scale), RoundRow(full.id, n, 2, rate * control, control=True)]
+        commands.put_rounds(store, session, measured)
+    commands.close_timing(store, session, status)
+
+
+def test_the_object_has_the_shape_of_the_design(store):
+    experiment = submit(store)
+    work(store)
+    found = compare(store, [experiment])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["experiment"], found["baseline"], list(found["variants"])) == ("Which?", "full", ["full", "small"])
+    for variant in found["variants"].values():
+        assert len(variant["runs"]) == 5
+        for result in variant["results"].values():
+            assert {"value", "unit", "better", "n", "low", "high", "ratio", "ratio_low", "ratio_high", "verdict"} <= set(result)
+            assert result["verdict"] in VERDICTS
+    results = found["variants"]["small"]["results"]
+    assert results["quality/test_perplexity"]["verdict"] == "worse"
+    assert results["quality/test_perplexity"]["ratio"] == pytest.approx(200 / 180, rel=0.01)
+    assert results["size/model_mib"]["verdict"] == "better"
+    assert results["cost/train_tokens"]["verdict"] == "no practical difference"
+    assert results["speed/train_tokens_per_s"]["verdict"] == "not enough data"
+    assert "memory/train_peak_host_mib" not in results
+    assert found["variants"]["small"]["status"] == {"done": 5}
+    assert found["variants"]["small"]["effects"] == [
+        {"technique": "pruning/magnitude", "hook": "finish", "sentence": "Half are zero.", "facts": {"zeros": 5}}
+    ]
+    assert found["verdicts"]["made"] == 3
+    assert sum(found["verdicts"]["all"].values()) == 5  # the unigram floor is no verdict
+    assert found["warnings"] == []
+
+
+def test_three_seeds_are_not_enough_for_quality_but_for_counts(store):
+    experiment = submit(store, seeds=(0, 1, 2))
+    work(store)
+    results = compare(store, [experiment])["variants"]["small"]["results"]
+    assert results["quality/test_perplexity"]["verdict"] == "not enough data"
+    assert list(results["quality/test_perplexity"]["points"]) == ["0", "1", "2"]
+    assert results["size/model_mib"]["verdict"] == "better"
+
+
+def test_interleaved_rounds_take_the_place_of_separate_timings(store):
+    experiment = submit(store, seeds=(0,))
+    work(store)
+    time_rounds(store, experiment)
+    found = compare(store, [experiment])
+    speed = found["variants"]["small"]["results"]["speed/infer_tokens_per_s"]
+    assert speed["interleaved"]
+    assert (speed["n"], speed["verdict"]) == (10, "better")
+    assert speed["ratio"] == pytest.approx(2.0)
+    assert speed["points"] == {"0": 18000.0}
+    assert found["control"]["speed/infer_tokens_per_s"]["ratio"] == pytest.approx(1.0)
+    assert found["variants"]["small"]["results"]["speed/train_tokens_per_s"]["verdict"] == "not enough data"
+
+
+def test_a_session_that_was_not_finished_is_not_judged(store):
+    experiment = submit(store, seeds=(0,))
+    work(store)
+    time_rounds(store, experiment, status="cancelled")
+    assert not compare(store, [experiment])["variants"]["small"]["results"]["speed/infer_tokens_per_s"]["interleaved"]
+
+
+def test_rounds_on_a_target_are_a_quantity_of_their_own(store):
+    experiment = submit(store, seeds=(0,))
+    work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=2.0, unit="ms", better="lower", target="one core")])
+    time_rounds(store, experiment, target="one core")
+    results = compare(store, [experiment])["variants"]["small"]["results"]
+    assert results["speed/infer_tokens_per_s@one core"]["interleaved"]
+    assert not results["speed/infer_tokens_per_s"]["interleaved"]
+    assert results["latency/p50_ms@one core"]["value"] == 2.0
+
+
+def test_a_control_that_differs_from_itself_widens_the_margin_and_is_said(store):
+    experiment = submit(store, seeds=(0,))
+    work(store)
+    time_rounds(store, experiment, scale=1 / 1.05, control=1.1)
+    found = compare(store, [experiment])
+    assert any("differs from itself (1.100 to 1.100)" in sentence for sentence in found["warnings"])
+    # 5% slower clears the margin of 2%, but not the 10% that the baseline differs from itself.
+    assert found["variants"]["small"]["results"]["speed/infer_tokens_per_s"]["verdict"] == "no practical difference"
+
+
+def test_failed_variants_appear_with_their_reason(store):
+    experiment = submit(store)
+    work(store, fail=("small",))
+    found = compare(store, [experiment])["variants"]["small"]
+    assert found["results"] == {}
+    assert found["status"] == {"failed": 5}
+    assert found["failures"][0]["reason"] == "It broke <b>badly</b>."
+    assert found["failures"][0]["advice"] == "Mend it."
+
+
+def test_a_baseline_without_a_finished_run_is_said(store):
+    experiment = submit(store)
+    work(store, fail=("full",))
+    found = compare(store, [experiment])
+    assert found["warnings"][0] == 'The baseline "full" has no finished run, so nothing can be held against it.'
+    assert {result["verdict"] for result in found["variants"]["small"]["results"].values()} == {"not enough data"}
+
+
+def test_unfinished_runs_are_counted(store):
+    experiment = submit(store)
+    found = compare(store, [experiment])
+    assert "10 of 10 runs have not ended yet." in found["warnings"]
+    assert found["variants"]["full"]["results"] == {}
+
+
+def test_smoke_runs_measure_nothing(store):
+    experiment = submit(store, smoke=True)
+    work(store)
+    found = compare(store, [experiment])
+    assert {result["verdict"] for result in found["variants"]["small"]["results"].values()} == {"not enough data"}
+    assert "Smoke runs only show that everything works; they measure nothing." in found["warnings"]
+
+
+@pytest.mark.parametrize("which", ["full", "small"])
+def test_a_variant_that_learned_only_word_frequencies_says_so(store, which):
+    def floor(run):
+        return [ResultRow(key="quality/test_unigram_perplexity", value=100.0, better="none")] if run.variant == which else []
+
+    experiment = submit(store)
+    work(store, extra=floor)
+    small = compare(store, [experiment])["variants"]["small"]
+    result = small["results"]["quality/test_perplexity"]
+    whose = {"full": "The baseline", "small": "This variant"}[which]
+    assert (result["verdict"], result["reason"]) == ("not enough data", f"{whose} has not learned more than word frequencies.")
+    assert small["notes"] == ([result["reason"]] if which == "small" else [])
+    assert small["results"]["size/model_mib"]["verdict"] == "better"
+
+
+def test_training_that_equals_the_baselines_is_noted(store):
+    experiment = submit(store)
+    work(store, digests={"full": "same", "small": "same"})
+    assert compare(store, [experiment])["variants"]["small"]["notes"][0].startswith("Trained exactly as the baseline")
+
+
+def test_a_resumed_run_has_no_training_speed_to_judge(store):
+    experiment = submit(store)
+    work(store, fail=("small",))
+    commands.requeue(store, [run.id for run in queries.runs(store, experiment, status="failed")])
+    work(store)
+    found = compare(store, [experiment])
+    results = found["variants"]["small"]["results"]
+    assert "resumed" in results["speed/train_tokens_per_s"]["reason"]
+    assert results["quality/test_perplexity"]["verdict"] == "worse"
+    assert any("resumed" in sentence for sentence in found["warnings"])
+
+
+def test_several_experiments_are_held_against_the_first_baseline(store):
+    first = submit(store, name="A")
+    work(store)
+    second = submit(store, name="B")
+    work(store, machine="there")
+    found = compare(store, [first, second])
+    assert list(found["variants"]) == ["full (A)", "small (A)", "full (B)", "small (B)"]
+    assert found["baseline"] == "full (A)"
+    other = found["variants"]["full (B)"]["results"]
+    assert other["speed/train_tokens_per_s"]["reason"] == "Measured on different machines."
+    assert other["quality/test_perplexity"]["verdict"] == "no practical difference"
+    third = submit(store, name="A")
+    assert f"full (A #{first})" in compare(store, [first, third])["variants"]
+    assert list(compare(store, [first, first])["variants"]) == ["full", "small"]
+
+
+def test_threads_that_differ_are_said(store):
+    experiment = submit(store)
+    work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=1.0, better="lower", detail={"device": "cpu", "threads": len(run.variant)})])
+    found = compare(store, [experiment])
+    assert any("Other device or threads" in sentence for sentence in found["warnings"])
+
+
+def test_nan_and_missing_values_are_absent(store):
+    experiment = submit(store, seeds=(0,))
+    work(store, extra=lambda run: [ResultRow(key="quality/valid_perplexity", value=float("nan"), better="lower")])
+    assert "quality/valid_perplexity" not in compare(store, [experiment])["variants"]["full"]["results"]
+
+
+def test_unknown_experiments_are_refused_in_a_sentence(store):
+    submit(store)
+    with pytest.raises(ComparisonError, match=r'There is no experiment 9 .* Stored: 1 "Which\?"'):
+        compare(store, [9])
+    with pytest.raises(ComparisonError, match="at least one"):
+        compare(store, [])
+
+
+def test_every_report_is_written_from_the_store(store, tmp_path):
+    hostile = '<script>alert("x")</script>'
+    experiment = submit(store, variants=("full", hostile, "broken"), name="Is <b> bold?")
+    work(store, fail=("broken",))
+    time_rounds(store, experiment)
+    html = page.write_html(store, [experiment], tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "Is &lt;b&gt; bold?" in html
+    assert "It broke &lt;b&gt;badly&lt;/b&gt;." in html
+    assert html.count("<figure>") >= 4
+    assert 'class="curve"' in html
+    assert "torch 2" in html
+    assert "A/A control" in html
+    for write, name in ((tables.write_markdown, "r.md"), (tables.write_csv, "r.csv"), (tables.write_latex, "r.tex"), (tables.write_json, "r.json")):
+        assert write(store, [experiment], tmp_path / name).stat().st_size > 200
+    assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == compare(store, [experiment])
