@@ -40,9 +40,10 @@ def smallest(scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope) 
     """
     if scope == "layer":
         return {name: _smallest_of(score.flatten(), sparsity).view_as(score) for name, score in scores.items()}
-    together = _smallest_of(torch.cat([score.flatten() for score in scores.values()]), sparsity)
+    home = next(iter(scores.values())).device
+    together = _smallest_of(torch.cat([score.flatten().to(home) for score in scores.values()]), sparsity)
     parts = torch.split(together, [score.numel() for score in scores.values()])
-    return {name: part.view_as(score).clone() for (name, score), part in zip(scores.items(), parts, strict=True)}
+    return {name: part.view_as(score).clone().to(score.device) for (name, score), part in zip(scores.items(), parts, strict=True)}
 
 
 def _smallest_of(score: torch.Tensor, sparsity: float) -> torch.Tensor:
@@ -62,7 +63,7 @@ def zero(weights: Mapping[str, nn.Parameter], removed: Mapping[str, torch.Tensor
     for name, where in removed.items():
         tensor = weights[name].grad if gradients else weights[name]
         if tensor is not None:
-            tensor.masked_fill_(where, 0.0)
+            tensor.masked_fill_(where.to(tensor.device), 0.0)  # a resumed mask comes on the run's device, a placed part may be elsewhere
 
 
 def sparsity_sentence(module: nn.Module, weights: Mapping[str, nn.Parameter]) -> tuple[str, dict[str, float]]:
