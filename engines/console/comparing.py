@@ -17,7 +17,7 @@ _TEXTS = {"csv": tables.comma_separated, "markdown": tables.markdown, "latex": t
 def compare(arguments: argparse.Namespace) -> int:
     """Write every file that was asked for; print the table unless standard output is taken by one of them."""
     numbers = [experiment_id(text) for text in arguments.ids]
-    outs = {name: getattr(arguments, name) for name in ("json", *_TEXTS, "html") if getattr(arguments, name)}
+    outs = {name: getattr(arguments, name) for name in ("json", *_TEXTS, "html", "pdf") if getattr(arguments, name)}
     with opened(arguments) as store:
         found = comparison.compare(store, numbers)
         for name, out in outs.items():
@@ -25,6 +25,8 @@ def compare(arguments: argparse.Namespace) -> int:
                 write_json(found, out)
             elif name == "html":
                 write_page(store, numbers, Path(out))
+            elif name == "pdf":
+                paper.write_pdf(store, numbers, Path(out))
             else:
                 write_text(_TEXTS[name](found), out)
             if out != "-":

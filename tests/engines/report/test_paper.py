@@ -20,7 +20,7 @@ def page_written(monkeypatch):
 
 def test_without_a_browser_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(paper.PrintError, match="there is none. Write --html and print it"):
+    with pytest.raises(paper.PrintError, match=r"there is none\. Write --html and print it"):
         paper.write_pdf(None, [1], tmp_path / "out.pdf")
 
 
