@@ -107,7 +107,7 @@ def verify(arguments: argparse.Namespace) -> int:
     with Inspector() as inspector:
         for id in ids:
             try:
-                checked += [{"id": id, **each} for each in inspector.ask("verify", id=id, trial=trial)]
+                checked += [{"id": id, **each} for each in inspector.ask("verify", plugin=id, trial=trial)]
             except InspectorError as error:
                 checked.append({"id": id, "statement": "", "error": None, "tolerance": None, "holds": False, "reason": str(error)})
     if arguments.json:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,18 @@ class Work:
 
 def count(function: Callable[[], Any]) -> tuple[Work, Any]:
     """Run `function` and count what it does, backward passes inside it included."""
+    with counting() as so_far:
+        result = function()
+    return so_far(), result
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], Work]]:
+    """Count what is done inside; the function that it gives says what was done so far."""
     watch = _Unknown()
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with counter, watch:
-        result = function()
-    return Work(counter.get_total_flops(), dict(watch.calls)), result
+        yield lambda: Work(counter.get_total_flops(), dict(watch.calls))
 
 
 def _gates(shape: Iterable[int], rows: int, *, backward: bool) -> int:

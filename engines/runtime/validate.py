@@ -1,0 +1,80 @@
+"""What is wrong with plans that only the plugins' code can tell: rules across parameters, parts that do not fit, what cannot run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from engines import catalogue
+from engines.api import Corpus, CorpusError
+from engines.catalogue import BrokenPlugin, UnknownPlugin
+from engines.problems import Problem, join
+from engines.runtime.plan import PlanError, device_of
+from engines.runtime.sketch import BuildError, parts, sketch
+
+
+def problems(plans: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Everything that is wrong, of all variants. Paths begin with the variant's name: `pruned.model.layers[0].mixer.width`.
+
+    Every plugin is made from its parameters, the corpus looks whether its files are there, and the model is built without weights and run
+    once on shapes alone.
+    """
+    return [
+        Problem(f"{join('', variant)}.{problem.path}", problem.value, problem.rule, problem.hint)
+        for variant, plan in plans.items()
+        for problem in _of_plan(plan)
+    ]
+
+
+def _of_plan(plan: Mapping[str, Any]) -> list[Problem]:
+    found = [problem for path, role, choice in parts(plan) for problem in _of_part(path, role, choice)]
+    try:
+        device_of(plan["device"])
+    except (PlanError, RuntimeError) as error:
+        found.append(Problem("device", plan["device"], str(error)))
+    broken = {problem.path for problem in found if not problem.path.startswith("techniques")}
+    return found if broken - {"device"} else [*found, *_of_model(plan)]
+
+
+def _of_part(path: str, role: str, choice: Mapping[str, Any]) -> list[Problem]:
+    parameters = {key: value for key, value in choice.items() if key != "id"}
+    try:
+        kind = catalogue.load(choice["id"])
+        if reason := kind.unavailable():
+            return [Problem(f"{path}.id", choice["id"], f"cannot run here: {reason}")]
+        made = kind(**parameters)
+        if isinstance(made, Corpus):
+            made.check()
+    except (UnknownPlugin, BrokenPlugin) as error:
+        return [Problem(f"{path}.id", choice["id"], str(error))]
+    except CorpusError as error:
+        return [Problem(path, None, str(error))]
+    except ValidationError as error:
+        return [
+            # A rule across parameters stands at the part itself, whose whole table would be no help as a value.
+            Problem(join(path, *each["loc"]), each["input"] if each["loc"] else None, each["msg"].removeprefix("Value error, "))
+            for each in error.errors(include_url=False, include_context=False)
+        ]
+    return []
+
+
+def _of_model(plan: Mapping[str, Any]) -> list[Problem]:
+    try:
+        built = sketch(plan)
+    except BuildError as error:
+        return [Problem(error.path, None, str(error))]
+    except CorpusError as error:
+        return [Problem("corpus", None, str(error))]
+    ids_BT = torch.zeros(2, int(plan["training"]["sequence"]), dtype=torch.int64, device="meta")
+    try:
+        with torch.no_grad():
+            built.model.eval().hidden(ids_BT, None)  # type: ignore[operator]
+    except NotImplementedError:
+        # An operator that needs values, which the meta device has not: only a run can tell.
+        return []
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        return [Problem("model", None, f"cannot be run on {tuple(ids_BT.shape)} ids: {str(error).splitlines()[0]}")]
+    return []
