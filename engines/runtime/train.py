@@ -19,12 +19,12 @@ from engines.api import Figure
 from engines.runtime import checkpoint, flops
 from engines.runtime.context import Session
 from engines.runtime.pipeline import Pipeline
-from engines.runtime.recorder import Recorder
 from engines.toolbox.batches import detach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engines.runtime.recorder import Recorder
     from engines.toolbox.batches import Batch
 
 WARM_UP_STEPS = 5

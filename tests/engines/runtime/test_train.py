@@ -1,0 +1,111 @@
+"""The loop against a bare loop, resuming against not stopping, and every way in which training ends."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from engines.runtime import checkpoint
+from engines.runtime.pipeline import RecipeError
+from engines.runtime.plan import block
+from engines.runtime.train import Cancelled, Diverged
+from engines.toolbox.batches import detach
+from tests.engines.runtime import session as small
+
+ADAM = {"id": "optimization/adam", "lr": 0.01}
+
+
+def test_the_loop_trains_exactly_as_a_bare_torch_loop(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([{"id": "optimization/sgd", "lr": 0.5}]))
+    made.train()
+
+    plan, text = small.plan([]), small.text()
+    torch.manual_seed(0)
+    model = made.session.task.assemble(plan["model"], block, text, 12)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    stream, state, bare = made.session.task.batches(text, 8, 12, 0), None, []
+    for _, batch in zip(range(40), stream, strict=False):
+        loss, count, state, _ = model(batch, state)
+        optimizer.zero_grad()
+        (loss / count).backward()
+        optimizer.step()
+        state = detach(state)
+        bare.append(float(loss.detach()) / count)
+    assert small.losses(made) == pytest.approx(bare, rel=1e-6)
+    assert bare[-1] < bare[0] - 0.3
+
+
+def test_resuming_gives_the_same_losses_as_not_stopping(tmp_path: Path) -> None:
+    recipe = [ADAM, {"id": "regularization/weight_drop", "p": 0.3}, {"id": "batching/random_bptt"}, {"id": "optimization/cosine"}]
+    whole = small.trainer(tmp_path / "whole", small.plan(recipe))
+    whole.train()
+
+    first = small.trainer(tmp_path / "parts", small.plan(recipe))
+    update = first.pipeline.update
+
+    def update_and_ask() -> None:
+        update()
+        first.control.stop = first.session.step == 16
+
+    first.pipeline.update = update_and_ask
+    with pytest.raises(Cancelled):
+        first.train()
+    assert first.session.step == 17
+    found = checkpoint.find(tmp_path / "parts" / "checkpoint")
+    assert found is not None
+    second = small.trainer(tmp_path / "parts", small.plan(recipe), earlier=checkpoint.load(found))
+    second.train()
+    assert small.losses(first) + small.losses(second) == small.losses(whole)
+    assert second.loss_digest == whole.loss_digest
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_its_step(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([{"id": "optimization/sgd", "lr": 1e38}]))
+    with pytest.raises(Diverged, match=r"The loss became (nan|inf) at step \d+"):
+        made.train()
+    stored = small.losses(made)
+    assert not math.isfinite(stored[-1])
+    assert math.isfinite(stored[0])
+
+
+@pytest.mark.parametrize(("budget", "steps"), [({"steps": 7}, 7), ({"tokens": 960}, 10), ({"epochs": 0.1}, 15)])
+def test_budgets_end_where_they_say(tmp_path: Path, budget: dict[str, float], steps: int) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM], budget=budget))
+    made.train()
+    assert made.session.step == steps
+    assert made.session.progress == 1
+
+
+def test_a_budget_of_seconds_counts_training_alone(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM], budget={"seconds": 0.3}))
+    made.train()
+    assert 0.3 <= made.session.seconds < 3
+
+
+def test_validation_is_even_and_leaves_training_alone(tmp_path: Path) -> None:
+    drop = {"id": "regularization/weight_drop", "p": 0.5}
+    measure = {"evaluations": 4, "held_out_tokens": 300, "margin": 0.02}
+    often = small.trainer(tmp_path / "a", small.plan([ADAM, drop], measure=measure))
+    often.train()
+    never = small.trainer(tmp_path / "b", small.plan([ADAM, drop], measure=measure | {"evaluations": 0}))
+    never.train()
+    assert [step for step, _ in often.recorder.points["quality/valid_perplexity"]] == [10, 20, 30, 40]  # type: ignore[attr-defined]
+    assert small.losses(often) == small.losses(never)
+
+
+def test_operations_of_a_step_are_counted(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM]))
+    made.train()
+    assert made.work is not None
+    lstm, head = 2 * 4 * 24 * (24 + 24), 2 * 24 * small.SIZE
+    # Forward, and two products backward for each forward one.
+    assert made.work.flops / made.work_tokens == pytest.approx(3 * (lstm + head), rel=0.05)
+    assert made.work.uncounted == {}
+
+
+def test_a_recipe_without_an_optimizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="has no optimizer: add one"):
+        small.trainer(tmp_path, small.plan([]))
