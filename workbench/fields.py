@@ -92,9 +92,7 @@ class TextField(Field):
         self.changed.emit(self._value)
 
     def _judge(self) -> None:
-        if self._value is MISSING:
-            self._problem = "A value is needed."
-        elif self._value == "" and self.shape_.kind != "string":
+        if self._value is MISSING or (self._value == "" and self.shape_.kind != "string"):
             self._problem = "A value is needed."
         else:
             self._problem = broken_rule(self._value, self.shape_)

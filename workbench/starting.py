@@ -53,7 +53,8 @@ def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[in
     The inspector of the window does the deep check, so that torch need not be loaded a second time.
     """
     store, catalogue = desk.store, desk.catalogue
-    assert store is not None and catalogue is not None
+    assert store is not None
+    assert catalogue is not None
     chosen = experiment.smoke() if smoke else experiment
     try:
         chosen.check(catalogue)

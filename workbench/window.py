@@ -11,7 +11,16 @@ from typing import Any
 from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QIcon, QShowEvent
 from PySide6.QtWidgets import (
-    QApplication, QButtonGroup, QFrame, QHBoxLayout, QLabel, QMainWindow, QStackedWidget, QToolButton, QVBoxLayout, QWidget,
+    QApplication,
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
 )  # fmt: skip
 
 from workbench import menus, theme
@@ -86,6 +95,7 @@ class Window(QMainWindow):
             button.setIconSize(QSize(22, 22))
             button.setFixedWidth(96)
             button.setMinimumHeight(58)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setToolTip(tip)
             button.setAccessibleName(name)
             button.setAccessibleDescription(tip)
@@ -184,6 +194,7 @@ class Window(QMainWindow):
         if key not in self.navigation:
             key = "experiment"
         self.stack.setCurrentWidget(self.view(key))
+        self.stack.setFocus()
         self.navigation[key].setChecked(True)
         self.settings.setValue("view", key)
 

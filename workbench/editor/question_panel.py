@@ -37,7 +37,7 @@ QUESTION_SCHEMA: Tree = {
 }  # fmt: skip
 MEASURE_SCHEMA: Tree = {
     "properties": {
-        "metrics": {"type": "array", "items": {"type": "string"}, "default": [], "description": "Keys of the metrics that judge. Empty: the usual ones."},
+        "metrics": {"type": "array", "items": {"type": "string"}, "default": [], "description": "Keys of the metrics that judge; empty: the usual."},
         "margin": {
             "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.02, "unit": "ratio − 1",
             "description": "Differences smaller than this are called no practical difference.",

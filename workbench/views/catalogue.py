@@ -1,0 +1,286 @@
+"""The catalogue: every plugin by family with a search; its card, its parameters, whether it runs here, and its certificates on demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QTextBrowser,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from workbench.cards import card_html, facts, parameters_html
+from workbench.desk import Desk
+from workbench.theme import Theme
+from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
+from workbench.widgets.text import label
+
+ID = Qt.ItemDataRole.UserRole
+USABLE = ("block", "technique", "corpus")
+
+
+class _Text(QTextBrowser):
+    """Rich text as tall as it is, so that the page scrolls and not the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setOpenExternalLinks(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QTextBrowser { border: 0; background: transparent; padding: 0; }")
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().setDocumentMargin(0)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.document().documentLayout().documentSizeChanged.connect(lambda size: self.setFixedHeight(int(size.height()) + 4))
+
+    def sizeHint(self) -> QSize:
+        return QSize(400, int(self.document().size().height()) + 4)
+
+
+class CatalogueView(QWidget):
+    """Browse, read, verify, and put into the experiment."""
+
+    def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("page")
+        self._desk = desk
+        self._id = ""
+        self._wanted = ""
+        self._question: int | None = None
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.setChildrenCollapsible(False)
+        splitter.addWidget(self._side())
+        self.pages = QStackedWidget()
+        self.empty = Empty("catalogue", "Reading the catalogue …", "The first time after a plugin changed this takes some seconds.")
+        self.empty.paint_with(desk.theme)
+        self.pages.addWidget(self.empty)
+        self.pages.addWidget(scrolled(self._page()))
+        splitter.addWidget(self.pages)
+        splitter.setStretchFactor(1, 1)
+        splitter.setSizes([270, 850])
+        row.addWidget(splitter)
+        desk.catalogue_ready.connect(self._fill)
+        desk.catalogue_failed.connect(lambda sentence: self.empty.say("The catalogue could not be read", sentence))
+        desk.theme_changed.connect(self._recolour)
+        if desk.catalogue is not None:
+            self._fill(desk.catalogue)
+
+    def _side(self) -> QWidget:
+        side = QWidget()
+        column = QVBoxLayout(side)
+        column.setContentsMargins(14, 14, 12, 12)
+        column.setSpacing(8)
+        column.addWidget(label("Catalogue", "heading"))
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search names, cards and papers")
+        self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName("Search the catalogue")
+        self.search.textChanged.connect(self._filter)
+        column.addWidget(self.search)
+        self.tree = QTreeWidget()
+        self.tree.setProperty("flat", True)
+        self.tree.setHeaderHidden(True)
+        self.tree.setRootIsDecorated(False)
+        self.tree.setIndentation(12)
+        self.tree.setAccessibleName("Plugins by family")
+        self.tree.currentItemChanged.connect(lambda item, _before: item is not None and item.data(0, ID) and self._show(item.data(0, ID)))
+        column.addWidget(self.tree, 1)
+        self._none = label("Nothing in the catalogue matches.", "muted", wrap=True)
+        self._none.hide()
+        column.addWidget(self._none)
+        side.setMinimumWidth(220)
+        return side
+
+    def _page(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(24, 20, 24, 24)
+        column.setSpacing(14)
+        top = QHBoxLayout()
+        titles = QVBoxLayout()
+        titles.setSpacing(3)
+        self.title = label("", "title", wrap=True)
+        self.caption = label("", "caption", wrap=True, selectable=True)
+        titles.addWidget(self.title)
+        titles.addWidget(self.caption)
+        top.addLayout(titles, 1)
+        self.use_button = QPushButton("Use in the experiment")
+        self.use_button.clicked.connect(lambda: self._desk.wants_plugin.emit(self._id))
+        top.addWidget(self.use_button, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(top)
+        self.notice = Notice()
+        column.addWidget(self.notice)
+        about = Card("Card")
+        self.card = _Text()
+        about.body.addWidget(self.card)
+        column.addWidget(about)
+        parameters = Card("Parameters")
+        self.parameters = _Text()
+        parameters.body.addWidget(self.parameters)
+        column.addWidget(parameters)
+        self.certificates = Card("Certificates", "Exact statements about this code, measured here and now on a small example.")
+        self.verify_button = QPushButton("Verify")
+        self.verify_button.setToolTip("Measure the error of each statement on this machine")
+        self.verify_button.clicked.connect(self.verify)
+        self.certificates.actions.addWidget(self.verify_button)
+        self.statements = QVBoxLayout()
+        self.statements.setSpacing(6)
+        self.certificates.body.addLayout(self.statements)
+        column.addWidget(self.certificates)
+        column.addStretch(1)
+        return page
+
+    # --- Browsing -------------------------------------------------------------------------------------------------------------------------
+
+    def _fill(self, catalogue: dict[str, Any]) -> None:
+        kept = self._wanted or self._id
+        self.tree.clear()
+        families: dict[str, QTreeWidgetItem] = {}
+        for plugin_id, entry in catalogue["plugins"].items():
+            family = str(entry["family"])
+            if family not in families:
+                head = QTreeWidgetItem([family.replace("_", " ").capitalize()])
+                head.setFlags(Qt.ItemFlag.ItemIsEnabled)
+                font = head.font(0)
+                font.setBold(True)
+                head.setFont(0, font)
+                self.tree.addTopLevelItem(head)
+                families[family] = head
+            item = QTreeWidgetItem([str(entry["title"])])
+            item.setData(0, ID, plugin_id)
+            item.setToolTip(0, plugin_id if entry["available"]["ok"] else f"{plugin_id}: not available here. {entry['available']['reason']}")
+            families[family].addChild(item)
+        self.tree.expandAll()
+        self._dim()
+        self._filter(self.search.text())
+        self.pages.setCurrentIndex(1)
+        if not self.choose(kept) and families:
+            self.tree.setCurrentItem(next(iter(families.values())).child(0))
+
+    def _dim(self) -> None:
+        from PySide6.QtGui import QBrush, QColor
+
+        for item in self._items():
+            entry = self._desk.entry(item.data(0, ID))
+            ok = entry is not None and entry["available"]["ok"]
+            item.setForeground(0, QBrush(QColor(self._desk.theme.text if ok else self._desk.theme.muted)))
+        for number in range(self.tree.topLevelItemCount()):
+            self.tree.topLevelItem(number).setForeground(0, QBrush(QColor(self._desk.theme.muted)))
+
+    def _items(self) -> list[QTreeWidgetItem]:
+        heads = [self.tree.topLevelItem(number) for number in range(self.tree.topLevelItemCount())]
+        return [head.child(number) for head in heads for number in range(head.childCount())]
+
+    def choose(self, plugin_id: str) -> bool:
+        """Show a plugin's card; False where the catalogue does not hold it (yet)."""
+        self._wanted = plugin_id
+        for item in self._items():
+            if item.data(0, ID) == plugin_id:
+                self._wanted = ""
+                self.search.clear()
+                self.tree.setCurrentItem(item)
+                self.tree.scrollToItem(item)
+                return True
+        return False
+
+    def _filter(self, text: str) -> None:
+        words = text.lower().split()
+        any_left = False
+        for number in range(self.tree.topLevelItemCount()):
+            head = self.tree.topLevelItem(number)
+            shown = 0
+            for place in range(head.childCount()):
+                entry = self._desk.entry(head.child(place).data(0, ID)) or {}
+                full = f"{entry.get('id')} {entry.get('title')} {entry.get('card')} {entry.get('paper')}".lower()
+                matches = all(word in full for word in words)
+                head.child(place).setHidden(not matches)
+                shown += matches
+            head.setHidden(not shown)
+            any_left = any_left or shown > 0
+        self._none.setVisible(not any_left and bool(words))
+
+    def _show(self, plugin_id: str) -> None:
+        entry = self._desk.entry(plugin_id)
+        if entry is None:
+            return
+        if plugin_id != self._id and self._question is not None:
+            self._desk.inspector.forget(self._question)
+            self._question = None
+        self._id = plugin_id
+        theme = self._desk.theme
+        self.title.setText(str(entry["title"]))
+        self.caption.setText(f"{plugin_id}  ·  " + "  ·  ".join(facts(entry)))
+        self.notice.clear()
+        if entry.get("error"):
+            self.notice.say("error", f"This plugin could not be read: {entry['error']}")
+        elif not entry["available"]["ok"]:
+            self.notice.say("warning", f"Not available here: {entry['available']['reason']}")
+        self.use_button.setVisible(entry["kind"] in USABLE and not entry.get("error"))
+        self.card.setHtml(card_html(entry, theme))
+        self.parameters.setHtml(parameters_html(entry, theme))
+        self.certificates.setVisible(bool(entry["certificates"]))
+        self.verify_button.setEnabled(True)
+        self.verify_button.setText("Verify")
+        self._show_statements([(statement, "", "muted") for statement in entry["certificates"]])
+
+    # --- Certificates -----------------------------------------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Ask the inspector to measure every certificate of the plugin that is shown."""
+        self.verify_button.setEnabled(False)
+        self.verify_button.setText("Verifying …")
+        self._question = self._desk.inspector.ask("verify", self._verified, self._not_verified, plugin=self._id, trial={})
+
+    def _verified(self, answer: Any) -> None:
+        self._question = None
+        self.verify_button.setEnabled(True)
+        self.verify_button.setText("Verify again")
+        lines = []
+        for found in answer:
+            if found.get("error") is None:
+                lines.append((found["statement"], str(found.get("sentence") or "could not be measured"), "error"))
+                continue
+            word = "holds" if found["holds"] else "does not hold"
+            lines.append(
+                (found["statement"], f"{word}: error {found['error']:.2e}, allowed {found['tolerance']:.0e}", "ok" if found["holds"] else "error")
+            )
+        self._show_statements(lines)
+
+    def _not_verified(self, sentence: str) -> None:
+        self._question = None
+        self.verify_button.setEnabled(True)
+        self.verify_button.setText("Verify")
+        self.notice.say("error", sentence)
+
+    def _show_statements(self, lines: list[tuple[str, str, str]]) -> None:
+        while self.statements.count():
+            item = self.statements.takeAt(0)
+            if item.widget() is not None:
+                item.widget().hide()
+                item.widget().deleteLater()
+        for statement, outcome, role in lines:
+            self.statements.addWidget(label(statement[:1].upper() + statement[1:], wrap=True))
+            if outcome:
+                text = label(("✓ " if role == "ok" else "✗ ") + outcome, "caption" if role == "ok" else "error", wrap=True)
+                if role == "ok":
+                    text.setStyleSheet(f"color: {self._desk.theme.ok}")
+                self.statements.addWidget(text)
+
+    def _recolour(self, theme: Theme) -> None:
+        recolour(self, theme)
+        self._dim()
+        if self._id:
+            self._show(self._id)

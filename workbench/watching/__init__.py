@@ -1,0 +1,1 @@
+"""The parts of the runs view: the tables and the curves that follow runs."""

@@ -1,0 +1,118 @@
+"""The stored experiments as a list: newest first, with what is going on in each; a search narrows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from workbench.widgets.text import label
+
+if TYPE_CHECKING:
+    from engines.store.rows import ExperimentRow, RunRow
+
+ID = Qt.ItemDataRole.UserRole
+
+
+class ExperimentList(QWidget):
+    """`chosen(id)` when another experiment is selected."""
+
+    chosen = Signal(int)
+
+    def __init__(self, heading: str = "Experiments", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 14, 12, 12)
+        column.setSpacing(8)
+        column.addWidget(label(heading, "heading"))
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search")
+        self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName("Search experiments")
+        self.search.textChanged.connect(self._filter)
+        column.addWidget(self.search)
+        self.list = QListWidget()
+        self.list.setProperty("flat", True)
+        self.list.setAccessibleName("Stored experiments")
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setSpacing(1)
+        self.list.currentItemChanged.connect(lambda item, _before: item is not None and self.chosen.emit(item.data(ID)))
+        column.addWidget(self.list, 1)
+        self._shown: list[tuple[int, str]] = []
+        self.setMinimumWidth(200)
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, 400)
+
+    @property
+    def current(self) -> int | None:
+        item = self.list.currentItem()
+        return item.data(ID) if item is not None else None
+
+    def show_experiments(self, experiments: Sequence[ExperimentRow], active: Sequence[RunRow]) -> None:
+        """Draw the list again where something differs; the selection stays."""
+        busy: dict[int, int] = {}
+        running: set[int] = set()
+        for run in active:
+            busy[run.experiment_id] = busy.get(run.experiment_id, 0) + 1
+            if run.active:
+                running.add(run.experiment_id)
+        lines = []
+        for row in sorted(experiments, key=lambda row: row.id, reverse=True):
+            state = f"● running, {busy[row.id]} to go" if row.id in running else f"○ {busy[row.id]} queued" if row.id in busy else ago(row.created)
+            lines.append((row.id, f"{row.name}\n#{row.id} · {state}"))
+        if lines == self._shown:
+            return
+        kept = self.current
+        same = [number for number, _ in lines] == [number for number, _ in self._shown]
+        self._shown = lines
+        if same:
+            for place, (_number, text) in enumerate(lines):
+                if self.list.item(place).text() != text:
+                    self.list.item(place).setText(text)
+            return
+        self.list.blockSignals(True)
+        self.list.clear()
+        for number, text in lines:
+            item = QListWidgetItem(text)
+            item.setData(ID, number)
+            item.setToolTip(text.split("\n")[0])
+            self.list.addItem(item)
+        self.list.blockSignals(False)
+        self._filter(self.search.text())
+        if kept is not None:
+            self.select(kept, quietly=True)
+
+    def select(self, experiment_id: int, *, quietly: bool = False) -> bool:
+        """Select an experiment; False where the list does not hold it (yet)."""
+        for place in range(self.list.count()):
+            if self.list.item(place).data(ID) == experiment_id:
+                self.list.blockSignals(quietly)
+                self.list.setCurrentRow(place)
+                self.list.blockSignals(False)
+                return True
+        return False
+
+    def _filter(self, text: str) -> None:
+        words = text.lower().split()
+        for place in range(self.list.count()):
+            item = self.list.item(place)
+            item.setHidden(not all(word in item.text().lower() for word in words))
+
+
+def ago(then: float) -> str:
+    """How long ago, in words; the date after a week."""
+    seconds = max(0.0, time.time() - then)
+    if seconds < 90:
+        return "just now"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min ago"
+    if seconds < 36 * 3600:
+        return f"{seconds / 3600:.0f} h ago"
+    if seconds < 7 * 86400:
+        return f"{seconds / 86400:.0f} days ago"
+    return time.strftime("%Y-%m-%d", time.localtime(then))

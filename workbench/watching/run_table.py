@@ -1,0 +1,164 @@
+"""The runs of an experiment as a table model: what each is doing, how far it is, its latest figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+
+from workbench.widgets.pills import BAR, PILL, SWATCH
+from workbench.widgets.text import duration, number, short
+
+if TYPE_CHECKING:
+    from engines.store.rows import RunRow, SeriesRow
+
+Index = QModelIndex | QPersistentModelIndex
+COLUMNS = (
+    ("Variant", "Click the square to hide or show the curves"),
+    ("Seed", "Random seed of the run"),
+    ("State", "queued, starting, running, done, failed, cancelled or lost"),
+    ("Progress", "Share of the budget that is spent"),
+    ("Loss", "Latest training loss, nats a token"),
+    ("Tokens/s", "Latest training throughput"),
+    ("Host", "Resident memory of the worker process, MiB"),
+    ("GPU", "Memory on the device, MiB"),
+    ("Time left", "Estimated from the pace so far; for finished runs, how long they took"),
+)
+KINDS = {"running": "accent", "starting": "accent", "done": "ok", "failed": "danger", "lost": "danger", "cancelled": "muted", "queued": "muted"}
+
+
+class RunTable(QAbstractTableModel):
+    """Rows stay in place while their figures change, so that a selection survives. `toggled` tells which runs' curves are hidden."""
+
+    toggled = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.runs: list[RunRow] = []
+        self.colours: Mapping[str, str] = {}
+        self.hidden: set[int] = set()
+        self._latest: dict[tuple[int, str], float | None] = {}
+
+    def show_runs(self, runs: Sequence[RunRow], series: Sequence[SeriesRow], colours: Mapping[str, str]) -> None:
+        """Take the runs and the last values of their series; only cells that differ are drawn again."""
+        self._latest = {(row.run_id, row.key): row.last_value for row in series}
+        self.colours = colours
+        same = [run.id for run in runs] == [run.id for run in self.runs]
+        if not same:
+            self.beginResetModel()
+            self.runs = list(runs)
+            self.endResetModel()
+            return
+        before, self.runs = self.runs, list(runs)
+        for row, (old, new) in enumerate(zip(before, self.runs, strict=True)):
+            if old != new or new.active:
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+
+    @property
+    def has_device(self) -> bool:
+        """Whether any run tells memory on a GPU."""
+        return any(key.startswith("memory/device") for _run, key in self._latest)
+
+    def figure(self, run: RunRow, progress: str, key: str) -> float | None:
+        """The latest figure of a run: its own report, else the last point of a series."""
+        value = run.progress.get(progress)
+        return value if isinstance(value, int | float) else self._latest.get((run.id, key))
+
+    # --- Model ----------------------------------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        return 0 if parent.isValid() else len(self.runs)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        return len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section][0]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return COLUMNS[section][1]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(section)
+        return None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        run, column = self.runs[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(run, column)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(column)
+        if role == SWATCH and column == 0:
+            return self.colours.get(run.variant)
+        if role == Qt.ItemDataRole.CheckStateRole and column == 0:
+            return Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
+        if role == PILL and column == 2:
+            return "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted")
+        if role == BAR and column == 3:
+            return self._fraction(run)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return f"{COLUMNS[column][0]}: {self._text(run, column)}"
+        return None
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        if role != Qt.ItemDataRole.CheckStateRole:
+            return False
+        self.toggle(index.row())
+        return True
+
+    def toggle(self, row: int) -> None:
+        """Hide or show the curves of a run."""
+        self.hidden ^= {self.runs[row].id}
+        self.dataChanged.emit(self.index(row, 0), self.index(row, 0))
+        self.toggled.emit()
+
+    def _fraction(self, run: RunRow) -> float:
+        return 1.0 if run.status == "done" else float(run.progress.get("fraction") or 0.0)
+
+    def _text(self, run: RunRow, column: int) -> str:
+        if column == 0:
+            return run.variant
+        if column == 1:
+            return str(run.seed)
+        if column == 2:
+            return state_word(run)
+        if column == 3:
+            return f"{self._fraction(run):.0%}"
+        if column == 4:
+            return number(self.figure(run, "loss", "train/loss"))
+        if column == 5:
+            return short(self.figure(run, "tokens_per_s", "speed/train_tokens_per_s"))
+        if column == 6:
+            return number(self.figure(run, "host_mib", "memory/host_mib"), 3)
+        if column == 7:
+            return number(self.figure(run, "device_mib", "memory/device_mib"), 3)
+        if run.over:
+            return duration(run.ended - run.started) if run.ended and run.started else "–"
+        if run.started and run.status == "running" and run.progress.get("remaining_s") is not None:
+            return duration(run.progress["remaining_s"])
+        return duration(time.time() - run.started) + " so far" if run.started and run.active else "–"
+
+
+def state_word(run: RunRow) -> str:
+    """What a run is doing, in a word or two."""
+    if run.request == "cancel" and not run.over:
+        return "stopping"
+    if run.status == "queued":
+        return "waiting" if run.waits else "queued"
+    if run.status == "running" and run.phase:
+        return run.phase
+    return run.status
+
+
+def _alignment(column: int) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignLeft if column in (0, 2, 3) else Qt.AlignmentFlag.AlignRight
+    return side | Qt.AlignmentFlag.AlignVCenter
