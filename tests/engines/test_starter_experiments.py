@@ -1,0 +1,45 @@
+"""The experiments that come with the workbench are sound against the real catalogue, and stay as they are when they are opened and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import catalogue
+from engines.experiment import dump, load
+
+FOLDER = Path(__file__).parents[2] / "resources" / "experiments"
+FILES = sorted(FOLDER.glob("*.toml"))
+
+
+@pytest.fixture(scope="module")
+def plugins() -> dict[str, Any]:
+    return catalogue.read()
+
+
+def test_there_are_three() -> None:
+    assert {path.stem for path in FILES} >= {"demo", "small_transformer", "distillation"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_is_sound(path: Path, plugins: dict[str, Any]) -> None:
+    experiment = load(path)
+    assert [problem.sentence() for problem in experiment.problems(plugins)] == []
+    assert [problem.sentence() for problem in experiment.smoke().problems(plugins)] == []
+    assert len(experiment.plans(plugins)) == len(experiment.variants) >= 2
+    assert dump(experiment) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_is_cheap_enough_for_two_cores(path: Path) -> None:
+    """The vocabulary and the held-out text bound what a variant costs; each has to learn within its minute."""
+    experiment = load(path)
+    assert experiment.get("corpus.max_vocabulary") <= 10_000
+    assert 0 < experiment.file.measure.held_out_tokens <= 20_000
+    assert experiment.file.experiment.threads == 1
+
+
+def test_the_distilled_student_waits_for_its_teacher(plugins: dict[str, Any]) -> None:
+    assert load(FOLDER / "distillation.toml").needs(plugins) == {"student alone": [], "teacher": [], "student distilled": ["teacher"]}
