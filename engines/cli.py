@@ -23,6 +23,7 @@ _REFUSALS = {
     "engines.launching": "LaunchError",
     "engines.asking": "InspectorError",
     "engines.catalogue": "CatalogueError",
+    "engines.comparison": "ComparisonError",
     "engines.scaffold": "ScaffoldError",
 }
 """Errors whose text is a sentence for the user: module -> class. Looked up among what is loaded, so that no verb pays for another's imports."""
@@ -35,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
         sys.stderr.write(f"{self.prog}: {message}\nSee: {self.prog} --help\n")
         raise SystemExit(WRONG)
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             verb = getattr(found, "verb", None)
@@ -171,9 +172,9 @@ def _add_comparing(verb) -> None:  # type: ignore[no-untyped-def]
         ("markdown", "a Markdown table"),
         ("latex", "a LaTeX table"),
         ("html", "a self-contained page"),
-        ("pdf", "a PDF page"),
+        ("pdf", "the page, printed by an installed browser"),
     ):
-        compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option != "pdf" else ""))
+        compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
     export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), or its points (csv, json).")
     export.add_argument("id", metavar="RUN", help="a run (r12)")

@@ -12,9 +12,8 @@ from types import FrameType
 from engines.launching import ensure_supervisor, holder
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.store.queries import RunRow
+from engines.store.rows import RunRow
 
-ENDED = ("done", "failed", "cancelled", "lost")
 LOOK_SECONDS = 0.2
 GUARD_SECONDS = 2.0
 """How often it looks whether a supervisor still serves the store."""
@@ -88,7 +87,7 @@ def follow(
             seen = changed
             rows = [queries.run(store, run) for run in run_ids]
             tell(rows)
-            if all(row.status in ENDED for row in rows):
+            if all(row.over for row in rows):
                 return rows
         if now >= next_guard:
             next_guard = now + GUARD_SECONDS

@@ -110,15 +110,33 @@ def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, enviro
     url = store_url(url)
     try:
         with gate(url).acquire(timeout=START_SECONDS + 5):
-            if not _is_free(supervisor_lock(url)):
-                return _wait_for_notice(url, None)
-            return _wait_for_notice(url, _start(url, jobs, environment or {}))
+            return _found_or_started(url, jobs, environment or {})
     except Timeout as error:
         raise LaunchError(
             f"Another process has been starting a supervisor for {url} for over {START_SECONDS:.0f} s. Look into {log_path(url)}, then try again."
         ) from error
     except OSError as error:
         raise LaunchError(f"The lock folder {lock_folder(url)} of the store cannot be used: {error.strerror or error}.") from error
+
+
+def _found_or_started(url: str, jobs: int | None, environment: dict[str, str]) -> Holder:
+    """Look until somebody holds the lock and has said so; start a supervisor where nobody does.
+
+    A lock without a notice is that of a supervisor that begins, or of one that was killed and whose threads are still ending.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    child: subprocess.Popen[bytes] | None = None
+    while time.monotonic() < deadline:
+        found = holder(url)
+        if found is not None and (child is None or found.pid == child.pid):
+            return found
+        if child is None and _is_free(supervisor_lock(url)):
+            child = _start(url, jobs, environment)
+        elif child is not None and child.poll() is not None:
+            break
+        time.sleep(0.02)
+    ended = f" (it ended with exit code {child.returncode})" if child is not None and child.returncode is not None else ""
+    raise LaunchError(f"The supervisor of {url} did not start{ended}. Its log says why: {log_path(url)}")
 
 
 def _is_free(lock: FileLock) -> bool:
@@ -161,20 +179,6 @@ def process_environment() -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(path for path in (environment.get("PYTHONPATH", ""), root) if path)
     return environment
-
-
-def _wait_for_notice(url: str, child: subprocess.Popen[bytes] | None) -> Holder:
-    """Wait until the supervisor has said that it holds its lock (it writes the notice at once, before it opens the store)."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        found = holder(url)
-        if found is not None and (child is None or found.pid == child.pid):
-            return found
-        if child is not None and child.poll() is not None:
-            break
-        time.sleep(0.02)
-    ended = f" (it ended with exit code {child.returncode})" if child is not None and child.returncode is not None else ""
-    raise LaunchError(f"The supervisor of {url} did not start{ended}. Its log says why: {log_path(url)}")
 
 
 def log_path(url: str) -> Path:

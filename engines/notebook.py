@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engines import catalogue as catalogues
@@ -23,11 +22,11 @@ from engines.asking import Inspector
 from engines.console.output import RequestError, note
 from engines.console.progress import progress
 from engines.experiment import Experiment
-from engines.following import ENDED, follow, interruptible
+from engines.following import follow, interruptible
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store
-from engines.store.queries import RunRow
+from engines.store.rows import RunRow
 from engines.submitting import checked_plans, submit
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Handle:
         store = Store.open(self.store)
         try:
             with launching.Presence(self.store), interruptible() as interruption:
-                with progress(quiet=quiet, memory=lambda run: None) as display:
+                with progress(quiet=quiet) as display:
                     follow(store, list(self.runs), interruption, display.show, warn=note)
                 if interruption.count:
                     raise KeyboardInterrupt
@@ -63,7 +62,7 @@ class Handle:
         """Ask every run that has not ended to stop."""
         store = Store.open(self.store)
         try:
-            commands.request_cancel(store, [row.id for row in queries.runs(store, self.id) if row.status not in ENDED])
+            commands.request_cancel(store, [row.id for row in queries.runs(store, self.id) if not row.over])
         finally:
             store.close()
 
@@ -165,7 +164,7 @@ def _experiment(given: Experiment | Mapping[str, Any] | str | Path) -> Experimen
     return experiments.load(given) if isinstance(given, str | Path) else experiments.from_dict(given)
 
 
-def _pandas() -> ModuleType:
+def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:

@@ -28,21 +28,19 @@ from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
-from engines.store.queries import RunRow
+from engines.store.rows import RunRow
 from engines.watching import Watch
 
 TICK_SECONDS = 0.25
 SAMPLE_SECONDS = 0.5
 FLUSH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
-LINGER_SECONDS = 3.0
+LINGER_SECONDS = float(os.environ.get("WORKBENCH_LINGER", "3"))
 """How long it stays after the last client and the last run: a user who closes and opens a window finds it still there."""
 STOP_SECONDS = 5.0
 """How long a worker may take to stop by itself before it is terminated; after twice that it is killed."""
 GIVE_UP_SECONDS = 60.0
 """How long the store may refuse every write before the supervisor ends its workers and goes."""
-
-LIVE = ("starting", "running")
 
 
 class Supervisor:
@@ -55,8 +53,8 @@ class Supervisor:
         """Why it was told to end; empty while it serves."""
         self._gpus = probes.Gpus()
         facts = probes.machine_facts(self._gpus)
-        self.machine = commands.put_machine(store, probes.fingerprint(facts), facts)
-        self.id = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()))
+        machine = commands.put_machine(store, probes.fingerprint(facts), facts)
+        self.id = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()), machine)
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
@@ -71,7 +69,6 @@ class Supervisor:
 
     def serve(self, lock: FileLock) -> None:
         """Serve until nobody needs it, then release the lock and return."""
-        self.end_what_the_dead_left()
         while True:
             try:
                 self._tick()
@@ -131,14 +128,6 @@ class Supervisor:
 
     # --- Runs ---
 
-    def end_what_the_dead_left(self) -> None:
-        """End workers of supervisors that died, then write `lost`. We hold the lock, so every other supervisor of this machine is dead."""
-        for row in commands.runs_of_dead(self.store, self.id, platform.node()):
-            ended = bool(row.pid) and end_leftover(row.pid, row.pid_started)
-            left = " Its worker was still there and was ended." if ended else ""
-            commands.mark_lost(self.store, row.id, f"The supervisor of this run died.{left}")
-            _say(f"run r{row.id}: lost.{left}")
-
     def _start_runs(self) -> None:
         while not self.ending and len(self.watches) < self.jobs:
             row = commands.claim_run(self.store, self.id)
@@ -187,7 +176,7 @@ class Supervisor:
         custody = watch.custody
         try:
             commands.append_points(self.store, custody.run_id, custody.claim, watch.take())
-            if queries.run(self.store, custody.run_id).status not in LIVE:
+            if not queries.run(self.store, custody.run_id).active:
                 return
             if custody.asked_to_stop is None:
                 status, (reason, advice) = "failed", explain_death(custody, code)
@@ -217,6 +206,7 @@ class Supervisor:
                 continue
             try:
                 commands.append_points(self.store, watch.custody.run_id, watch.custody.claim, batches)
+                commands.set_progress(self.store, watch.custody.run_id, watch.custody.claim, watch.memory())
             except ClaimLost:
                 watch.custody.kill()
 
@@ -284,15 +274,31 @@ def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, pa
         launching.announce(url)
         store = Store.open(url)
         try:
+            left = end_what_the_dead_left(store)
             supervisor = Supervisor(store, jobs=max(1, jobs), once=once, stay=stay, module=os.environ.get("WORKBENCH_WORKER_MODULE", WORKER_MODULE))
             _end_on_signals(supervisor)
             _say(f"serves {store.url} as process {os.getpid()}")
+            for run, reason in left.items():
+                commands.mark_lost(store, run, reason)
+                _say(f"run r{run}: lost. {reason}")
             supervisor.serve(lock)
         finally:
             store.close()
     finally:
         lock.release()
     return True
+
+
+def end_what_the_dead_left(store: Store) -> dict[int, str]:
+    """End the workers of supervisors that died; returns what to write about their runs. The caller holds the lock, so all others are dead.
+
+    Nothing is written before: a worker that froze in the middle of a write holds the store.
+    """
+    left = {}
+    for row in commands.runs_of_dead(store, 0, platform.node()):
+        ended = row.pid is not None and row.pid_started is not None and end_leftover(row.pid, row.pid_started)
+        left[row.id] = "The supervisor of this run died." + (" Its worker was still there and was ended." if ended else "")
+    return left
 
 
 def _end_on_signals(supervisor: Supervisor) -> None:

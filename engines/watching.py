@@ -6,7 +6,7 @@ import os
 
 from engines import probes
 from engines.custody import Custody
-from engines.store.commands import SeriesBatch
+from engines.store.rows import SeriesBatch
 
 Series = tuple[str, str, str]
 """Key, unit, better."""
@@ -27,6 +27,7 @@ class Watch:
         """Readable as soon as the worker is dead, where the system has that."""
         self._gpus, self._gpu = gpus, gpu
         self._pending: dict[Series, list[tuple[float, float]]] = {}
+        self._memory: dict[str, float] = {}
 
     def sample(self, machine_percent: float) -> None:
         """Measure once. machine_percent: share of all cores in use. Device memory is the driver's figure for the whole GPU."""
@@ -34,11 +35,17 @@ class Watch:
         if seen is None:
             return
         figures = [(HOST_MEMORY, seen.host_mib), (WORKER_LOAD, seen.cpu_percent), (MACHINE_LOAD, machine_percent)]
+        self._memory["host_mib"] = seen.host_mib
         used = self._gpus.used_mib(self._gpu) if self._gpu is not None else None
         if used is not None:
             figures.append((DEVICE_MEMORY, used))
+            self._memory["device_mib"] = used
         for series, value in figures:
             self._pending.setdefault(series, []).append((seen.time, value))
+
+    def memory(self) -> dict[str, float]:
+        """Memory when last seen, for progress bars: host_mib, and device_mib where there is a GPU."""
+        return {key: round(value, 1) for key, value in self._memory.items()}
 
     def take(self) -> list[SeriesBatch]:
         """What is pending, ready to store."""

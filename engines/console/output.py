@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,16 @@ def write_text(text: str, out: str) -> None:
 
 
 def write_json(value: Any, out: str = "-") -> None:
-    write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), out)
+    """NaN and infinity, which JSON does not have, become null."""
+    write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False), out)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from engines.console.output import span
-from engines.following import ENDED
-from engines.store.queries import RunRow
+from engines.store.rows import RunRow
 
 LINE_SECONDS = 10.0
 """Without a terminal a run says at most this often how far it is."""
@@ -24,11 +23,11 @@ class Progress(Protocol):
     def show(self, rows: list[RunRow]) -> None: ...
 
 
-def progress(*, quiet: bool, memory: Callable[[int], float | None]) -> Progress:
-    """The display that fits standard error. memory: MiB a run was last seen to hold."""
+def progress(*, quiet: bool) -> Progress:
+    """The display that fits standard error."""
     if quiet:
         return Silence()
-    return Bars(memory) if sys.stderr.isatty() else Lines(memory)
+    return Bars() if sys.stderr.isatty() else Lines()
 
 
 def label(row: RunRow) -> str:
@@ -44,10 +43,10 @@ def outcome(row: RunRow) -> str:
     return "".join(words) + reason + advice
 
 
-def figures(row: RunRow, memory: float | None) -> dict[str, str]:
+def figures(row: RunRow) -> dict[str, str]:
     """What a bar says beside its length: loss, tokens/s, memory, time left."""
     known: Mapping[str, Any] = row.progress or {}
-    loss, speed = known.get("loss"), known.get("tokens_per_s")
+    loss, speed, memory = known.get("loss"), known.get("tokens_per_s"), known.get("host_mib")
     return {
         "loss": f"loss {loss:.3f}" if loss is not None else row.phase or row.status,
         "speed": f"{speed:,.0f} tokens/s" if speed is not None else "",
@@ -76,8 +75,7 @@ class Silence:
 class Lines:
     """Plain lines: when a run starts, every now and then, when it ends."""
 
-    def __init__(self, memory: Callable[[int], float | None]) -> None:
-        self._memory = memory
+    def __init__(self) -> None:
         self._status: dict[int, str] = {}
         self._said: dict[int, float] = {}
 
@@ -90,12 +88,12 @@ class Lines:
     def show(self, rows: list[RunRow]) -> None:
         now = time.monotonic()
         for row in rows:
-            if row.status in ENDED:
+            if row.over:
                 if self._status.get(row.id) != row.status:
                     sys.stderr.write(f"{outcome(row)}\n")
             elif row.status == "running" and now - self._said.get(row.id, 0.0) > LINE_SECONDS:
                 self._said[row.id] = now
-                parts = [part for part in figures(row, self._memory(row.id)).values() if part]
+                parts = [part for part in figures(row).values() if part]
                 sys.stderr.write(f"{label(row)}: {fraction(row):.0%}, {', '.join(parts)}\n")
             self._status[row.id] = row.status
         sys.stderr.flush()
@@ -104,12 +102,11 @@ class Lines:
 class Bars:
     """rich: one bar for each run that is under way, a line above for each that has ended, one bar for the whole."""
 
-    def __init__(self, memory: Callable[[int], float | None]) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        self._memory = memory
         self._bars = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -132,17 +129,18 @@ class Bars:
 
     def show(self, rows: list[RunRow]) -> None:
         for row in rows:
-            if row.status in ENDED:
+            if row.over:
                 self._end(row)
             elif row.status != "queued":
                 if row.id not in self._tasks:
                     self._tasks[row.id] = self._bars.add_task(label(row), total=1.0, loss="", speed="", memory="", left="")
-                self._bars.update(self._tasks[row.id], completed=fraction(row), **figures(row, self._memory(row.id)))
+                fields: dict[str, Any] = {**figures(row)}
+                self._bars.update(self._tasks[row.id], completed=fraction(row), **fields)
         if len(rows) > 1:
             if self._whole is None:
                 self._whole = self._bars.add_task("all runs", total=1.0, loss="", speed="", memory="", left="")
-            share = sum(1.0 if row.status in ENDED else fraction(row) for row in rows) / len(rows)
-            self._bars.update(self._whole, completed=share, loss=f"{sum(row.status in ENDED for row in rows)} of {len(rows)} ended")
+            share = sum(1.0 if row.over else fraction(row) for row in rows) / len(rows)
+            self._bars.update(self._whole, completed=share, loss=f"{sum(row.over for row in rows)} of {len(rows)} ended")
 
     def _end(self, row: RunRow) -> None:
         if row.id in self._ended:

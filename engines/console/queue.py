@@ -12,12 +12,12 @@ from typing import Any
 
 from engines.console.output import RequestError, columns, note, say, span, split_id, when, write_json
 from engines.console.running import watch
-from engines.following import ENDED
 from engines.launching import Presence, ensure_supervisor
+from engines.probes import MIB
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store
-from engines.store.queries import RunRow
+from engines.store.rows import RESUMABLE, RunRow
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _named(store: Store, ids: list[str]) -> list[RunRow]:
 
 def cancel(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store:
-        open_runs = [row.id for row in _named(store, arguments.ids) if row.status not in ENDED]
+        open_runs = [row.id for row in _named(store, arguments.ids) if not row.over]
         if open_runs:
             commands.request_cancel(store, open_runs)
             note(f"Cancelling {', '.join(f'r{run}' for run in open_runs)}.")
@@ -200,7 +200,7 @@ def cancel(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store, Presence(store.url):
-        ended = [row.id for row in _named(store, arguments.ids) if row.status in ("failed", "cancelled", "lost")]
+        ended = [row.id for row in _named(store, arguments.ids) if row.status in RESUMABLE]
         if not ended:
             raise RequestError("Nothing to resume: none of these runs is failed, cancelled or lost.")
         commands.requeue(store, ended)
@@ -211,5 +211,7 @@ def resume(arguments: argparse.Namespace) -> int:
 def collect(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store:
         freed = commands.gc(store)
-    say(str(freed))
+    say(f"Freed {freed.experiments} deleted experiments with {freed.runs} runs and {freed.points:,} points, {freed.bytes / MIB:,.1f} MiB of files.")
+    if freed.kept:
+        note(f"{freed.kept} deleted experiments stay while their runs are under way.")
     return 0

@@ -13,7 +13,7 @@ from engines.asking import Inspector
 from engines.console.output import note, say, write_json
 from engines.console.progress import outcome, progress
 from engines.experiment import Experiment
-from engines.following import ENDED, follow, interruptible
+from engines.following import follow, interruptible
 from engines.launching import Presence, ensure_supervisor
 from engines.store import queries
 from engines.store.address import store_url
@@ -35,13 +35,12 @@ def demo(arguments: argparse.Namespace) -> int:
         experiment = experiments.load(path)
     code, number = _run(experiment, arguments)
     if number is not None and code != INTERRUPTED:
-        from engines.report import page
+        from engines.console.comparing import write_page
 
         store = Store.open(store_url(arguments.store))
         try:
             out = Path(arguments.html).absolute() if arguments.html else store.folder / "reports" / f"experiment-{number}.html"
-            out.parent.mkdir(parents=True, exist_ok=True)
-            page.write_html(store, [number], out)
+            write_page(store, [number], out)
         finally:
             store.close()
         note(f"The report: {out}")
@@ -78,10 +77,10 @@ def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, in
 def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> int:
     """Follow runs to their end with a display; returns the exit code."""
     with interruptible() as interruption:
-        with progress(quiet=quiet, memory=lambda run: last_memory(store, run)) as display:
+        with progress(quiet=quiet) as display:
             rows = follow(store, runs, interruption, display.show, jobs=jobs, warn=note)
         if interruption.count:
-            left = sum(row.status not in ENDED for row in rows)
+            left = sum(not row.over for row in rows)
             note(f"Interrupted; {left} runs have not ended yet." if left else "Interrupted; the runs were cancelled.")
             return INTERRUPTED
     failed = [row for row in rows if row.status != "done"]
@@ -89,11 +88,6 @@ def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> in
         for row in failed:
             note(outcome(row))
     return FAILED if failed else DONE
-
-
-def last_memory(store: Store, run: int) -> float | None:
-    """Resident memory of a run's worker as the supervisor last saw it, MiB."""
-    return next((row.last_value for row in queries.series(store, run) if row.key == "memory/host_mib"), None)
 
 
 def _compare(store: Store, number: int, arguments: argparse.Namespace) -> None:

@@ -1,0 +1,147 @@
+"""The supervisor with scripted workers: order, cancelling, samples, its own cost. Real processes; deaths are in test_failures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from engines import launching, probes
+from engines.launching import Presence, ensure_supervisor
+from engines.store import commands, queries
+from engines.store.database import Store
+from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, queue, supervisor_gone, under_way, until
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with nothing_left(store_url):
+        opened = Store.open(store_url)
+        yield opened
+        opened.close()
+
+
+def serve(store: Store, *, jobs: int = 1) -> launching.Holder:
+    return ensure_supervisor(store.url, jobs=jobs, environment=SCRIPTED)
+
+
+def test_runs_are_done_in_order_and_the_supervisor_leaves(store: Store) -> None:
+    first, second = queue(store, [{"train": 3}], [{"train": 3}])
+    serve(store)
+    assert ended(store, first).status == "done"
+    assert ended(store, second).status == "done"
+    assert queries.run(store, first).ended <= queries.run(store, second).started + 0.5
+    assert loss_points(store, first) == 3
+    until(lambda: supervisor_gone(store.url), "its leaving", 15)
+    assert all(row.ended for row in queries.supervisors(store))
+
+
+def test_a_needed_run_comes_first_and_its_failure_is_passed_on(store: Store) -> None:
+    pupil, teacher = queue(store, [{"train": 1}], [{"train": 1}], needs={0: [1]})
+    lost_pupil, broken = queue(store, [{"train": 1}], [{"raise": "no luck"}], needs={0: [1]})
+    serve(store)
+    assert ended(store, pupil).status == "done"
+    assert queries.run(store, teacher).ended <= queries.run(store, pupil).started
+    assert ended(store, broken).reason == "no luck"
+    assert ended(store, lost_pupil).status == "failed"
+
+
+def test_jobs_run_side_by_side(store: Store) -> None:
+    first, second = queue(store, [{"train": -1}], [{"train": -1}])
+    serve(store, jobs=2)
+    under_way(store, first)
+    under_way(store, second)
+    commands.request_cancel(store, [first, second])
+    assert {ended(store, run).status for run in (first, second)} == {"cancelled"}
+
+
+def test_cancelling_a_queued_and_a_running_run(store: Store) -> None:
+    running, waiting = queue(store, [{"train": -1}], [{"train": -1}])
+    serve(store)
+    under_way(store, running)
+    commands.request_cancel(store, [waiting])
+    assert queries.run(store, waiting).status == "cancelled"
+    commands.request_cancel(store, [running])
+    row = ended(store, running, 5)
+    assert (row.status, row.reason) == ("cancelled", "Stopped on request.")
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_listen_is_terminated_and_one_that_resists_is_killed(store: Store) -> None:
+    deaf, stubborn = queue(store, [{"deaf": True}, {"train": -1}], [{"deaf": True, "stubborn": True}, {"train": -1}])
+    serve(store, jobs=2)
+    under_way(store, deaf)
+    under_way(store, stubborn)
+    commands.request_cancel(store, [deaf, stubborn])
+    first = ended(store, deaf, 9)
+    assert first.status == "cancelled"
+    assert "SIGTERM" in first.reason
+    second = ended(store, stubborn, 15)
+    assert second.status == "cancelled"
+    assert "SIGKILL" in second.reason
+
+
+def test_memory_and_load_are_sampled_from_outside(store: Store) -> None:
+    (run,) = queue(store, [{"train": -1}])
+    serve(store)
+    under_way(store, run)
+
+    def sampled() -> bool:
+        return any(row.key == "memory/host_mib" and row.count >= 4 for row in queries.series(store, run))
+
+    until(sampled, "four samples of memory")
+    found = {row.key: row for row in queries.series(store, run)}
+    assert {"memory/host_mib", "load/cpu_percent", "load/machine_percent"} <= set(found)
+    steps, times, values = queries.points(store, found["memory/host_mib"].id)
+    pid = queries.run(store, run).pid
+    assert abs(values[-1] - probes.resident_mib(pid)) < 30
+    assert np.all(np.diff(times) > 0.2)
+    assert np.all(np.abs(times - time.time()) < 60)
+    assert np.all(np.diff(steps) >= 0)
+    commands.request_cancel(store, [run])
+    ended(store, run)
+
+
+def test_the_machine_is_recorded_with_the_run(store: Store) -> None:
+    (run,) = queue(store, [{"train": 1}])
+    serve(store)
+    row = ended(store, run)
+    assert row.machine_id is not None
+    facts = queries.machine(store, row.machine_id).facts
+    assert facts["cores"] == probes.usable_cores()
+    assert "torch" in facts["versions"]
+
+
+def test_words_of_a_worker_are_in_its_log(store: Store) -> None:
+    (run,) = queue(store, [{"say": "hello from the worker"}])
+    serve(store)
+    ended(store, run)
+    assert "hello from the worker" in (store.folder / "runs" / str(run) / "worker.log").read_text()
+
+
+@pytest.mark.slow
+def test_it_is_small_and_idle_while_a_run_is_live(store: Store) -> None:
+    (run,) = queue(store, [{"train": -1}])
+    with Presence(store.url):
+        supervisor = psutil.Process(serve(store).pid)
+        under_way(store, run)
+        before, began = supervisor.cpu_times(), time.monotonic()
+        until(lambda: time.monotonic() - began > 8, "8 s of work")
+        after, seconds = supervisor.cpu_times(), time.monotonic() - began
+        used = (after.user + after.system) - (before.user + before.system)
+        assert supervisor.memory_info().rss / probes.MIB < 120
+        assert used / seconds < 0.02
+        commands.request_cancel(store, [run])
+        ended(store, run)
+
+
+def test_told_to_end_it_stops_its_workers_cleanly(store: Store) -> None:
+    (run,) = queue(store, [{"train": -1}])
+    found = serve(store)
+    under_way(store, run)
+    psutil.Process(found.pid).terminate()
+    assert ended(store, run, 10).status == "cancelled"
+    until(lambda: supervisor_gone(store.url), "its leaving", 10)
