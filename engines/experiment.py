@@ -26,6 +26,7 @@ from engines.checking import check_meaning, needs_of, references
 from engines.commented import render
 from engines.keypaths import KeyPathError, assignment, drop, locate, look, put
 from engines.merging import Index, Tree, list_of, merge, plan_of
+from engines.placing import placed
 from engines.problems import ExperimentError, Problem, did_you_mean, join
 from engines.schema import ExperimentFile, Variant, check_structure
 
@@ -99,6 +100,10 @@ class Experiment:
         """Raises ExperimentError with all problems, if there are any."""
         if problems := self.problems(catalogue):
             raise ExperimentError(problems)
+
+    def placed(self, problems: Iterable[Problem], catalogue: Mapping[str, Any] | None = None) -> list[Problem]:
+        """Problems of plans, as the inspector finds them (`VARIANT.model.head`), with the paths of this file; shared ones told once."""
+        return placed(problems, merge(self.data, Index(catalogue if catalogue is not None else catalogues.read())), self.data)
 
     def needs(self, catalogue: Mapping[str, Any] | None = None) -> dict[str, list[str]]:
         """For each variant the variants whose finished models it reads (a teacher, initial weights)."""

@@ -178,3 +178,30 @@ def test_plans_of_a_wrong_structure_raise_with_all_problems() -> None:
 def test_sentences_name_path_value_rule_and_hint() -> None:
     (problem,) = problems_after(("variant.adaptive.model.head.cutofs", [2]))
     assert problem.sentence() == 'variant[1].model.head.cutofs = [2]: is no parameter of softmax/adaptive; did you mean "cutoffs"?'
+
+
+def test_problems_of_plans_are_told_at_their_place_in_the_file() -> None:
+    changed = experiment().set("variant.adaptive.model.embedding", {"width": 7}).set("variant.adaptive.training.batch", 3)
+    third = '"pruned, sgd, larger batch"'
+    places = {
+        "full.model.head": "model.head",
+        "adaptive.model.head": "variant[1].model.head",
+        "adaptive.model.embedding.width": "variant[1].model.embedding.width",
+        "full.model.embedding.width": "model.embedding.width",
+        "full.model.layers[0].mixer.width": "model.layers[0].mixer.width",
+        "full.model.layers[0].mixer.layers": "model.layers[0].mixer.layers",
+        "full.model.layers[0]": "model.layers[0]",
+        f"{third}.techniques[0].lr": "variant[2].techniques[0].lr",
+        "adaptive.techniques[1].max_norm": "training.techniques[1].max_norm",
+        "adaptive.corpus.train": "experiment.corpus.train",
+        "adaptive.corpus": "experiment.corpus",
+        "adaptive.training.batch": "variant[1].training.batch",
+        "full.training.batch": "training.batch",
+        "full.device": "experiment.device",
+        "full.model": "variant[0]",
+        "nobody.model": "nobody.model",
+    }
+    for path, place in places.items():
+        assert [problem.path for problem in changed.placed([Problem(path, None, "rule")], CATALOGUE)] == [place]
+    shared = [Problem(f"{name}.corpus.train", "x", "is missing") for name in ("full", "adaptive", third)]
+    assert len(changed.placed(shared, CATALOGUE)) == 1

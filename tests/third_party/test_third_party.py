@@ -11,6 +11,35 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+EXPERIMENT = """
+[experiment]
+name = "Do signs learn?"
+task = "language_model"
+corpus = { id = "corpora/python_stdlib", max_vocabulary = 1000, fraction = 0.05 }
+budget = { steps = 60 }
+device = "cpu"
+threads = 1
+
+[model]
+embedding = { id = "embeddings/lookup", width = 16 }
+layers = [{ mixer = "recurrent/lstm" }]
+head = "softmax/full"
+
+[training]
+batch = 4
+sequence = 16
+techniques = [{ id = "optimization/sgd", lr = 0.001 }]
+
+[measure]
+held_out_tokens = 500
+
+[[variant]]
+name = "plain"
+
+[[variant]]
+name = "signed"
+techniques = ["descent/sign_gradient"]
+"""
 ID = "descent/sign_gradient"
 
 
@@ -64,3 +93,14 @@ def test_each_weight_moves_by_the_learning_rate(installed: dict[str, str]) -> No
         "print(sorted({round(float(m), 9) for m in moved}))"
     )
     assert json.loads(run(code, installed)) in ([0.125], [0.0, 0.125])
+
+
+@pytest.mark.slow
+def test_an_experiment_uses_it(installed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "signs.toml").write_text(EXPERIMENT, encoding="utf-8")
+    command = [sys.executable, "-m", "engines.cli", "run", str(tmp_path / "signs.toml"), "--json", str(tmp_path / "out.json"), "--quiet"]
+    command += ["--store", f"sqlite:///{tmp_path / 'store.sqlite'}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=installed, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["variants"]
+    assert found["plain"]["results"]["quality/test_perplexity"]["value"] != found["signed"]["results"]["quality/test_perplexity"]["value"]
