@@ -113,13 +113,6 @@ class LinearSoftmax(NormalisedHead):
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
         return self.scores(hidden_ND).log_softmax(dim=-1)
 
-    def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        parts = [
-            F.cross_entropy(self.scores(hidden), target, reduction="none", ignore_index=IGNORED)
-            for hidden, target in self.chunks(hidden_ND, target_N)
-        ]
-        return torch.cat(parts)
-
 
 def tied_weight(site: Site) -> nn.Parameter:
     """The embedding's weight, (V, E). Raises ValueError with a sentence where there is none to tie to."""

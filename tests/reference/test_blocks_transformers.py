@@ -54,6 +54,11 @@ def theirs(window: int | None) -> nn.Module:
     return model.double().eval()
 
 
+def adjacent(weight: Tensor) -> Tensor:
+    """Rows of a query or key matrix, from pairs (i, i + 2) of a head of 4 numbers, as theirs turn, to pairs (2i, 2i + 1), as ours do."""
+    return weight.view(-1, 2, 2, weight.shape[-1]).transpose(1, 2).reshape_as(weight)
+
+
 def ours(window: int | None, length: int, weights: Mapping[str, Tensor]) -> LanguageModel:
     """The same model from blocks, with the weights of theirs."""
     site = Site(width=16, vocabulary=zipf_vocabulary(60), length=length)
@@ -73,7 +78,8 @@ def ours(window: int | None, length: int, weights: Mapping[str, Tensor]) -> Lang
     model = LanguageModel(Lookup(width=16).build(site), layers, FullSoftmax(bias=False).build(site), nn.RMSNorm(16), length=length).double()
     renamed = {"embedding.weight": "model.embed_tokens.weight", "final_norm.weight": "model.norm.weight", "head.output.weight": "lm_head.weight"}
     renamed |= {f"layers.{i}.{mine}.weight": f"model.layers.{i}.{other}.weight" for i in range(2) for mine, other in NAMES.items()}
-    model.load_state_dict({mine: weights[other] for mine, other in renamed.items()})
+    turned = ("q_proj.weight", "k_proj.weight")
+    model.load_state_dict({mine: adjacent(weights[other]) if other.endswith(turned) else weights[other] for mine, other in renamed.items()})
     return model
 
 
