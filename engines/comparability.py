@@ -8,6 +8,8 @@ from typing import Any
 
 # What survives a change of tokeniser: figures per character or per file, not per token or per vocabulary.
 _TOKEN_FREE = ("quality/valid_bits_per_char", "quality/test_bits_per_char", "size/", "memory/", "cost/train_s")
+# Settings of a corpus that change its tokens or its training split, not the text it is judged on.
+_TOKENISING = ("level", "max_vocabulary", "min_count", "lowercase", "unknown", "end_of_line", "fraction")
 _TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s")
 
 
@@ -101,8 +103,8 @@ def _same_text(own: Circumstances, baseline: Circumstances) -> bool:
 
 def _same_source(own: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
     """Whether two corpora read the same held-out text, however they cut it into tokens."""
-    parts = ("id", "valid", "test")
-    return [own.get("corpus", {}).get(part) for part in parts] == [baseline.get("corpus", {}).get(part) for part in parts]
+    texts = [{key: value for key, value in plan.get("corpus", {}).items() if key not in _TOKENISING} for plan in (own, baseline)]
+    return texts[0] == texts[1]
 
 
 def _held_out(plan: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, EffectRow, ExperimentRow, RunRow
 
-Rounds = dict[int, float]
+Rounds = Mapping[int, float]
 """Number of the round -> value."""
 
 
@@ -58,17 +58,18 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
     Returns what the A/A control measured: key -> (rounds of the baseline, rounds of the baseline again).
     """
     by_variant = {contestant.variant_id: contestant for contestant in entrants}
-    controls = {}
+    controls: dict[str, tuple[Rounds, Rounds]] = {}
     for experiment in experiments:
         for session in queries.rounds(store, experiment.id):
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
-            for variant_id, values in session.values.items():
+            for variant_id, every in session.values.items():
+                values = {n: value for n, value in every.items() if np.isfinite(value)}
                 contestant = by_variant[variant_id]
                 earlier = contestant.measured.get(key)
                 by_seed = earlier.by_seed if earlier else {}
                 contestant.measured[key] = Measured(session.facts["unit"], session.facts["better"], by_seed, values, session.facts)
             if session.control and session.baseline in session.values:
-                controls[key] = (session.values[session.baseline], session.control)
+                controls[key] = (by_variant[session.baseline].measured[key].by_round, session.control)
     return controls
 
 

@@ -57,6 +57,12 @@ def test_other_text_spoils_even_bits_per_character():
     assert blocked(own, "quality/test_bits_per_char")
 
 
+def test_another_level_of_the_same_text_is_compared_by_the_character():
+    own = replace(HERE, plan=PLAN | {"corpus": PLAN["corpus"] | {"level": "char"}}, corpora=frozenset({"text 2"}))
+    assert blocked(own, "quality/test_perplexity")
+    assert not blocked(own, "quality/test_bits_per_char")
+
+
 def test_plans_stand_in_where_nothing_was_recorded():
     bare = Circumstances(PLAN, frozenset(), frozenset(), frozenset())
     assert obstacles(bare, bare) == []

@@ -1,0 +1,105 @@
+"""The processes that are timed: one finished model each, all alive, exactly one of them at work at a time."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from engines.launching import process_environment
+
+MODULE = "engines.runtime.timing"
+LOAD_SECONDS = 300.0
+TURN_SECONDS = 600.0
+LEAVE_SECONDS = 5.0
+
+
+class StopwatchError(RuntimeError):
+    """A model could not be timed; the message is a sentence with its reason."""
+
+
+class Stopwatch:
+    """A finished model in a process of its own.
+
+    folder: of the finished model; target: device, threads, batch; log: file that its standard error is appended to.
+    """
+
+    def __init__(self, folder: Path, target: Mapping[str, Any], log: Path, module: str = MODULE) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", module, "--model", str(folder), "--target", json.dumps(target)]
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=process_environment()
+            )
+        self._log = log
+        self._lines: queue.Queue[str] = queue.Queue()
+        # A thread, because a pipe cannot be waited for with a limit on every system; it sleeps while a model is timed.
+        self._reader = threading.Thread(target=self._read, name="stopwatch", daemon=True)
+        self._reader.start()
+
+    def loaded(self) -> None:
+        """Wait until the model is loaded. Raises StopwatchError."""
+        self._next(LOAD_SECONDS)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One line there, one line back. Raises StopwatchError."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise StopwatchError(self._death()) from error
+        return self._next(TURN_SECONDS)
+
+    def close(self) -> None:
+        """End the process: it leaves when its input ends, and is killed when it does not."""
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()  # type: ignore[union-attr]
+
+    def __enter__(self) -> Stopwatch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def _next(self, seconds: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            raise StopwatchError(f"It gave no answer within {seconds:.0f} s.") from None
+        if not line:
+            raise StopwatchError(self._death())
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise StopwatchError(f"It answered {line.strip()!r}, which is no figure.") from error
+        if "error" in answer:
+            raise StopwatchError(answer["error"])
+        return answer
+
+    def _death(self) -> str:
+        try:
+            code: int | None = self._process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = None
+        return f"Its process ended with code {code}; its log is {self._log}."

@@ -1,0 +1,43 @@
+"""Stands in for engines.runtime.timing in tests: no torch, figures that follow from a file in the model's folder.
+
+figures.json: {"rate": tokens per second, "fails": "sentence" or "", "dies_at_turn": n or 0, "log": path of a file that turns are noted in}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model", type=Path)
+parser.add_argument("--target")
+arguments = parser.parse_args()
+figures = json.loads((arguments.model / "figures.json").read_text(encoding="utf-8"))
+turns = 0
+
+
+def answer(record):
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+if figures.get("fails"):
+    answer({"error": figures["fails"]})
+    sys.exit(1)
+answer({"loaded": True})
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "warm" in asked:
+        answer({"pass_seconds": 0.01, "step_seconds": 0.001})
+        continue
+    turns += 1
+    with Path(figures["log"]).open("a", encoding="utf-8") as log:
+        log.write(f"{os.getpid()} {arguments.model.parent.name} {asked['passes']} {asked['steps']} {arguments.target}\n")
+    if turns == figures.get("dies_at_turn"):
+        os._exit(9)
+    # The machine drifts by the turn; only the ratio stays.
+    rate = figures["rate"] * (1 + 0.3 * (turns % 3)) * (1 + figures.get("noise", 0) * (turns % 2))
+    answer({"speed/infer_tokens_per_s": rate, "latency/p50_ms": 1000 / rate, "latency/p95_ms": 1500 / rate})

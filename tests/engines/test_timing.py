@@ -1,0 +1,195 @@
+"""Interleaved rounds: who takes part, in what order, when it ends, and what happens when a process dies or somebody says stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engines import stopwatches, timing
+from engines.comparison import compare
+from engines.store import commands, queries
+from engines.store.database import Store
+
+FAKE = Path(__file__).with_name("obedient_stopwatch.py")
+
+
+@pytest.fixture(autouse=True)
+def obedient(monkeypatch, tmp_path):
+    """Stopwatches are stand-ins, and the lock of the machine lies in the test's own folder."""
+    popen = subprocess.Popen
+
+    def start(command, **options):
+        assert command[1:3] == ["-m", stopwatches.MODULE]
+        return popen([command[0], str(FAKE), *command[3:]], **options)
+
+    monkeypatch.setattr(stopwatches.subprocess, "Popen", start)
+    monkeypatch.setattr(timing, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(timing, "LOOK_SECONDS", 0.01)
+
+
+@pytest.fixture
+def store(store_url):
+    opened = Store.open(store_url)
+    yield opened
+    opened.close()
+
+
+def experiment(store, models, *, seeds=(0,), smoke=False, measure=None, targets=()):
+    """A finished experiment whose variants are stand-in models; None: the variant's runs fail. The first is the baseline."""
+    plan = {"measure": {"margin": 0.02, "rounds": 8, "seconds": 0.05} | (measure or {}), "targets": list(targets)}
+    rows = [{"name": name, "plan": plan, "baseline": n == 0, "needs": []} for n, name in enumerate(models)]
+    number = commands.submit(store, name="Which?", digest="", text="", document={}, folder="", variants=rows, seeds=list(seeds), smoke=smoke)
+    supervisor = commands.register_supervisor(store, "host", 1, 1.0)
+    while (run := commands.claim_run(store, supervisor)) is not None:
+        figures = models[run.variant]
+        if figures is not None:
+            folder = Path(store.folder) / "runs" / str(run.id) / "model"
+            folder.mkdir(parents=True)
+            (folder / "plan.json").write_text("{}", encoding="utf-8")
+            record = {"log": str(Path(store.folder) / "turns.log")} | figures
+            (folder / "figures.json").write_text(json.dumps(record), encoding="utf-8")
+        commands.finish_run(store, run.id, run.claim, "failed" if figures is None else "done")
+    return number
+
+
+def turns(store):
+    """[process, run, passes, steps, target] of each turn in order."""
+    return [line.split(maxsplit=4) for line in (Path(store.folder) / "turns.log").read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_process_has_one_turn_a_round_in_changing_order(store):
+    number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "fast": {"rate": 200.0}, "slow": {"rate": 50.0}})
+    assert timing.measure(store, number) == "done"
+    made = turns(store)
+    assert len(made) == 8 * 4
+    rounds = [tuple(turn[0] for turn in made[n : n + 4]) for n in range(0, len(made), 4)]
+    assert all(len(set(each)) == 4 for each in rounds)
+    assert len(set(rounds)) > 1
+    assert {tuple(turn[2:4]) for turn in made} == {("5", "50")}  # a window of 50 ms: 5 passes of 10 ms, 50 steps of 1 ms
+
+
+def test_the_ratios_reach_the_comparison(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}, "same": {"rate": 100.5}})
+    assert timing.measure(store, number) == "done"
+    found = queries.rounds(store, number)
+    assert {row.quantity for row in found} == set(timing.QUANTITIES)
+    assert all(row.control for row in found)
+    assert found[0].facts["ended"] == "Every ratio is known as closely as the margin."
+    compared = compare(store, [number])
+    verdicts = {name: variant["results"]["speed/infer_tokens_per_s"]["verdict"] for name, variant in compared["variants"].items() if name != "full"}
+    assert verdicts == {"fast": "better", "same": "no practical difference"}
+    assert compared["variants"]["fast"]["results"]["latency/p50_ms"]["ratio"] == pytest.approx(0.5)
+    assert compared["control"]["latency/p50_ms"]["ratio"] == pytest.approx(1.0)
+
+
+def test_it_stops_early_only_when_every_ratio_is_close(store):
+    close = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    timing.measure(store, close)
+    assert queries.rounds(store, close)[0].facts["rounds"] == 6
+    wide = experiment(store, {"full": {"rate": 100.0}, "noisy": {"rate": 200.0, "noise": 0.3}})
+    timing.measure(store, wide)
+    assert queries.rounds(store, wide)[0].facts["rounds"] == 8
+
+
+def test_the_lowest_seed_of_the_baseline_is_timed(store):
+    number = experiment(store, {"full": {"rate": 1.0}, "fast": {"rate": 2.0}}, seeds=(5, 3, 4))
+    seeds = {run.id: run.seed for run in queries.runs(store, number)}
+    assert [seeds[int(each.folder.parent.name)] for each in timing.entrants(store, number)] == [3, 3]
+
+
+def test_each_target_has_its_own_session(store):
+    targets = [{"name": "one core", "threads": 1}, {"name": "two cores", "threads": 2}]
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, targets=targets)
+    assert timing.measure(store, number) == "done"
+    assert {row.target for row in queries.rounds(store, number)} == {"one core", "two cores"}
+    assert {json.loads(turn[4])["threads"] for turn in turns(store)} == {1, 2}
+
+
+def test_what_cannot_run_on_the_target_is_left_out_with_its_sentence(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "gpu": {"fails": "torch finds no such device here"}, "fast": {"rate": 200.0}})
+    assert timing.measure(store, number) == "done"
+    found = queries.rounds(store, number)[0]
+    assert found.facts["absent"] == {"gpu": "torch finds no such device here"}
+    assert len(found.values) == 2
+
+
+def test_a_process_that_dies_leaves_the_others(store):
+    number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "mortal": {"rate": 100.0, "dies_at_turn": 3}, "fast": {"rate": 200.0}})
+    assert timing.measure(store, number) == "done"
+    found = queries.rounds(store, number)[0]
+    assert "ended with code 9" in found.facts["absent"]["mortal"]
+    assert sorted(len(values) for values in found.values.values()) == [2, 8, 8]
+
+
+def test_without_the_baseline_there_is_nothing(store):
+    number = experiment(store, {"full": {"fails": "no"}, "fast": {"rate": 200.0}})
+    assert timing.measure(store, number) == "failed"
+    assert queries.rounds(store, number) == []
+    assert "baseline" in queries.rounds(store, number, status="failed")[0].facts["reason"]
+    lonely = experiment(store, {"full": {"rate": 1.0}, "broken": None})
+    assert timing.measure(store, lonely) == "failed"
+
+
+def test_stop_ends_it_as_cancelled_between_turns(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    heard = []
+    answer = timing.measure(store, number, tell=heard.append, stop=lambda: "Enough." if "Round 2 of at most 8." in heard else "")
+    assert answer == "cancelled"
+    assert len(turns(store)) == 6
+    assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
+    assert not timing.is_due(store, number)
+
+
+def test_one_session_at_a_time_on_a_machine(store, tmp_path):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    heard = []
+    with timing._machine_lock(lambda: "", lambda sentence: None):
+        answer = timing.measure(store, number, tell=heard.append, stop=lambda: "No longer wanted." if heard else "")
+    assert answer == "cancelled"
+    assert heard[0].startswith("Another timing session runs on this machine; waiting for")
+    assert queries.rounds(store, number, status=None) == []
+    assert timing.measure(store, number) == "done"
+
+
+def test_an_experiment_is_due_once_when_all_runs_have_ended(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    assert timing.is_due(store, number)
+    timing.measure(store, number)
+    assert not timing.is_due(store, number)
+    assert not timing.is_due(store, experiment(store, {"full": {"rate": 100.0}, "broken": None}))
+    assert not timing.is_due(store, experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, smoke=True))
+    rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
+    queued = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
+    assert not timing.is_due(store, queued)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("how", ["terminated", "orphaned"])
+def test_a_process_that_has_to_go_writes_cancelled_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 100_000})
+    code = (
+        "import sys, subprocess, pathlib; from engines import stopwatches, timing; popen = subprocess.Popen\n"
+        f"stopwatches.subprocess.Popen = lambda c, **o: popen([c[0], {str(FAKE)!r}, *c[3:]], **o)\n"
+        f"timing.user_folder = lambda: pathlib.Path({str(tmp_path / 'user')!r}); timing.Session._is_known_closely = lambda self: False\n"
+        f"sys.exit(timing.main(['--store', {store_url!r}, '--experiment', '{number}', '--attached']))\n"
+    )
+    monkeypatch.undo()
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "Round 1" not in process.stderr.readline():
+        assert process.poll() is None
+    if how == "terminated":
+        os.kill(process.pid, signal.SIGTERM)
+    else:
+        process.stdin.close()
+    process.stderr.read()
+    assert process.wait(30) == 130
+    reason = {"terminated": "Told to end (SIGTERM).", "orphaned": "Who started the timing is gone."}[how]
+    assert queries.rounds(store, number, status="cancelled")[0].facts["reason"] == reason
+    assert not any(psutil.pid_exists(int(turn[0])) for turn in turns(store))
