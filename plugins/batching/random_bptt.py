@@ -33,6 +33,7 @@ class RandomBptt(Technique):
     (3) keeps short segments, whose mean gradient counts as much as that of long ones, from being favoured.
     Cost: none a token; a little speed, since shorter segments use the machine less well.
     Does nothing when: p = 1, s = 0 and m <= T.
+    Parameters: p, spread s, shortest m, rescale (3) or not.
 
     Every token of the text is trained on exactly once an epoch, as without it.
     """

@@ -30,6 +30,7 @@ class SoftLabels(Technique):
     Cost: a forward pass of the teacher and V log-probabilities of both models a token, even where the student's head is a sampled or
     adaptive one that avoids them; the teacher's training counts as part of the variant's price.
     Does nothing when: alpha = 0 (the teacher is then not even run).
+    Parameters: teacher, temperature T, weight alpha.
 
     The teacher reads the same text with a state of its own, carried along with the student's and reset with it.
     """

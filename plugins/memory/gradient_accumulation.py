@@ -28,6 +28,7 @@ class GradientAccumulation(Technique):
     Symbols: B `training.batch`, n micro-batches, C targets of the whole batch.
     Cost: activations of B / n rows instead of B; n smaller passes instead of a large one, so slower where the machine was not full.
     Does nothing when: n = 1 (or B = 1).
+    Parameters: micro_batches n.
 
     Equal to the large batch up to rounding, except where rows of a batch see each other (batch statistics, expert capacity) or noise is
     drawn (dropout).

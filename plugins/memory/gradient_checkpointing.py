@@ -29,6 +29,7 @@ class GradientCheckpointing(Technique):
     inputs x_i (B T D numbers each), and of what layers between the checkpointed ones keep.
     Does nothing when: no gradients are asked for (evaluation), or the model has no layers. Saves nothing where a layer keeps little besides
     its input, or where embedding and head make the peak.
+    Parameters: every n.
 
     Dropout repeats the same draw, so gradients are those without checkpointing. A layer that counts its own calls counts twice.
     """

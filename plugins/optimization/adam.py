@@ -33,6 +33,7 @@ class Adam(Technique):
     Cost: about ten elementwise operations and two numbers of memory a weight (three with AMSGrad). Dense: the moments of every row of an
     embedding decay at every step, whether its word occurred or not.
     Does nothing when: the learning rate is so small that theta does not move in its number format.
+    Parameters: lr eta, beta1, beta2, eps, weight_decay lambda, decoupled (1) or coupled, amsgrad.
 
     Decoupled decay leaves vectors (biases, gains) alone; coupled decay, as in the first paper, takes everything.
     """

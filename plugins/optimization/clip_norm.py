@@ -29,6 +29,7 @@ class ClipNorm(Technique):
     Symbols: c the largest norm that passes, n the norm before clipping. The direction stays, only the length changes.
     Cost: one pass over the gradients to measure, one to scale. Logs n as `train/gradient_norm` and the share of updates that were clipped.
     Does nothing when: n stays below c at every update (the logged share of clipped updates is then 0).
+    Parameters: max_norm c.
 
     In number: torch divides by n + 1e-6, so a clipped gradient is shorter than c by about one part in a million.
     """

@@ -25,6 +25,7 @@ class Cosine(Technique):
     Symbols: m multiplier of every learning rate, w share of the budget that warms up, s and f the shares of the rate at start and end.
     Cost: none.
     Does nothing when: warmup = 0 and floor = 1.
+    Parameters: warmup w, start s, floor f.
 
     A budget in seconds makes p, and so the learning rates, depend on the machine's speed; tokens, steps and epochs do not.
     """

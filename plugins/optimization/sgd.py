@@ -32,6 +32,7 @@ class Sgd(Technique):
     Symbols: eta learning rate, m(t) the multiplier of the schedule (1 without one), mu momentum, lambda weight decay.
     Cost: one addition a weight and step; memory of one velocity a weight where mu > 0, none otherwise.
     Does nothing when: the learning rate is so small that theta does not move in its number format.
+    Parameters: lr eta, momentum mu, nesterov, weight_decay lambda.
     """
 
     paper: ClassVar[str] = (

@@ -32,6 +32,7 @@ class DevicePlacement(Technique):
     Symbols: |x| bytes of a tensor; h is the run's device for parts of the model itself.
     Cost: (2), at the speed of the bus, and waiting on both sides; memory of d instead of h. Two neighbouring parts on d each go through h.
     Does nothing when: every part is where the run is anyway (it then says so), or no part matches.
+    Parameters: parts, from patterns over module names to devices.
 
     A large embedding or head on the CPU frees the GPU's memory for the rest; a small one may be no slower there. Weights that are tied
     cannot be torn between two devices. The finished model is judged whole, on one device.

@@ -33,6 +33,7 @@ class Mixed(Technique):
     Symbols: l loss, s scale (2^16 at first, powers of two, so that dividing is exact), k = 2000.
     Cost: a cast a weight and step; half the memory of most activations. With fp16 one read of a number from the device a step, for (3).
     Does nothing when: the model has no matrix products, or the device has no 16-bit arithmetic; there it is slower than float32.
+    Parameters: dtype, bf16 or fp16.
 
     Gradients are divided by s as they arrive at each weight, so that clipping, accumulation and pruning see true gradients in any order.
     The finished model has 32-bit weights and is judged in 32 bits.

@@ -34,8 +34,9 @@ class Magnitude(Technique):
     Symbols: s sparsity, p spent share of the budget, b and e where cutting begins and ends, k rounds.
     Cost: one sort of the weights a round, one pass over them a step, one bit of mask a weight (a byte here); fine-tuning is training.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
+    Parameters: sparsity s, scope, mode, types, include, exclude, fine_tune_tokens, fine_tune_lr, begin b, end e, rounds k.
 
-    Embeddings and everything in the head are spared unless named: they react most. Vectors are never cut.
+    Embeddings and everything in the head are spared unless named. Vectors are never cut.
     """
 
     paper: ClassVar[str] = (

@@ -31,6 +31,7 @@ class DynamicInt8(Technique):
     Cost: none in training; (2) is a pass over the input. A quarter of the bytes of W; faster where reading W or multiplying by it is what
     takes time, so for wide layers, and on processors with VNNI.
     Does nothing when: the model has no nn.Linear and no nn.LSTM that matches (it then says so).
+    Parameters: per_channel, include, exclude.
 
     Embeddings stay in float32. A head that is tied to one gets an int8 copy of the table, so the file grows by that copy while the product
     gets cheaper; exclude "head*" to keep the one table. (2) takes one range for all rows of a call, so a figure depends slightly on how

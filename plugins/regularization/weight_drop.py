@@ -30,6 +30,7 @@ class WeightDrop(Technique):
     Cost: one random number, one product and one copy a matched weight and segment, whatever its length; on CUDA the fused LSTM also copies
     its weights, which then do not lie in one block.
     Does nothing when: p = 0, or no weight matches.
+    Parameters: p, weights (a pattern over parameter names).
     """
 
     paper: ClassVar[str] = (
