@@ -151,6 +151,7 @@ class Context(Protocol):
     """What a hook may see and ask for. One object per technique and run."""
 
     device: torch.device
+    dtype: torch.dtype
     seed: int
     step: int
     """Updates done."""
@@ -173,7 +174,7 @@ class Context(Protocol):
         """The first batches of the training split."""
 
     def validate(self) -> float:
-        """Held-out loss of the current weights, nats a token."""
+        """The task's first figure on the validation split under the current weights (for a language model its perplexity)."""
 
     def teacher(self, reference: str) -> nn.Module:
         """The finished model of another variant (same seed), frozen, in evaluation mode, on this run's device."""

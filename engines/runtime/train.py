@@ -80,7 +80,7 @@ class Trainer:
     def train(self) -> None:
         """Until the budget is spent, a technique stops it, somebody cancels it or the loss is no number."""
         session, evaluations = self.session, int(self.session.plan["measure"]["evaluations"])
-        for _ in self._steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
+        for _ in self.steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
             progress = session.progress
             over = progress >= 1 or bool(session.stop_reason)
             if evaluations and (over or progress >= (self.evaluations_done + 1) / evaluations):
@@ -101,7 +101,7 @@ class Trainer:
     def fine_tune(self, tokens: int, lr_scale: float) -> None:
         """Train on for `tokens` tokens at the base learning rates times `lr_scale` (the schedule is over); part of the variant's price."""
         goal = self.session.tokens + tokens
-        for _ in self._steps(lambda batch: lr_scale * batch.lr_scale):
+        for _ in self.steps(lambda batch: lr_scale * batch.lr_scale):
             # No checkpoint here: resuming repeats `finish` from the end of training.
             if self.control.stop:
                 raise Cancelled
@@ -109,7 +109,7 @@ class Trainer:
                 break
         self._read_losses()
 
-    def _steps(self, learning_rate: Callable[[Batch], float]) -> Iterator[None]:
+    def steps(self, learning_rate: Callable[[Batch], float]) -> Iterator[None]:
         """One update per turn. The clock runs from the end of one update to the end of the next, the data's wait included."""
         session, pipeline = self.session, self.pipeline
         session.model.train()
@@ -131,14 +131,15 @@ class Trainer:
             session.tokens += count
             self._unread.append((session.step, time.time(), loss_sum, count))
             now = time.perf_counter()
+            session.seconds += now - clock
+            clock = now
             if now - self._read_at > READ_SECONDS:
                 self._read_losses()
-                now = time.perf_counter()
-            session.seconds += now - clock
             if session.step == WARM_UP_STEPS:
                 self._warm = (session.tokens, session.seconds, session.step)
+            paused = time.perf_counter()
             yield
-            clock = time.perf_counter()
+            clock += time.perf_counter() - paused
 
     # --- what is written ----------------------------------------------------------------------------------------------------------------
 
