@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import resources
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if not words or (words == ["demo"] and _has_display()):
+    if not words:
         from workbench import window
 
-        return window.main(words)
+        return window.main([])
+    if words == ["demo"] and _has_display():
+        from workbench import window
+
+        with resources.as_file(resources.files("resources") / "experiments" / "demo.toml") as path:
+            return window.main([], experiment_path=path, run=True)
     from engines import cli
 
     return cli.main(words)

@@ -186,7 +186,9 @@ class Form(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._arrange(max(1, min(3, len(self.rows), (event.size().width() + 22) // (COLUMN_WIDTH + 22))))
+        fitting = max(1, min(4, len(self.rows), (event.size().width() + 22) // (COLUMN_WIDTH + 22)))
+        # Rather two full lines than one full line and a single field below it.
+        self._arrange(fitting - 1 if fitting > 2 and len(self.rows) % fitting == 1 else fitting)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(160, self._grid.minimumSize().height())

@@ -45,7 +45,8 @@ class CurvePlot(QWidget):
         column.setContentsMargins(14, 10, 10, 6)
         column.setSpacing(2)
         self._heading = label(title, "strong")
-        self._caption = label(unit, "caption")
+        self._caption = label("", "caption")
+        self._x_name = "steps"
         column.addWidget(self._heading)
         column.addWidget(self._caption)
         self._plot = pg.PlotItem(enableMenu=False)
@@ -69,6 +70,7 @@ class CurvePlot(QWidget):
         self._box.sigRangeChangedManually.connect(self._by_hand)
         self._box.sigXRangeChanged.connect(lambda *_: self._moved())
         self._canvas.scene().sigMouseMoved.connect(self._mouse)
+        self._show_caption()
         self._late = QTimer(self)
         self._late.setSingleShot(True)
         self._late.setInterval(16)
@@ -210,7 +212,7 @@ class CurvePlot(QWidget):
         """Show the crosshair and the values there; NaN hides it. Called by all linked plots, so that they point at the same x."""
         if math.isnan(x):
             self._cross.hide()
-            self._caption.setText(self.unit)
+            self._show_caption()
             return
         self._cross.setPos(x)
         self._cross.show()
@@ -219,7 +221,15 @@ class CurvePlot(QWidget):
             if len(line.x):
                 nearest = min(len(line.x) - 1, int(np.searchsorted(line.x, x)))
                 parts.append(f"{line.name} {number(float(line.high[nearest]))}")
-        self._caption.setText(f"{self.unit} at {number(x)}:  " + "   ".join(parts[:4]) if parts else self.unit)
+        self._caption.setText(f"at {number(x)}:  " + "   ".join(parts[:5]) if parts else "")
+
+    def name_x(self, name: str) -> None:
+        """What x counts: steps, seconds."""
+        self._x_name = name
+        self._show_caption()
+
+    def _show_caption(self) -> None:
+        self._caption.setText(f"{self.unit} over {self._x_name}" if self.unit else f"over {self._x_name}")
 
     def leaveEvent(self, event) -> None:  # type: ignore[no-untyped-def]
         self.pointed.emit(math.nan)

@@ -1,4 +1,4 @@
-"""What happens off the window's thread when it opens and when Run is pressed: store, catalogue, submission."""
+"""What happens off the window's thread when it opens and when Run is pressed: loading, store, catalogue, submission."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from workbench.desk import Desk
 
 if TYPE_CHECKING:
     from engines.experiment import Experiment
+
+
+def load_engine(desk: Desk, then: Callable[[], None]) -> None:
+    """Import the engine in one thread before others use it: imports of one package in two threads at once can see it half made."""
+
+    def work() -> None:
+        import engines.catalogue
+        import engines.experiment
+        import engines.launching
+        import engines.store.commands
+        import engines.store.queries  # noqa: F401
+
+    desk.errands.run(work, lambda _nothing: then(), desk.store_failed.emit)
 
 
 def open_store(desk: Desk, url: str | None) -> None:
@@ -26,7 +39,6 @@ def open_catalogue(desk: Desk) -> None:
     """Read the catalogue in a thread: at once what the cache holds, then, where plugins changed since, what a process of its own builds."""
 
     def cached() -> Any:
-        import engines.experiment  # noqa: F401 - loaded here, so that the first check does not make the window wait
         from engines import catalogue
 
         found = catalogue.read(build=False)

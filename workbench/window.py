@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 from workbench import menus, theme
 from workbench.desk import Desk
 from workbench.icons import icon
-from workbench.starting import open_catalogue, open_store
+from workbench.starting import load_engine, open_catalogue, open_store
 
 VIEWS = (
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants (Ctrl+1)"),
@@ -131,16 +131,26 @@ class Window(QMainWindow):
             QTimer.singleShot(0, self._start)
 
     def _start(self) -> None:
-        """After the first paint: the first view, then store and catalogue in threads."""
+        """After the first paint: the first view, then the engine, store and catalogue in threads."""
         self.go(str(self.settings.value("view", "experiment")) if self._experiment_path is None else "experiment")
+        self.desk.catalogue_ready.connect(lambda _catalogue: self._run_when_ready())
+        self.desk.store_opened.connect(lambda _store: self._run_when_ready())
+        self.desk.store_failed.connect(self._store_failed)
+        self.desk.catalogue_failed.connect(
+            lambda sentence: self.view("experiment").notice.say("error", f"The catalogue could not be read: {sentence}")
+        )
+        load_engine(self.desk, self._loaded)
+
+    def _loaded(self) -> None:
         if self._experiment_path is not None:
             self.open_path(self._experiment_path)
         open_store(self.desk, self._store_url)
         open_catalogue(self.desk)
-        if self._run_at_once:
-            if self.desk.catalogue is None:
-                self.desk.catalogue_ready.connect(lambda _catalogue: self._run_when_ready())
-            self.desk.store_opened.connect(lambda _store: self._run_when_ready())
+
+    def _store_failed(self, sentence: str) -> None:
+        self.supervisor_state.setText("No store")
+        self.supervisor_state.setToolTip(sentence)
+        self.view("experiment").notice.say("error", sentence, "Try again", lambda: open_store(self.desk, self._store_url))
 
     def _run_when_ready(self) -> None:
         if self._run_at_once and self.desk.catalogue is not None and self.desk.store is not None:

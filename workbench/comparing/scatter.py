@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -40,7 +40,7 @@ class Scatter(QWidget):
             choice = Choice()
             choice.setAccessibleName(f"{text}: which figure")
             choice.activated.connect(lambda _i: self._draw())
-            choice.setMaximumWidth(240)
+            choice.setMaximumWidth(220)
             caption = label(text, "caption")
             caption.setBuddy(choice)
             row.addWidget(caption)
@@ -52,7 +52,7 @@ class Scatter(QWidget):
         self._plot = pg.PlotItem(enableMenu=False)
         self.canvas = pg.PlotWidget(plotItem=self._plot)
         self.canvas.setFrameShape(self.canvas.Shape.NoFrame)
-        self.canvas.setMinimumHeight(280)
+        self.canvas.setFixedHeight(330)
         self.canvas.setAccessibleName("Scatter of the variants")
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)
@@ -94,7 +94,8 @@ class Scatter(QWidget):
             if name == "size":
                 choice.addItem("all the same", NO_SIZE)
             for key in keys:
-                choice.addItem(labels.name(key), key)
+                choice.addItem(labels.short(key), key)
+                choice.setItemData(choice.count() - 1, labels.name(key), Qt.ItemDataRole.ToolTipRole)
             choice.setCurrentIndex(max(0, choice.findData(kept if kept in keys else first[name])))
         self._draw()
 

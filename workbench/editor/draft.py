@@ -265,7 +265,7 @@ def _choice(choice: Any) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_value, value))
+        return ", ".join(map(_value, value)) or "none"
     return "yes" if value is True else "no" if value is False else str(value)
 
 

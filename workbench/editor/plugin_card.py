@@ -54,10 +54,10 @@ class PluginCard(QFrame):
         self._caption.setMinimumWidth(84)
         row.addWidget(self._caption)
         self.choice = Choice()
-        self.choice.setMaximumWidth(280)
+        self.choice.setMaximumWidth(300)
         self.choice.setAccessibleName(caption)
         self.choice.activated.connect(self._pick)
-        row.addWidget(self.choice, 3)
+        row.addWidget(self.choice, 5)
         self._summary = QLabel()
         self._summary.setProperty("role", "muted")
         self._summary.setTextFormat(Qt.TextFormat.PlainText)
@@ -65,6 +65,9 @@ class PluginCard(QFrame):
         row.addWidget(self._summary, 4)
         info = icon_button("info", "About this plugin", desk.theme)
         info.clicked.connect(lambda: desk.wants_card.emit(self._id or ""))
+        policy = info.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        info.setSizePolicy(policy)
         self._info = info
         row.addWidget(info)
         self.actions = QHBoxLayout()
@@ -97,7 +100,7 @@ class PluginCard(QFrame):
         if self._optional:
             self.choice.addItem("None", NONE)
         for entry in entries:
-            self.choice.addItem(short_id(str(entry["id"])).capitalize(), entry["id"])
+            self.choice.addItem(str(entry["title"]), entry["id"])
             place = self.choice.count() - 1
             reason = "" if entry["available"]["ok"] else f"\nNot available here: {entry['available']['reason']}"
             self.choice.setItemData(place, f"{entry['id']}: {entry['title']}{reason}", Qt.ItemDataRole.ToolTipRole)
@@ -199,5 +202,5 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(_word, value))
+        return ", ".join(map(_word, value)) or "none"
     return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)

@@ -12,7 +12,7 @@ from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft
 from workbench.editor.document import Document
-from workbench.editor.draft import Scope, Tree, short_id
+from workbench.editor.draft import Scope, Tree
 from workbench.editor.places import below, sentence, trouble_of
 from workbench.editor.plugin_card import PluginCard
 from workbench.forms import Form
@@ -67,8 +67,8 @@ class RecipePanel(Card):
             if family not in families:
                 families[family] = self._menu.addMenu(family.replace("_", " ").capitalize())
                 families[family].setToolTipsVisible(True)
-            action = families[family].addAction(short_id(entry["id"]).capitalize(), lambda name=entry["id"]: self.add(name))
-            action.setToolTip(str(entry["title"]) if entry["available"]["ok"] else f"Not available here: {entry['available']['reason']}")
+            action = families[family].addAction(str(entry["title"]), lambda name=entry["id"]: self.add(name))
+            action.setToolTip(str(entry["id"]) if entry["available"]["ok"] else f"Not available here: {entry['available']['reason']}")
         for card in self._cards:
             card.offer(self._entries)
 

@@ -251,7 +251,7 @@ class CatalogueView(QWidget):
         lines = []
         for found in answer:
             if found.get("error") is None:
-                lines.append((found["statement"], str(found.get("sentence") or "could not be measured"), "error"))
+                lines.append((found["statement"], str(found.get("reason") or "could not be measured"), "error"))
                 continue
             word = "holds" if found["holds"] else "does not hold"
             lines.append(

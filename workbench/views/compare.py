@@ -31,7 +31,7 @@ from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
 from workbench.watching.experiment_list import ExperimentList
 from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
-from workbench.widgets.text import label
+from workbench.widgets.text import ElidedLabel, label
 
 FORMATS = {
     "html": ("HTML page", "html", "Pages (*.html)"),
@@ -90,7 +90,7 @@ class CompareView(QWidget):
         row.setSpacing(8)
         titles = QVBoxLayout()
         titles.setSpacing(1)
-        self.title = label("", "title")
+        self.title = ElidedLabel("title")
         self.caption = label("", "caption")
         titles.addWidget(self.title)
         titles.addWidget(self.caption)
@@ -99,9 +99,8 @@ class CompareView(QWidget):
         runs.setToolTip("Show the runs of this experiment")
         runs.clicked.connect(lambda: self.list.current is not None and self._desk.wants_runs.emit(self.list.current))
         row.addWidget(runs)
-        self.export_button = QPushButton("Export report")
+        self.export_button = QPushButton("Export report  ▾")
         self.export_button.setProperty("primary", True)
-        self.export_button.setProperty("menu", True)
         menu = QMenu(self.export_button)
         for form, (name, _suffix, _filter) in FORMATS.items():
             menu.addAction(f"{name} …", lambda form=form: self.export(form))

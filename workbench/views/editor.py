@@ -153,6 +153,7 @@ class EditorView(QWidget):
         self._show()
         if not self._static and self._desk.catalogue is not None:
             self._rest.start()
+            self.problems.show_model(None, "The model is being built on paper …")
         else:
             self._rest.stop()
             self.problems.show_model(None, "Figures appear once the problems are mended.")

@@ -106,6 +106,7 @@ class CurveBoard(QWidget):
         plot = CurvePlot(title_of(key), unit, self._theme)
         if key.startswith(FROM_ZERO):
             plot.start_at_zero()
+        plot.name_x("seconds" if self.by_time else "steps")
         plot.pointed.connect(self._point)
         plot.viewed.connect(lambda start, stop, key=key: self._viewed(key, start, stop))
         frame = Card()
@@ -158,6 +159,7 @@ class CurveBoard(QWidget):
         """x is the step, or seconds since the run started."""
         self.by_time = by_time
         for plot in self._plots.values():
+            plot.name_x("seconds" if by_time else "steps")
             plot.show_all()
 
     def set_smoothing(self, span: float) -> None:

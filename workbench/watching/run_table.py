@@ -24,7 +24,7 @@ COLUMNS = (
     ("Tokens/s", "Latest training throughput"),
     ("Host", "Resident memory of the worker process, MiB"),
     ("GPU", "Memory on the device, MiB"),
-    ("Time left", "Estimated from the pace so far; for finished runs, how long they took"),
+    ("Time", "How long a finished run took; what is left of a running one, estimated from its pace"),
 )
 KINDS = {"running": "accent", "starting": "accent", "done": "ok", "failed": "danger", "lost": "danger", "cancelled": "muted", "queued": "muted"}
 
@@ -144,7 +144,7 @@ class RunTable(QAbstractTableModel):
         if run.over:
             return duration(run.ended - run.started) if run.ended and run.started else "–"
         if run.started and run.status == "running" and run.progress.get("remaining_s") is not None:
-            return duration(run.progress["remaining_s"])
+            return duration(run.progress["remaining_s"]) + " left"
         return duration(time.time() - run.started) + " so far" if run.started and run.active else "–"
 
 

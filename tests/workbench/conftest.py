@@ -1,0 +1,61 @@
+"""A window of its own for each test, and the check that it leaves neither threads nor timers behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from engines import catalogue as catalogues
+from workbench import theme
+from workbench.desk import Desk
+from workbench.window import Window
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> dict[str, Any]:
+    """The real catalogue, built once by a process of its own and kept in the tests' cache."""
+    return catalogues.read()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> QSettings:
+    return QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+
+
+@pytest.fixture
+def desk(qapp: QApplication, settings: QSettings) -> Iterator[Desk]:
+    """What the views share, without a store; set one with `desk.set_store`."""
+    made = Desk(theme.theme("light"), settings)
+    theme.apply(qapp, made.theme)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_window(qtbot: QtBot, settings: QSettings, store_url: str, catalogue: dict[str, Any]) -> Iterator[Callable[..., Window]]:
+    """Opens real windows on the test's store and closes them; afterwards no thread of theirs may be alive."""
+    before = set(threading.enumerate())
+    made: list[Window] = []
+
+    def make(**options: Any) -> Window:
+        window = Window(**{"store": store_url, "settings": settings, **options})
+        made.append(window)
+        window.show()
+        qtbot.waitUntil(lambda: window.desk.store is not None and window.desk.catalogue is not None, timeout=30_000)
+        return window
+
+    yield make
+    for window in made:
+        if hasattr(window, "document"):
+            window.document.undo.setClean()
+        window.close()
+        window.deleteLater()
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("window-errand")]
+    assert not left, f"threads left behind: {left}"

@@ -1,0 +1,88 @@
+"""The head of the runs view: which experiment, how far, and what can be done with its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from workbench.widgets.text import ElidedLabel, label
+
+if TYPE_CHECKING:
+    from engines.store.rows import RunRow
+
+ORDER = ("running", "starting", "queued", "done", "failed", "cancelled", "lost")
+
+
+class RunsBar(QFrame):
+    """Offers only what the selected runs, or all where none is selected, allow."""
+
+    stop = Signal()
+    resume = Signal()
+    compare = Signal()
+    log = Signal()
+    ask = Signal()
+    edit = Signal()
+    delete = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("bar")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(20, 10, 16, 10)
+        row.setSpacing(8)
+        titles = QVBoxLayout()
+        titles.setSpacing(1)
+        self.title = ElidedLabel("title")
+        self.caption = label("", "caption")
+        titles.addWidget(self.title)
+        titles.addWidget(self.caption)
+        row.addLayout(titles, 1)
+        self.stop_button = QPushButton("Stop all")
+        self.stop_button.setProperty("danger", True)
+        self.stop_button.setToolTip("Stop the selected runs, or all that have not ended; a checkpoint is kept (Ctrl+Alt+Enter)")
+        self.stop_button.clicked.connect(self.stop)
+        self.resume_button = QPushButton("Resume")
+        self.resume_button.setToolTip("Continue the selected failed, cancelled or lost runs, or all of them, from their checkpoints")
+        self.resume_button.clicked.connect(self.resume)
+        self.compare_button = QPushButton("Compare")
+        self.compare_button.setProperty("primary", True)
+        self.compare_button.setToolTip("Hold the finished variants against the baseline")
+        self.compare_button.clicked.connect(self.compare)
+        more = QToolButton()
+        more.setProperty("push", True)
+        more.setText("More  ▾")
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu = QMenu(more)
+        more.setMenu(self.menu)
+        for button in (self.stop_button, self.resume_button, self.compare_button, more):
+            row.addWidget(button)
+        self._stop = self.menu.addAction("Stop", self.stop.emit)
+        self._resume = self.menu.addAction("Resume", self.resume.emit)
+        self.menu.addSeparator()
+        self._log = self.menu.addAction("Show or hide the log of the run", self.log.emit)
+        self._ask = self.menu.addAction("Ask the model of the run", self.ask.emit)
+        self.menu.addAction("Open in the editor", self.edit.emit)
+        self.menu.addSeparator()
+        self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
+
+    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool) -> None:
+        """Offer what is possible now."""
+        pool = selected or runs
+        for button, action, possible in (
+            (self.stop_button, self._stop, any(not run.over and run.request != "cancel" for run in pool)),
+            (self.resume_button, self._resume, any(run.status in ("failed", "cancelled", "lost") for run in pool)),
+        ):
+            button.setEnabled(possible)
+            action.setEnabled(possible)
+        self.stop_button.setText("Stop" if selected else "Stop all")
+        self.compare_button.setEnabled(any(run.status == "done" for run in runs))
+        self._log.setEnabled(len(selected) == 1 or log_shown)
+        self._ask.setEnabled(len(selected) == 1 and selected[0].status == "done")
+        self._delete.setEnabled(not any(run.active for run in runs))
+        counts = {status: sum(run.status == status for run in runs) for status in ORDER}
+        words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        smoke = " · smoke test, its figures mean nothing" if any(run.smoke for run in runs) else ""
+        self.caption.setText(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}")
