@@ -98,7 +98,7 @@ def test_each_weight_moves_by_the_learning_rate(installed: dict[str, str]) -> No
 @pytest.mark.slow
 def test_an_experiment_uses_it(installed: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "signs.toml").write_text(EXPERIMENT, encoding="utf-8")
-    command = [sys.executable, "-m", "engines.cli", "run", str(tmp_path / "signs.toml"), "--json", str(tmp_path / "out.json"), "--quiet"]
+    command = [sys.executable, "-m", "workbench", "run", str(tmp_path / "signs.toml"), "--json", str(tmp_path / "out.json"), "--quiet"]
     command += ["--store", f"sqlite:///{tmp_path / 'store.sqlite'}"]
     done = subprocess.run(command, capture_output=True, text=True, env=installed, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
