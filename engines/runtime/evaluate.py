@@ -23,7 +23,6 @@ from engines.store.commands import ResultRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import nn
 
 WARM_UP = 3
 SECONDS = 1.0
@@ -61,11 +60,12 @@ def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], No
     return rows
 
 
-def score(model: nn.Module, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
+def score(model: Any, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
     """Exact nll of each target, (N,): the work of judging text, the same for every variant."""
     with torch.no_grad():
         hidden_BTD, _, _ = model.hidden(inputs_BT, None)
-        return model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
+        nll_N: torch.Tensor = model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
+        return nll_N
 
 
 def held_out_batch(finished: Finished, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +89,7 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _size(model: nn.Module, weights_bytes: int) -> list[ResultRow]:
+def _size(model: Any, weights_bytes: int) -> list[ResultRow]:
     """Numbers in the finished model's state (scales of quantised weights included), tied ones once."""
     tensors = {(t.data_ptr(), t.shape): t for t in model.state_dict().values() if isinstance(t, torch.Tensor)}.values()
     return [
@@ -138,7 +138,7 @@ def _repeat(function: Callable[[], Any], device: torch.device) -> list[float]:
     return seconds
 
 
-def _generation_steps(model: nn.Module, prompt_1T: torch.Tensor, device: torch.device) -> list[float]:
+def _generation_steps(model: Any, prompt_1T: torch.Tensor, device: torch.device) -> list[float]:
     """Seconds of each of LATENCY_STEPS next-token steps that follow a prompt."""
     seconds: list[float] = []
     with torch.no_grad():
@@ -160,7 +160,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _device(model: nn.Module) -> torch.device:
+def _device(model: Any) -> torch.device:
     return next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 

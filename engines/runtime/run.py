@@ -126,7 +126,7 @@ class Run:
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
                 self._result(figure, {"held_out_tokens": held_out or "all"})
         teachers = [queries.results(self.store, [need]) for need in self.row.needs]
-        inherited = {row.key: row.value for rows in teachers for row in rows if row.key.startswith("cost/")}
+        inherited = {row.key: row.value for rows in teachers for row in rows if row.key.startswith("cost/") and row.value is not None}
         price = [
             Figure("cost/train_s", session.seconds, "s", "lower"),
             Figure("cost/train_tokens", float(session.tokens), "tokens", "lower"),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engines.runtime.flops import Work, counting
-from engines.runtime.sketch import Sketch, sketch
+from engines.runtime.sketch import Sketch, assemble, sketch
 
 LARGEST_REAL = 50_000_000
 """Parameters of a model that is built with weights where the shapes alone do not tell what it does."""
@@ -31,7 +31,7 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
         rows, work = _trace(built, length)
     except NotImplementedError:
         # A part whose operations depend on values (an adaptive softmax on how frequent the words are): it is run for real if it is not huge.
-        rows, work = _trace(sketch(plan, "cpu"), length) if _size(built.model.parameters()) <= LARGEST_REAL else (_bare_rows(built.model), None)
+        rows, work = _trace(assemble(plan, "cpu"), length) if _size(built.model.parameters()) <= LARGEST_REAL else (_bare_rows(built.model), None)
     parameters = list(built.model.parameters())
     answer: dict[str, Any] = {
         "rows": rows,

@@ -1,14 +1,16 @@
-"""A plan's model without its weights and without its text: built on the meta device, in milliseconds, however large it is."""
+"""A plan's model without its text, and without its weights where those are large: built in milliseconds, however large it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from engines.api import Block, Corpus, Task, Text
 from engines.problems import join
@@ -21,12 +23,51 @@ WORDS, LETTERS = 10_000, 256
 
 @dataclass(frozen=True)
 class Sketch:
-    """model: on the meta device (or another, where asked for). text: a stand-in with the vocabulary's size and nothing else. assumed: whether
+    """model: on the CPU or, where large, on the meta device. text: a stand-in with the vocabulary's size and nothing else. assumed: whether
     that size is a guess."""
 
     model: nn.Module
     text: Text
     assumed: bool
+
+
+DRAWS = frozenset(("normal_", "uniform_", "trunc_normal_", "bernoulli_", "exponential_", "log_normal_", "cauchy_", "geometric_", "random_"))
+
+
+FEW = 10_000_000
+"""Numbers in a model that is built with weights after all: it runs without what torch has to load for the meta device (over a second)."""
+
+
+class _TooLarge(Exception):
+    """A model has more than FEW numbers."""
+
+
+class _Light(TorchFunctionMode):
+    """Ends a build that allocates too much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func is torch.empty:
+            self.numbers += made.numel()
+            if self.numbers > FEW:
+                raise _TooLarge
+        return made
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out the drawing of initial weights that do not exist."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        # torch.nn.init names its tensor.
+        filled = args[0] if args else kwargs.get("tensor")
+        if isinstance(filled, torch.Tensor) and filled.is_meta and getattr(func, "__name__", "") in DRAWS:
+            return filled
+        return func(*args, **kwargs)
 
 
 class BuildError(ValueError):
@@ -62,8 +103,19 @@ def stand_in(corpus: Corpus) -> tuple[Text, bool]:
     return text, known is None
 
 
-def sketch(plan: Mapping[str, Any], device: str = "meta") -> Sketch:
-    """Assemble the model of a plan. Raises BuildError with the place of the part that does not fit; PlanError and the like for the others."""
+def sketch(plan: Mapping[str, Any]) -> Sketch:
+    """Assemble the model of a plan, on the CPU where it is small, else on the meta device.
+
+    Raises BuildError with the place of the part that does not fit; PlanError and the like for the others.
+    """
+    try:
+        return assemble(plan, "cpu", _Light())
+    except _TooLarge:
+        return assemble(plan, "meta", _NoDraws())
+
+
+def assemble(plan: Mapping[str, Any], device: str, mode: AbstractContextManager[Any] | None = None) -> Sketch:
+    """`sketch` on a given device."""
     text, assumed = stand_in(cast(Corpus, plugin(plan["corpus"])))
     task = cast(Task, plugin(plan["task"]))
     paths = {id(choice): path for path, _, choice in parts(plan)}
@@ -75,7 +127,7 @@ def sketch(plan: Mapping[str, Any], device: str = "meta") -> Sketch:
         return cast(Block, plugin(choice))
 
     try:
-        with torch.device(device):
+        with torch.device(device), mode or nullcontext():
             model = task.assemble(plan["model"], blocks, text, int(plan["training"]["sequence"]))
     except (ValueError, RuntimeError, TypeError) as error:
         # What plugins raise where sizes do not fit: their own sentence, or torch's.

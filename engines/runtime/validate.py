@@ -15,12 +15,15 @@ from engines.problems import Problem, join
 from engines.runtime.plan import PlanError, device_of
 from engines.runtime.sketch import BuildError, parts, sketch
 
+LENGTH = 4
+"""Tokens that a model is tried on."""
+
 
 def problems(plans: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     """Everything that is wrong, of all variants. Paths begin with the variant's name: `pruned.model.layers[0].mixer.width`.
 
-    Every plugin is made from its parameters, the corpus looks whether its files are there, and the model is built without weights and run
-    once on shapes alone.
+    Every plugin is made from its parameters, the corpus looks whether its files are there, and the model is built and run on a few tokens,
+    a large one without weights on shapes alone.
     """
     return [
         Problem(f"{join('', variant)}.{problem.path}", problem.value, problem.rule, problem.hint)
@@ -68,7 +71,8 @@ def _of_model(plan: Mapping[str, Any]) -> list[Problem]:
         return [Problem(error.path, None, str(error))]
     except CorpusError as error:
         return [Problem("corpus", None, str(error))]
-    ids_BT = torch.zeros(2, int(plan["training"]["sequence"]), dtype=torch.int64, device="meta")
+    device = next((p.device for p in built.model.parameters()), None)
+    ids_BT = torch.zeros(2, min(LENGTH, int(plan["training"]["sequence"])), dtype=torch.int64, device=device)
     try:
         with torch.no_grad():
             built.model.eval().hidden(ids_BT, None)  # type: ignore[operator]
