@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticUndefined
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def param(
     reference="variant": the value names a variant of the same experiment whose finished model this plugin reads, so that its run
     comes first. path=True: a relative value is resolved against the folder of the experiment file.
     """
-    marks: dict[str, JsonValue] = {"unit": unit, "symbol": symbol, "reference": reference, "path": path}
-    extra = {key: value for key, value in marks.items() if value}
+    marks: JsonDict = {"unit": unit, "symbol": symbol, "reference": reference, "path": path}
+    extra: JsonDict = {key: value for key, value in marks.items() if value}
     return Field(default, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra or None)
 
 
