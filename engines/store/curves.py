@@ -63,11 +63,11 @@ def _exact(connection: Connection, series_id: int, first: int, last: int) -> Cur
 
 def _window(connection: Connection, series_id: int, low: float | None, high: float | None) -> tuple[int, int]:
     """Ordinals of the first and last point to draw: those inside the steps and one more on either side. Empty: (0, -1)."""
-    count = connection.execute(select(func.max(point.c.n)).where(point.c.series_id == series_id)).scalar()
-    if count is None:
+    end = connection.execute(select(func.max(point.c.n)).where(point.c.series_id == series_id)).scalar()
+    if end is None:
         return 0, -1
-    first = 0 if low is None else max(0, _edge(connection, series_id, low, last=False) - 1)
-    last = count if high is None else min(count, _edge(connection, series_id, high, last=True) + 1)
+    first = 0 if low is None else min(end, max(0, _edge(connection, series_id, low, last=False) - 1))
+    last = end if high is None else min(end, _edge(connection, series_id, high, last=True) + 1)
     return first, max(first, last)
 
 

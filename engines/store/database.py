@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection, QueuePool
 
-from engines.store import address, schema
+from engines.store import address, failures, schema
 from engines.store.encoding import to_json
-from engines.store.failures import BUSY_SECONDS, StoreError, explained, is_busy
+from engines.store.failures import StoreError, explained, is_busy
 
 __all__ = ["Store", "StoreError"]
 
@@ -158,7 +158,7 @@ def _sqlite_engines(url: str, read_only: bool) -> tuple[Engine, Engine]:
     def connect() -> sqlite3.Connection:
         # isolation_level None: the driver begins nothing by itself, the events below do.
         name = f"{path.as_uri()}?{query}" if query else str(path)
-        connection = sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query))
+        connection = sqlite3.connect(name, timeout=failures.BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=bool(query))
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 

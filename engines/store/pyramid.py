@@ -43,7 +43,7 @@ def coarser(bins: Bins, factor: int = BRANCHING) -> Bins:
     if len(bins) == 0:
         return bins
     parent = bins.i // factor
-    starts = np.flatnonzero(np.r_[True, parent[1:] != parent[:-1]])
+    starts = np.concatenate(([0], np.flatnonzero(parent[1:] != parent[:-1]) + 1))
     # fmin and fmax pass over NaN; a bin of gaps only stays NaN.
     return Bins(
         parent[starts],

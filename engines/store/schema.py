@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
 from engines.store import address, tables
-from engines.store.failures import BUSY_SECONDS, StoreError
+from engines.store.failures import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_SECONDS = 60.0
 """How long to wait for another process that is making or migrating the same store."""
 
 # The table in which Alembic keeps the number of the last migration.
-_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+_version = Table(
+    "alembic_version", MetaData(), Column("version_num", String(32), nullable=False), PrimaryKeyConstraint("version_num", name="alembic_version_pkc")
+)
 
 
 def ensure(readers: Engine, writers: Engine, path: Path | None, place: Path | str, *, read_only: bool) -> None:
@@ -95,7 +97,6 @@ def _shape_file(connection: Connection) -> None:
     """Properties of an SQLite file that stay with it. Outside transactions; the first works only while it is empty."""
     driver = connection.connection.driver_connection
     assert driver is not None
-    driver.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
     driver.execute("PRAGMA auto_vacuum=INCREMENTAL")
     driver.execute("PRAGMA journal_mode=WAL")
 
