@@ -76,15 +76,16 @@ class Custody:
         return code
 
     def sample(self) -> Sample | None:
-        """None where the process is gone."""
+        """None where the process is gone, or dead and not yet reaped (it then holds no memory)."""
         try:
             with self._seen.oneshot():
                 percent = self._seen.cpu_percent(None)
                 resident = self._seen.memory_info().rss / probes.MIB
         except psutil.Error:
             return None
-        if resident > 0:
-            self.last_host_mib = resident
+        if resident == 0:
+            return None
+        self.last_host_mib = resident
         return Sample(time.time(), resident, percent)
 
     def ask_to_stop(self, reason: str) -> None:
