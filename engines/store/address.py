@@ -17,7 +17,8 @@ def store_url(text: str | None = None) -> str:
     if "://" in text and not text.startswith("sqlite"):
         return text
     path = Path(text.partition(":///")[2].partition("?")[0] if "://" in text else text)
-    return f"sqlite:///{path.expanduser().absolute().as_posix()}" if path.name else "sqlite://"
+    in_memory = path.name in {"", ":memory:"}
+    return "sqlite://" if in_memory else f"sqlite:///{path.expanduser().absolute().as_posix()}"
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, StatementError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection, QueuePool
 
 from engines.store import address, failures, schema
@@ -36,6 +36,7 @@ class Store:
         self.place: Path | str = self.path or writers.url.render_as_string(hide_password=True)
         self.folder = self.path.with_name(self.path.name + ".files") if self.path else address.user_folder() / "files"
         self._readers, self._writers = readers, writers
+        self._file: tuple[int, int] | None = None
         self._writer: Connection | None = None
         self._write_lock = threading.Lock()
         self._watch: PoolProxiedConnection | None = None
@@ -56,6 +57,7 @@ class Store:
                 schema.ensure(readers, writers, store.path, store.place, read_only=read_only)
             if not read_only:
                 store.folder.mkdir(parents=True, exist_ok=True)
+                store._file = _identity(store.path)
         except OSError as error:
             store.close()
             raise StoreError(f"The folder {store.folder} of the store's files cannot be made: {error.strerror or error}.") from error
@@ -69,6 +71,7 @@ class Store:
         """One short write transaction: all of it or nothing. Waits for other threads and processes; raises StoreError with a sentence."""
         if self.read_only:
             raise StoreError(f"The store {self.place} was opened for reading only.")
+        self._refuse_ghosts()
         with self._write_lock, _sentences(self.place):
             if self._writer is None:
                 self._writer = self._writers.connect()
@@ -80,6 +83,11 @@ class Store:
         """A connection on which all reads see the same state of the store."""
         with _sentences(self.place), self._readers.connect() as connection:
             yield connection
+
+    def _refuse_ghosts(self) -> None:
+        """Where the file was removed or replaced, SQLite would go on writing into one that nobody can see."""
+        if self._file is not None and _identity(self.path) != self._file:
+            raise StoreError(f"The store {self.place} was removed or replaced while it was open: put it back, or open it anew.")
 
     def changed(self) -> int:
         """A number that differs from the last one if anything was written since, by any process. Costs microseconds."""
@@ -115,12 +123,26 @@ class Store:
         self.close()
 
 
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; (0, 0) where there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def _sentences(place: Path | str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
         raise explained(error, place) from error
+    except StatementError as error:
+        # A value that is no data, such as an object in a JSON column: the caller's mistake, said without the toolkit around it.
+        raise (error.orig or error) from None
 
 
 @contextmanager
