@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         verb = next((word for word in words if not word.startswith("-")), None)
         if verb is not None and verb not in verbs(parser):
             hint = did_you_mean(verb, verbs(parser), listed=False) or f"the verbs are: {', '.join(verbs(parser))}"
+            if os.path.isfile(verb):
+                hint = f"to run that file: workbench run {verb}"
             sys.stderr.write(f'workbench: there is no verb "{verb}"; {hint}\n')
             return WRONG
         arguments = parser.parse_args(words)

@@ -14,7 +14,8 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import RunRow
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.5
+"""Drawing more often would take from the runs what it shows of them, where they share the cores."""
 GUARD_SECONDS = 2.0
 """How often it looks whether a supervisor still serves the store."""
 PATIENCE_SECONDS = 15.0
@@ -72,6 +73,7 @@ def follow(
     """
     seen: int | None = None
     rows: list[RunRow] = []
+    experiments = sorted({queries.run(store, run).experiment_id for run in run_ids})
     next_guard = 0.0
     cancelled_at: float | None = None
     while True:
@@ -85,7 +87,8 @@ def follow(
         changed = store.changed()
         if changed != seen:
             seen = changed
-            rows = [queries.run(store, run) for run in run_ids]
+            found = {row.id: row for experiment in experiments for row in queries.runs(store, experiment)}
+            rows = [found[run] for run in run_ids if run in found]
             tell(rows)
             if all(row.over for row in rows):
                 return rows

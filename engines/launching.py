@@ -116,7 +116,7 @@ def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, enviro
             f"Another process has been starting a supervisor for {url} for over {START_SECONDS:.0f} s. Look into {log_path(url)}, then try again."
         ) from error
     except OSError as error:
-        raise LaunchError(f"The lock folder {lock_folder(url)} of the store cannot be used: {error.strerror or error}.") from error
+        raise LaunchError(f"The store {url} cannot be used: its lock folder {lock_folder(url)} cannot be written ({_why(error)}).") from error
 
 
 def _found_or_started(url: str, jobs: int | None, environment: dict[str, str]) -> Holder:
@@ -145,6 +145,10 @@ def _is_free(lock: FileLock) -> bool:
             return True
     except Timeout:
         return False
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _start(url: str, jobs: int | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -214,7 +218,8 @@ class Presence:
                 else:
                     lock.release()
         except (OSError, Timeout) as error:
-            raise LaunchError(f"The lock folder {lock_folder(self.url)} of the store cannot be written: {error}.") from error
+            where = lock_folder(self.url)
+            raise LaunchError(f"The store {self.url} cannot be used: its lock folder {where} cannot be written ({_why(error)}).") from error
         return self
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from engines import catalogue as catalogues
@@ -126,6 +125,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def new(arguments: argparse.Namespace) -> int:
-    for path in scaffold.new_technique(arguments.id, Path(arguments.into)):
+    for path in scaffold.new_technique(arguments.id, arguments.into):
         say(str(path))
+    note(scaffold.advice(arguments.into))
     return 0

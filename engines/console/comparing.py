@@ -18,7 +18,7 @@ def compare(arguments: argparse.Namespace) -> int:
     """Write every file that was asked for; print the table unless standard output is taken by one of them."""
     numbers = [experiment_id(text) for text in arguments.ids]
     outs = {name: getattr(arguments, name) for name in ("json", *_TEXTS, "html", "pdf") if getattr(arguments, name)}
-    with opened(arguments) as store:
+    with opened(arguments, looking=True) as store:
         found = comparison.compare(store, numbers)
         for name, out in outs.items():
             if name == "json":

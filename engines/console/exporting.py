@@ -20,7 +20,7 @@ from engines.store.database import Store
 
 def export(arguments: argparse.Namespace) -> int:
     number = run_id(arguments.id)
-    with opened(arguments) as store:
+    with opened(arguments, looking=True) as store:
         existing_run(store, number)
         if arguments.format == "safetensors":
             _export_model(store.folder / "runs" / str(number) / "model", arguments.out, number)

@@ -113,7 +113,7 @@ class Bars:
             TextColumn("{task.percentage:>3.0f}%"),
             *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("loss", "speed", "memory", "left")),
             console=Console(stderr=True, highlight=False),
-            refresh_per_second=4,
+            refresh_per_second=2,
             transient=True,
         )
         self._tasks: dict[int, Any] = {}

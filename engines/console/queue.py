@@ -15,18 +15,26 @@ from engines.console.running import watch
 from engines.launching import Presence, ensure_supervisor
 from engines.probes import MIB
 from engines.store import commands, queries
-from engines.store.address import store_url
-from engines.store.database import Store
+from engines.store.address import sqlite_path, store_url
+from engines.store.database import Store, StoreError
 from engines.store.rows import RESUMABLE, RunRow
 
 
 @contextmanager
-def opened(arguments: argparse.Namespace, *, read_only: bool = False) -> Iterator[Store]:
-    store = Store.open(store_url(arguments.store), read_only=read_only)
+def opened(arguments: argparse.Namespace, *, looking: bool = False) -> Iterator[Store]:
+    """The store of a verb. looking: one that nobody may write is read all the same, and one that was named but is not there is not made."""
+    url = store_url(arguments.store)
+    path = sqlite_path(url)
+    if looking and arguments.store and path is not None and not path.exists():
+        raise RequestError(f"There is no store at {path}.")
     try:
+        store = Store.open(url)
+    except StoreError:
+        if not looking:
+            raise
+        store = Store.open(url, read_only=True)
+    with store:
         yield store
-    finally:
-        store.close()
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -46,7 +54,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def list_experiments(arguments: argparse.Namespace) -> int:
-    with opened(arguments) as store:
+    with opened(arguments, looking=True) as store:
         found = queries.experiments(store)
         by_experiment: dict[int, Counter[str]] = {row.id: Counter() for row in found}
         for run in queries.runs(store):
@@ -63,7 +71,7 @@ def list_experiments(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     kind, number = split_id(arguments.id)
-    with opened(arguments) as store:
+    with opened(arguments, looking=True) as store:
         described = _describe_run(store, number) if kind == "run" else _describe_experiment(store, number)
         if arguments.json:
             write_json(described)

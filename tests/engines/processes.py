@@ -53,13 +53,15 @@ def ended(store: Store, run: int, seconds: float = 30.0) -> RunRow:
 
 
 def under_way(store: Store, run: int, points: int = 3) -> RunRow:
-    """The row of a run that trains and has stored some points."""
+    """The row of a run that trains and has stored some points; it may not even be queued yet."""
 
-    def trains() -> bool:
-        return queries.run(store, run).status == "running" and loss_points(store, run) >= points
+    def training() -> RunRow | None:
+        row = next((row for row in queries.runs(store, status="running") if row.id == run), None)
+        return row if loss_points(store, run) >= points else None
 
-    until(trains, f"points of run {run}")
-    return queries.run(store, run)
+    found = until(training, f"{points} points of run {run}", 60)
+    assert found is not None
+    return found
 
 
 def loss_points(store: Store, run: int) -> int:

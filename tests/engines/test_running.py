@@ -1,0 +1,196 @@
+"""From a file to figures with the real worker: `workbench run`, its death, its interruption, its resumption, and the notebook door."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines import cli
+from engines.store import queries
+from engines.store.database import Store
+from tests.engines.processes import ended, nothing_left, under_way, until
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT = """
+[experiment]
+name = "Tiny"
+task = "language_model"
+corpus = { id = "corpora/text_files", train = "train.txt", valid = "valid.txt", test = "test.txt", level = "char" }
+budget = { steps = %d }
+seeds = [0]
+device = "cpu"
+threads = 1
+baseline = "full"
+
+[model]
+embedding = { id = "embeddings/lookup", width = 16 }
+layers = [{ mixer = { id = "recurrent/lstm", width = 16 } }]
+head = { id = "softmax/full" }
+
+[training]
+batch = 4
+sequence = 16
+techniques = [{ id = "optimization/adam", lr = 1e-3 }]
+
+[measure]
+evaluations = 2
+held_out_tokens = 500
+
+[[variant]]
+name = "full"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A tiny experiment of 40 steps on the text of our own files."""
+    texts = sorted((Path(cli.__file__).parent).glob("*.py"))
+    for name, some in (("train", texts[2:]), ("valid", texts[:1]), ("test", texts[1:2])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(path.read_text() for path in some))
+    path = tmp_path / "tiny.toml"
+    path.write_text(EXPERIMENT % 40)
+    return path
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with nothing_left(store_url):
+        opened = Store.open(store_url)
+        yield opened
+        opened.close()
+
+
+def workbench(*words: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"WORKBENCH_LINGER": "0.5"}
+    command = [sys.executable, "-m", "workbench", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+
+
+def losses(store: Store, run: int) -> tuple[np.ndarray, np.ndarray]:
+    (series,) = [row for row in queries.series(store, run) if row.key == "train/loss"]
+    steps, _, values = queries.points(store, series.id)
+    return steps, values
+
+
+def test_a_file_becomes_the_comparison(store: Store, file: Path) -> None:
+    asked = workbench("run", str(file), "--store", store.url, "--json", "-")
+    answer, told = asked.communicate(timeout=120)
+    assert asked.returncode == 0, told
+    found = json.loads(answer)
+    assert found["baseline"] == "full"
+    results = found["variants"]["full"]["results"]
+    assert {"quality/test_perplexity", "size/parameters", "cost/train_tokens", "memory/train_peak_host_mib"} <= set(results)
+    assert results["cost/train_tokens"]["value"] == 40 * 4 * 16
+    (run,) = found["variants"]["full"]["runs"]
+    assert len(losses(store, run)[0]) == 40
+    again = workbench("run", str(file), "--store", store.url, "--quiet", "--smoke", "--set", "training.batch=2")
+    answer, told = again.communicate(timeout=120)
+    assert again.returncode == 0, told
+    assert told == ""
+    assert "full" in answer
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"", "is empty"), (b"\x00\x01\x02" * 900, "binary"), (None, "does not exist")], ids=["empty", "binary", "missing"]
+)
+def test_a_corpus_that_is_no_text_is_refused_before_anything_starts(store: Store, file: Path, content: bytes | None, sentence: str) -> None:
+    text = file.with_name("train.txt")
+    text.unlink() if content is None else text.write_bytes(content)
+    asked = workbench("run", str(file), "--store", store.url)
+    _, told = asked.communicate(timeout=120)
+    assert asked.returncode == 2
+    assert sentence in told
+    assert "Traceback" not in told
+    assert queries.runs(store) == []
+
+
+def test_everything_that_is_wrong_is_told_at_once(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT.replace("seeds", "seds").replace("softmax/full", "softmax/ful") % 40)
+    asked = workbench("run", str(file), "--store", store.url)
+    _, told = asked.communicate(timeout=120)
+    assert asked.returncode == 2
+    assert "experiment.seds" in told
+    assert 'did you mean "seeds"?' in told
+    assert "model.head" in told
+    assert '"softmax/full"' in told
+
+
+def test_a_killed_worker_fails_and_a_resumed_run_has_the_losses_of_an_uninterrupted_one(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT % 1500)
+    whole = workbench("run", str(file), "--store", store.url, "--quiet")
+    whole.communicate(timeout=200)
+    assert whole.returncode == 0
+    broken = workbench("run", str(file), "--store", store.url)
+    row = under_way(store, 2, points=100)
+    os.kill(row.pid, signal.SIGKILL)
+    _, told = broken.communicate(timeout=60)
+    assert broken.returncode == 1
+    assert "signal 9 (SIGKILL)" in told
+    resumed = workbench("resume", "r2", "--store", store.url)
+    _, told = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, told
+    for expected, found in zip(losses(store, 1), losses(store, 2), strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_resume_continues(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT % 1500)
+    whole = workbench("run", str(file), "--store", store.url, "--quiet")
+    whole.communicate(timeout=200)
+    interrupted = workbench("run", str(file), "--store", store.url)
+    under_way(store, 2, points=200)
+    interrupted.send_signal(signal.SIGINT)
+    _, told = interrupted.communicate(timeout=30)
+    assert interrupted.returncode == 130, told
+    assert queries.run(store, 2).status == "cancelled"
+    assert (store.folder / "runs" / "2" / "checkpoint").is_dir()
+    resumed = workbench("resume", "r2", "--store", store.url)
+    _, told = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, told
+    assert any(event.kind == "resume" for event in queries.events(store, 2))
+    for expected, found in zip(losses(store, 1), losses(store, 2), strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_a_killed_supervisor_takes_the_real_worker_along(store: Store, file: Path) -> None:
+    from engines import launching, probes
+
+    file.write_text(EXPERIMENT % 100_000)
+    asked = workbench("run", str(file), "--store", store.url)
+    row = under_way(store, 1, points=50)
+    found = launching.holder(store.url)
+    assert found is not None
+    os.kill(found.pid, signal.SIGKILL)
+    until(lambda: not probes.is_alive(row.pid, row.pid_started), "the end of the worker", 10)
+    assert ended(store, 1).status == "lost"
+    asked.communicate(timeout=60)
+    assert asked.returncode == 1
+
+
+def test_the_notebook_door(store: Store, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines import notebook
+    from engines.problems import ExperimentError
+
+    monkeypatch.setenv("WORKBENCH_LINGER", "0.5")
+    with pytest.raises(ExperimentError, match="budgt"):
+        notebook.run(file, store=store.url, changes=["experiment.budgt.steps=3"])
+    handle = notebook.run(file, store=store.url, changes=["experiment.budget.steps=20"])
+    assert set(handle.status().values()) == {"done"}
+    table = handle.results()
+    row = table[(table.variant == "full") & (table.quantity == "quality/test_perplexity")].iloc[0]
+    assert row.value > 1
+    points = notebook.points(handle.runs[0], "train/loss", store=store.url)
+    assert list(points.columns) == ["key", "unit", "step", "time", "value"]
+    assert len(points) == 20
+    with pytest.raises(ValueError, match="no series"):
+        notebook.points(handle.runs[0], "train/los", store=store.url)
+    assert len(notebook.results(handle.id, store=store.url)) == len(table)
