@@ -58,9 +58,9 @@ def test_sampled_has_no_expected_gradient_where_the_model_is_the_truth(unique: b
 
     def length_over_chance() -> float:
         """The length of the mean gradient over that expected of a mean of as many zero-mean gradients."""
-        targets = (torch.multinomial(p, 2000, replacement=True) for _ in range(200))
+        targets = (torch.multinomial(p, 2000, replacement=True) for _ in range(120))
         gradients = torch.stack([torch.autograd.grad(head.loss(h_ND, y_N), head.output.bias)[0] for y_N in targets])
-        return float(gradients.mean(0).norm() / (gradients.var(0).sum() / 200).sqrt())
+        return float(gradients.mean(0).norm() / (gradients.var(0).sum() / 120).sqrt())
 
     with trials.seeded(WIDE):
         assert length_over_chance() < 1.5
@@ -75,8 +75,8 @@ def test_the_ratio_estimates_the_normaliser_without_bias() -> None:
         with trials.seeded(WIDE), torch.no_grad():
             s = head.output(h_ND[:1])
             log_z = s.logsumexp(-1)
-            estimates = torch.stack([(head.loss(h_ND[:1], y_N[:1]) + s[0, y_N[0]]).exp() for _ in range(1000)])
-        standard_error = estimates.std() / 1000**0.5
+            estimates = torch.stack([(head.loss(h_ND[:1], y_N[:1]) + s[0, y_N[0]]).exp() for _ in range(500)])
+        standard_error = estimates.std() / 500**0.5
         assert (estimates.mean() - log_z.exp()).abs() < 4 * standard_error
         assert standard_error < 0.05 * log_z.exp()
 
