@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import platform
 import random
 import signal
 import sys
@@ -19,7 +21,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,9 +32,9 @@ from engines.stopwatches import Stopwatch, StopwatchError
 from engines.store import commands, queries
 from engines.store.address import store_url, user_folder
 from engines.store.database import Store, StoreError
-from engines.store.rows import CANCELLED, DONE, FAILED, RoundRow, RunRow
+from engines.store.rows import CANCELLED, DONE, FAILED, RUNNING, RoundRow
+from engines.timetable import QUANTITIES, Entrant, close, entrants
 
-QUANTITIES = {"speed/infer_tokens_per_s": ("tokens/s", "higher"), "latency/p50_ms": ("ms", "lower"), "latency/p95_ms": ("ms", "lower")}
 STEPS = 100
 """Next-token steps in a turn, fewer where they would take longer than the window."""
 BUDGET_SECONDS = 300.0
@@ -42,45 +43,8 @@ LOOK_SECONDS = 0.5
 CANCELLED_EXIT = 130
 
 
-@dataclass(frozen=True)
-class Entrant:
-    """A process to be timed: a variant's finished model, or the baseline's once more."""
-
-    name: str
-    variant_id: int
-    folder: Path
-    control: bool = False
-
-
 class Stopped(Exception):  # noqa: N818 (no error)
     """The session was told to end."""
-
-
-def is_due(store: Store, experiment_id: int) -> bool:
-    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it or is timing it."""
-    runs = queries.runs(store, experiment_id)
-    if not runs or any(run.smoke or not run.over for run in runs) or queries.rounds(store, experiment_id, status=None):
-        return False
-    return len(entrants(store, experiment_id)) > 1
-
-
-def entrants(store: Store, experiment_id: int) -> list[Entrant]:
-    """Who would be timed: each variant with a finished model, all of the lowest seed that the baseline has; empty without a baseline."""
-    finished: dict[int, dict[int, RunRow]] = {}
-    for run in queries.runs(store, experiment_id, status=DONE):
-        if (_model(store, run) / "plan.json").exists():
-            finished.setdefault(run.variant_id, {})[run.seed] = run
-    variants = queries.variants(store, experiment_id)
-    baseline = next((variant for variant in variants if variant.baseline), None)
-    if baseline is None or baseline.id not in finished:
-        return []
-    seed = min(finished[baseline.id])
-    found = []
-    for variant in variants:
-        runs = finished.get(variant.id)
-        if runs:
-            found.append(Entrant(variant.name, variant.id, _model(store, runs.get(seed) or runs[min(runs)])))
-    return found
 
 
 def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambda: "", tell: Callable[[str], None] = lambda sentence: None) -> str:
@@ -93,19 +57,23 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
         tell("There are no two finished variants to time.")
         return FAILED
     plan = next(variant.plan for variant in queries.variants(store, experiment_id) if variant.baseline)
-    outcomes = []
+    known = len(queries.rounds(store, experiment_id, status=None))
     try:
         with _machine_lock(stop, tell):
-            for target in plan.get("targets") or [{}]:
-                outcomes.append(Session(store, experiment_id, candidates, plan, target, stop, tell).run())
+            if len(queries.rounds(store, experiment_id, status=None)) > known:
+                raise Stopped("Called off while it waited for another session.")
+            # All are open before the first begins: between two targets nobody may take the experiment for timed.
+            sessions = [Session(store, experiment_id, candidates, plan, target, stop, tell) for target in plan.get("targets") or [{}]]
+            outcomes = [session.run() for session in sessions]
     except Stopped as reason:
-        tell(str(reason))
-        outcomes.append(CANCELLED)
-    return next((outcome for outcome in (CANCELLED, FAILED) if outcome in outcomes), DONE)
+        close(store, experiment_id, CANCELLED, str(reason))
+        tell(f"Cancelled. {reason}")
+        return CANCELLED
+    return FAILED if FAILED in outcomes else DONE
 
 
 class Session:
-    """The rounds on one target; a row of the store for each quantity. candidates: the baseline is that of the first variant marked so."""
+    """The rounds on one target; a row of the store for each quantity, open from the start."""
 
     def __init__(
         self, store: Store, experiment_id: int, candidates: Sequence[Entrant], plan: Mapping[str, Any], target: Mapping[str, Any],
@@ -122,27 +90,29 @@ class Session:
         self.measured: dict[Entrant, list[dict[str, float]]] = {}
         self.absent: dict[str, str] = {}
         self._order = random.Random(experiment_id)
-
-    def run(self) -> str:
-        """Returns done, failed or cancelled; the store says the same."""
-        name = self.target.get("name", "")
-        facts = {"window_seconds": self.window, "target": dict(self.target)}
-        ids = {
-            key: commands.open_timing(self.store, self.experiment_id, name, key, facts | {"unit": unit, "better": better})
+        process = {"host": platform.node(), "pid": os.getpid(), "started": probes.started(os.getpid())}
+        facts = {"window_seconds": self.window, "target": dict(target), "process": process}
+        self._ids = {
+            key: commands.open_timing(store, experiment_id, target.get("name", ""), key, facts | {"unit": unit, "better": better})
             for key, (unit, better) in QUANTITIES.items()
         }
-        status, more = FAILED, {"reason": "The timing process ended early."}
+
+    def run(self) -> str:
+        """Returns done or failed; the store says the same. Raises Stopped, with the session still open."""
+        status, facts = FAILED, {"reason": "It ended with an error; its log says which."}
         try:
-            status, more = self._time(ids)
-        except Stopped as reason:
-            status, more = CANCELLED, {"reason": str(reason)}
+            status, facts = self._time()
+        except Stopped:
+            status = ""
+            raise
         finally:
-            for timing_id in ids.values():
-                commands.close_timing(self.store, timing_id, status, more | {"absent": self.absent})
-        self._tell(f"{status}. {more.get('reason', '')}".strip())
+            if status:
+                for timing_id in self._ids.values():
+                    commands.close_timing(self.store, timing_id, status, facts | {"absent": self.absent})
+        self._tell(f"{status}. {facts.get('reason') or facts['ended']}")
         return status
 
-    def _time(self, ids: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
+    def _time(self) -> tuple[str, dict[str, Any]]:
         log = Path(self.store.folder) / "timing" / f"experiment-{self.experiment_id}.log"
         with ExitStack() as stack:
             self._tell(f"Loading {len(self.entrants)} models.")
@@ -157,7 +127,7 @@ class Session:
             probes.load_facts()
             time.sleep(LOOK_SECONDS)
             facts = {"load": probes.load_facts(), "plans": {entrant.name: plan for entrant, plan in plans.items()}}
-            done, why = self._rounds(ids, watches, plans)
+            done, why = self._rounds(watches, plans)
         return (DONE if done else FAILED), facts | {"rounds": done, "ended": why, "seed_of_order": self.experiment_id}
 
     def _warm(self, entrant: Entrant, watch: Stopwatch) -> dict[str, Any] | None:
@@ -173,24 +143,26 @@ class Session:
         steps = max(10, min(STEPS, math.ceil(self.window / max(pace["step_seconds"], 1e-6))))
         return pace | {"passes": passes, "steps": steps}
 
-    def _rounds(self, ids: Mapping[str, int], watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> tuple[int, str]:
+    def _rounds(self, watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> tuple[int, str]:
         """(rounds made, why no more)."""
         start = time.monotonic()
         for n in range(self.rounds):
-            self._round(n, ids, watches, plans)
+            self._round(n, watches, plans)
             if self.baseline not in watches:
                 return n, "The baseline failed."
             self._tell(f"Round {n + 1} of at most {self.rounds}.")
+            if not {session.id for session in queries.rounds(self.store, self.experiment_id, status=RUNNING)} & set(self._ids.values()):
+                raise Stopped("Called off in the store.")
             if self._is_known_closely():
                 return n + 1, "Every ratio is known as closely as the margin."
             if time.monotonic() - start > BUDGET_SECONDS:
                 return n + 1, f"{BUDGET_SECONDS:.0f} s were spent."
         return self.rounds, "All rounds were made."
 
-    def _round(self, n: int, ids: Mapping[str, int], watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> None:
+    def _round(self, n: int, watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> None:
         """One turn each, in random order; stored when all have had theirs."""
         order = self._order.sample(list(watches), len(watches))
-        rows: dict[str, list[RoundRow]] = {key: [] for key in ids}
+        rows: dict[str, list[RoundRow]] = {key: [] for key in self._ids}
         for position, entrant in enumerate(order):
             self._check()
             try:
@@ -200,9 +172,9 @@ class Session:
                 del watches[entrant]
                 continue
             self.measured.setdefault(entrant, []).append(figures)
-            for key in ids:
+            for key in self._ids:
                 rows[key].append(RoundRow(entrant.variant_id, n, position, figures[key], entrant.control))
-        for key, timing_id in ids.items():
+        for key, timing_id in self._ids.items():
             commands.put_rounds(self.store, timing_id, rows[key])
 
     def _is_known_closely(self) -> bool:
@@ -248,10 +220,6 @@ def _machine_lock(stop: Callable[[], str], tell: Callable[[str], None]) -> Itera
         yield
     finally:
         lock.release()
-
-
-def _model(store: Store, run: RunRow) -> Path:
-    return Path(store.folder) / "runs" / str(run.id) / "model"
 
 
 def main(argv: list[str] | None = None) -> int:

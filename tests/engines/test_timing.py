@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from engines import stopwatches, timing
+from engines import stopwatches, timetable, timing
 from engines.comparison import compare
 from engines.store import commands, queries
 from engines.store.database import Store
@@ -79,7 +81,7 @@ def test_the_ratios_reach_the_comparison(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}, "same": {"rate": 100.5}})
     assert timing.measure(store, number) == "done"
     found = queries.rounds(store, number)
-    assert {row.quantity for row in found} == set(timing.QUANTITIES)
+    assert {row.quantity for row in found} == set(timetable.QUANTITIES)
     assert all(row.control for row in found)
     assert found[0].facts["ended"] == "Every ratio is known as closely as the margin."
     compared = compare(store, [number])
@@ -101,7 +103,7 @@ def test_it_stops_early_only_when_every_ratio_is_close(store):
 def test_the_lowest_seed_of_the_baseline_is_timed(store):
     number = experiment(store, {"full": {"rate": 1.0}, "fast": {"rate": 2.0}}, seeds=(5, 3, 4))
     seeds = {run.id: run.seed for run in queries.runs(store, number)}
-    assert [seeds[int(each.folder.parent.name)] for each in timing.entrants(store, number)] == [3, 3]
+    assert [seeds[int(each.folder.parent.name)] for each in timetable.entrants(store, number)] == [3, 3]
 
 
 def test_each_target_has_its_own_session(store):
@@ -144,7 +146,7 @@ def test_stop_ends_it_as_cancelled_between_turns(store):
     assert answer == "cancelled"
     assert len(turns(store)) == 6
     assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
-    assert not timing.is_due(store, number)
+    assert not timetable.is_due(store, number)
 
 
 def test_one_session_at_a_time_on_a_machine(store, tmp_path):
@@ -153,6 +155,7 @@ def test_one_session_at_a_time_on_a_machine(store, tmp_path):
     with timing._machine_lock(lambda: "", lambda sentence: None):
         answer = timing.measure(store, number, tell=heard.append, stop=lambda: "No longer wanted." if heard else "")
     assert answer == "cancelled"
+    assert heard[-1] == "Cancelled. No longer wanted."
     assert heard[0].startswith("Another timing session runs on this machine; waiting for")
     assert queries.rounds(store, number, status=None) == []
     assert timing.measure(store, number) == "done"
@@ -160,14 +163,56 @@ def test_one_session_at_a_time_on_a_machine(store, tmp_path):
 
 def test_an_experiment_is_due_once_when_all_runs_have_ended(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
-    assert timing.is_due(store, number)
+    assert timetable.is_due(store, number)
     timing.measure(store, number)
-    assert not timing.is_due(store, number)
-    assert not timing.is_due(store, experiment(store, {"full": {"rate": 100.0}, "broken": None}))
-    assert not timing.is_due(store, experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, smoke=True))
+    assert not timetable.is_due(store, number)
+    assert not timetable.is_due(store, experiment(store, {"full": {"rate": 100.0}, "broken": None}))
+    assert not timetable.is_due(store, experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, smoke=True))
     rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
     queued = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
-    assert not timing.is_due(store, queued)
+    assert not timetable.is_due(store, queued)
+
+
+def test_a_session_is_called_off_through_the_store(store):
+    number = experiment(store, {"full": {"rate": 100.0, "noise": 0.3}, "fast": {"rate": 200.0}}, targets=[{"name": "a"}, {"name": "b"}])
+
+    def tell(sentence):
+        if sentence.startswith("Round 2"):
+            assert timetable.is_pending(store, number)
+            timetable.cancel(store, number, "Enough.")
+
+    assert timing.measure(store, number, tell=tell) == "cancelled"
+    assert {turn[4] for turn in turns(store)} == {'{"name": "a"}'}
+    assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
+    assert not timetable.is_pending(store, number)
+
+
+def test_what_is_called_off_before_it_began_does_not_begin(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    heard = []
+
+    def call_off():
+        if heard:
+            timetable.cancel(store, number, "Enough.")
+        return ""
+
+    with ThreadPoolExecutor(1) as pool:
+        with timing._machine_lock(lambda: "", lambda sentence: None):
+            waiting = pool.submit(timing.measure, store, number, tell=heard.append, stop=call_off)
+            while not queries.rounds(store, number, status="cancelled"):
+                assert not waiting.done()
+        assert waiting.result() == "cancelled"
+    assert not (Path(store.folder) / "turns.log").exists()
+
+
+def test_a_session_whose_process_died_is_lost_and_due_again(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    gone = {"host": platform.node(), "pid": 2**22 + 1, "started": 1.0}
+    commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower", "process": gone})
+    assert not timetable.is_due(store, number)
+    timetable.close_abandoned(store, number)
+    assert len(queries.rounds(store, number, status="lost")) == 1
+    assert timetable.is_due(store, number)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

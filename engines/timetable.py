@@ -1,0 +1,85 @@
+"""Which experiments are to be timed, who takes part, and how a session is called off. The store alone answers."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines import probes
+from engines.store import commands, queries
+from engines.store.database import Store
+from engines.store.rows import CANCELLED, DONE, LOST, RUNNING, RunRow
+
+QUANTITIES = {"speed/infer_tokens_per_s": ("tokens/s", "higher"), "latency/p50_ms": ("ms", "lower"), "latency/p95_ms": ("ms", "lower")}
+"""What a session measures: key -> unit, and which direction is better."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A process to be timed: a variant's finished model, or the baseline's once more."""
+
+    name: str
+    variant_id: int
+    folder: Path
+    control: bool = False
+
+
+def is_due(store: Store, experiment_id: int) -> bool:
+    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up."""
+    runs = queries.runs(store, experiment_id)
+    if not runs or any(run.smoke or not run.over for run in runs):
+        return False
+    if any(session.status != LOST for session in queries.rounds(store, experiment_id, status=None)):
+        return False
+    return len(entrants(store, experiment_id)) > 1
+
+
+def is_pending(store: Store, experiment_id: int) -> bool:
+    """Whether a session of this experiment runs or is due."""
+    return bool(queries.rounds(store, experiment_id, status=RUNNING)) or is_due(store, experiment_id)
+
+
+def close(store: Store, experiment_id: int, status: str, reason: str) -> None:
+    """End what is still open of the sessions of an experiment."""
+    for session in queries.rounds(store, experiment_id, status=RUNNING):
+        commands.close_timing(store, session.id, status, {"reason": reason})
+
+
+def close_abandoned(store: Store, experiment_id: int) -> None:
+    """End sessions of this machine whose process is gone as lost; they may be made anew."""
+    for session in queries.rounds(store, experiment_id, status=RUNNING):
+        holder = session.facts.get("process", {})
+        if holder.get("host") == platform.node() and not probes.is_alive(holder["pid"], holder["started"]):
+            commands.close_timing(store, session.id, LOST, {"reason": "The timing process died."})
+
+
+def cancel(store: Store, experiment_id: int, reason: str) -> None:
+    """End the session of an experiment at its next turn; one that is due and has not begun is not begun."""
+    if is_due(store, experiment_id):
+        quantity, (unit, better) = next(iter(QUANTITIES.items()))
+        commands.open_timing(store, experiment_id, "", quantity, {"unit": unit, "better": better})
+    close(store, experiment_id, CANCELLED, reason)
+
+
+def entrants(store: Store, experiment_id: int) -> list[Entrant]:
+    """Who would be timed: each variant with a finished model, all of the lowest seed that the baseline has; empty without a baseline."""
+    finished: dict[int, dict[int, RunRow]] = {}
+    for run in queries.runs(store, experiment_id, status=DONE):
+        if (_model(store, run) / "plan.json").exists():
+            finished.setdefault(run.variant_id, {})[run.seed] = run
+    variants = queries.variants(store, experiment_id)
+    baseline = next((variant for variant in variants if variant.baseline), None)
+    if baseline is None or baseline.id not in finished:
+        return []
+    seed = min(finished[baseline.id])
+    found = []
+    for variant in variants:
+        runs = finished.get(variant.id)
+        if runs:
+            found.append(Entrant(variant.name, variant.id, _model(store, runs.get(seed) or runs[min(runs)])))
+    return found
+
+
+def _model(store: Store, run: RunRow) -> Path:
+    return Path(store.folder) / "runs" / str(run.id) / "model"
