@@ -141,6 +141,21 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
     assert "Traceback" not in told.err
 
 
+def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "typo.sqlite"
+    for words in (["list"], ["show", "1"], ["compare", "1"], ["export", "r1", "--format", "csv", "-"]):
+        assert cli.main([*words, "--store", str(missing)]) == 2
+        assert "There is no store" in capsys.readouterr().err
+    assert not missing.exists()
+
+
+def test_a_file_in_the_place_of_a_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.toml"
+    file.touch()
+    assert cli.main([str(file)]) == 2
+    assert f"workbench run {file}" in capsys.readouterr().err
+
+
 def test_points_are_exported(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from engines.store import commands
 

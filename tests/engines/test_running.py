@@ -124,25 +124,22 @@ def test_everything_that_is_wrong_is_told_at_once(store: Store, file: Path) -> N
     assert '"softmax/full"' in told
 
 
-def test_a_killed_worker_fails_and_a_resumed_run_has_the_losses_of_an_uninterrupted_one(store: Store, file: Path) -> None:
-    file.write_text(EXPERIMENT % 1500)
-    whole = workbench("run", str(file), "--store", store.url, "--quiet")
-    whole.communicate(timeout=200)
-    assert whole.returncode == 0
+def test_a_killed_worker_fails_with_its_signal_and_the_run_can_be_resumed(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT % 600)
     broken = workbench("run", str(file), "--store", store.url)
-    row = under_way(store, 2, points=100)
-    os.kill(row.pid, signal.SIGKILL)
+    row = under_way(store, 1, points=50)
+    os.kill(row.pid or 0, signal.SIGKILL)
     _, told = broken.communicate(timeout=60)
     assert broken.returncode == 1
     assert "signal 9 (SIGKILL)" in told
-    resumed = workbench("resume", "r2", "--store", store.url)
+    assert len(losses(store, 1)[0]) >= 50
+    resumed = workbench("resume", "r1", "--store", store.url)
     _, told = resumed.communicate(timeout=200)
     assert resumed.returncode == 0, told
-    for expected, found in zip(losses(store, 1), losses(store, 2), strict=True):
-        np.testing.assert_array_equal(expected, found)
+    np.testing.assert_array_equal(losses(store, 1)[0], np.arange(1, 601))
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_resume_continues(store: Store, file: Path) -> None:
+def test_ctrl_c_leaves_a_checkpoint_and_resume_has_the_losses_of_an_uninterrupted_run(store: Store, file: Path) -> None:
     file.write_text(EXPERIMENT % 1500)
     whole = workbench("run", str(file), "--store", store.url, "--quiet")
     whole.communicate(timeout=200)
