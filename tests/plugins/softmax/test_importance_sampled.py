@@ -53,7 +53,7 @@ def test_the_gradient_converges_to_the_full_one_as_samples_grow(estimator: str, 
 def test_sampled_has_no_expected_gradient_where_the_model_is_the_truth(unique: bool) -> None:
     """Targets drawn from the model itself: the mean gradient is as short as chance makes it. The uncorrected loss, for contrast, pulls."""
     head = build(WIDE, samples=10, unique=unique)
-    h_ND = torch.randn(1, WIDE.width, dtype=torch.float64).expand(2000, -1)
+    h_ND = rows_and_targets(WIDE)[0][:1].detach().expand(2000, -1)
     p = head.log_prob(h_ND[:1]).exp().squeeze(0).detach()
 
     def length_over_chance() -> float:
@@ -63,9 +63,9 @@ def test_sampled_has_no_expected_gradient_where_the_model_is_the_truth(unique: b
         return float(gradients.mean(0).norm() / (gradients.var(0).sum() / 120).sqrt())
 
     with trials.seeded(WIDE):
-        assert length_over_chance() < 1.5
+        assert length_over_chance() < 2.0
         head.sampler.log_expected_V.zero_()
-        assert length_over_chance() > 5.0
+        assert length_over_chance() > 3.5
 
 
 def test_the_ratio_estimates_the_normaliser_without_bias() -> None:
