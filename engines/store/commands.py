@@ -1,6 +1,6 @@
 """Every write of the store, each one short transaction. Those of workers carry the claim of their run and raise ClaimLost without it.
 
-Here: what a worker reports about its run. The writes of persons stand in `submission`, of supervisors in `custody`, of points in `points`,
+Here: what a worker reports about its run. The writes of persons stand in `submission`, of supervisors in `supervision`, of points in `points`,
 freeing in `collection`; all are offered here.
 """
 
@@ -16,11 +16,11 @@ from sqlalchemy import delete, insert, select, update
 from engines.store import tables
 from engines.store.claims import ClaimLost, hold
 from engines.store.collection import gc
-from engines.store.custody import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_of_dead, set_process
 from engines.store.database import Store
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.submission import clear_request, delete_experiment, put_note, request_cancel, requeue, restore_experiment, set_tag, submit
+from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_of_dead, set_process
 
 __all__ = [
     "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "append_points", "claim_run", "clear_request", "close_timing",
