@@ -21,7 +21,6 @@ from types import ModuleType
 from typing import Any
 
 import platformdirs
-from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from engines.api import Block, Plugin, Technique
 from engines.discovery import BrokenPlugin, Source, UnknownPlugin, class_of, last_lines, load, source_of, sources
@@ -91,6 +90,8 @@ def _blank(source: Source, error: str) -> dict[str, Any]:
 
 
 def _describe(source: Source, plugin: type[Plugin], module: ModuleType) -> dict[str, Any]:
+    from pydantic.json_schema import PydanticJsonSchemaWarning  # not needed to read a cached catalogue
+
     card = inspect.cleandoc(plugin.__doc__ or "")
     reason = plugin.unavailable()
     with warnings.catch_warnings():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import jsonschema
-from jsonschema.exceptions import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from engines.merging import Part
 from engines.problems import Problem, did_you_mean, join
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _TYPES = {
     "integer": "a whole number",
@@ -24,6 +24,8 @@ _TYPES = {
 
 def check_parameters(part: Part, entry: Mapping[str, Any]) -> list[Problem]:
     """The parameters of a part against the JSON Schema of its plugin."""
+    from jsonschema import Draft202012Validator  # 0.1 s that the window does not wait for
+
     schema = entry.get("parameters") or {"type": "object"}
     values = {key: value for key, value in part.table.items() if key != "id"}
     known = schema.get("properties", {})
@@ -40,7 +42,7 @@ def check_parameters(part: Part, entry: Mapping[str, Any]) -> list[Problem]:
         if key in known:
             # Each parameter is validated alone (with the shared definitions), so that the path of an error starts at its own place.
             alone = {**known[key], "$defs": schema.get("$defs", {})}
-            for error in jsonschema.Draft202012Validator(alone).iter_errors(value):
+            for error in Draft202012Validator(alone).iter_errors(value):
                 problems += [_schema_problem(found, part.place(key)) for found in _leaves(error)]
     return problems
 
