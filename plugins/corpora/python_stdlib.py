@@ -47,10 +47,10 @@ class PythonStdlib(Corpus):
     Does nothing when: never; it is the text. Keep in mind that code is easier to predict than prose: compare perplexities within one
     corpus only.
 
-    Reference: The Python Software Foundation, The Python Standard Library, https://docs.python.org/3/library/
+    Reference: Python Software Foundation (2001 on), The Python Standard Library, https://docs.python.org/3/library/
     """
 
-    paper = "The Python Software Foundation, The Python Standard Library, https://docs.python.org/3/library/"
+    paper = "Python Software Foundation (2001 on), The Python Standard Library, https://docs.python.org/3/library/"
 
     source: Literal["code", "docstrings"] = param("code", "Program text, or the documentation in it.")
     level: Literal["word", "char", "bpe"] = param("word", "What a token is: a word of the language, a character, a byte pair.")

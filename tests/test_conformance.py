@@ -1,0 +1,349 @@
+"""What every plugin of the catalogue must be, whoever wrote it: built, trained, causal, effective, restorable, and as it says it is.
+
+A plugin that is added is tested here without a line of its own, unless it has parameters without a default or does nothing in a tiny model
+under its defaults: then EXAMPLES names some.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+from engines import catalogue
+from engines.api import Block, Corpus, Plugin, Site, Task, Technique
+from engines.runtime import checkpoint
+from engines.runtime.effects import Structure
+from engines.runtime.finished import load_finished, save_finished
+from engines.runtime.plan import block
+from engines.runtime.train import Cancelled, Trainer
+from engines.runtime.verify import verify
+from engines.toolbox.batches import Batch
+from tests.engines.runtime import session as small
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "corpora/text_files": {"train": "text.txt"},
+    "distillation/soft_labels": {"teacher": "teacher"},
+    "softmax/adaptive": {"cutoffs": [50, 200], "div_value": 2.0},
+    "softmax/importance_sampled": {"samples": 64},
+    "experts/switch": {"experts": 2},
+    "optimization/clip_norm": {"max_norm": 0.01},
+    "batching/random_bptt": {"spread": 3.0, "shortest": 4},
+}
+"""Parameters that a plugin needs, or needs to matter with 500 words, 24 numbers and 12 tokens."""
+
+ADAM = {"id": "optimization/adam", "lr": 0.01}
+SGD = {"id": "optimization/sgd", "lr": 0.5}
+DEFAULTS = {"embedding": "embeddings/lookup", "mixer": "recurrent/lstm", "head": "softmax/full"}
+STEPS = 3
+CLOSE = 1e-3
+"""What a technique that promises `close` may change in a loss of this model, relative, within STEPS steps."""
+
+
+def plugins(kind: type[Plugin] = Plugin) -> list[str]:
+    return [id for id in catalogue.sources() if issubclass(catalogue.load(id), kind)]
+
+
+def choice(id: str) -> dict[str, Any]:
+    return {"id": id} | EXAMPLES.get(id, {})
+
+
+def made(id: str) -> Any:
+    return catalogue.load(id)(**EXAMPLES.get(id, {}))
+
+
+# --- Every plugin -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_built_in_loads() -> None:
+    entries = catalogue.build()["plugins"]
+    assert len(entries) >= 25
+    assert {id: entry["error"] for id, entry in entries.items() if entry["error"]} == {}
+
+
+@pytest.mark.parametrize("id", plugins())
+def test_the_card_says_what_a_reader_needs(id: str) -> None:
+    entry = catalogue.entry(id)
+    title, card = entry["title"], entry["card"]
+    assert 3 <= len(title) <= 80
+    assert re.search(r"https?://", entry["paper"]), "a paper needs a link"
+    assert re.search(r"\d{4}", entry["paper"] + card), "a reference needs a year"
+    assert "Does nothing when" in card
+    if entry["kind"] in ("block", "technique"):
+        assert re.search(r"\(1\)|\(\w, \w\)|\([A-Z]\)", card), "equations or shapes"
+        assert "Cost:" in card
+    for name, field in entry["parameters"].get("properties", {}).items():
+        assert field.get("description"), f"{name} has no help"
+
+
+@pytest.mark.parametrize("id", plugins())
+def test_parameters_round_trip_through_json_and_fit_their_schema(id: str) -> None:
+    plugin = made(id)
+    written = plugin.model_dump_json()
+    assert type(plugin).model_validate_json(written) == plugin
+    jsonschema.validate(json.loads(written), catalogue.entry(id)["parameters"])
+    with pytest.raises(ValueError, match="no_such_parameter"):
+        type(plugin)(**EXAMPLES.get(id, {}), no_such_parameter=1)
+
+
+@pytest.mark.parametrize("id", [id for id, entry in catalogue.build()["plugins"].items() if entry["certificates"]])
+@pytest.mark.parametrize("trial", [{}, {"batch": 3, "length": 7, "width": 8, "vocabulary": 31, "seed": 1}], ids=["default", "small and odd"])
+def test_every_certificate_holds(id: str, trial: dict[str, Any]) -> None:
+    for each in verify(id, trial):
+        assert each["holds"], f"{each['statement']}: {each.get('reason') or each['error']}"
+
+
+# --- Blocks -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def model_table(id: str) -> dict[str, Any]:
+    """A one-layer model that has the block in its place."""
+    slot = catalogue.entry(id)["slot"]
+    chosen = {name: {"id": default} for name, default in DEFAULTS.items()} | {slot: choice(id)}
+    chosen["embedding"] = chosen["embedding"] | {"width": 24}
+    layer = {"mixer": chosen["mixer"], "feedforward": chosen.get("feedforward"), "repeat": 2, "residual": None, "norm": None}
+    return {"embedding": chosen["embedding"], "layers": [layer], "head": chosen["head"]}
+
+
+def model_of(id: str) -> Any:
+    torch.manual_seed(0)
+    task: Task = catalogue.load("tasks/language_model")()  # type: ignore[assignment]
+    return task.assemble(model_table(id), block, small.text(), 12)
+
+
+def batch_of(length: int = 12) -> Batch:
+    ids = torch.randint(small.SIZE, (4, length + 1), generator=torch.Generator().manual_seed(1))
+    return Batch(ids[:, :-1], ids[:, 1:])
+
+
+@pytest.mark.parametrize("id", plugins(Block))
+def test_a_block_trains_and_every_weight_moves(id: str, tmp_path: Path) -> None:
+    trainer = small.trainer(tmp_path, small.plan([ADAM], model=model_table(id), budget={"steps": 80}))
+    session = trainer.session
+    before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
+
+    def perplexity() -> float:
+        """By the exact nll, on text that is trained on: a head's training loss may be a surrogate."""
+        return session.task.evaluate(session.model, session.text, "train", 0, 32, session.device)[0].value
+
+    untrained = perplexity()
+    trainer.train()
+    assert len(small.losses(trainer)) == 80
+    assert perplexity() < 0.9 * untrained
+    still = [name for name, p in trainer.session.model.named_parameters() if torch.equal(before[name], p)]
+    assert not still, "these parameters never moved"
+
+
+@pytest.mark.parametrize("id", plugins(Block))
+def test_a_future_token_changes_no_earlier_output(id: str) -> None:
+    model, batch = model_of(id).eval(), batch_of()
+    changed = batch.inputs_BT.clone()
+    changed[:, 7] = (changed[:, 7] + 1) % small.SIZE
+    with torch.no_grad():
+        first, second = model.hidden(batch.inputs_BT, None)[0], model.hidden(changed, None)[0]
+    # Not bit for bit: experts are called with other tokens together.
+    torch.testing.assert_close(first[:, :7], second[:, :7], rtol=1e-5, atol=1e-6)
+    assert (first[:, 7:] - second[:, 7:]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("id", plugins(Block))
+def test_token_by_token_equals_all_at_once(id: str) -> None:
+    """What generation relies on: the carried state stands for the text before."""
+    model, batch = model_of(id).eval(), batch_of()
+    with torch.no_grad():
+        whole, _, _ = model.hidden(batch.inputs_BT, None)
+        state, steps = None, []
+        for t in range(batch.inputs_BT.shape[1]):
+            x_B1D, state, _ = model.hidden(batch.inputs_BT[:, t : t + 1], state)
+            steps.append(x_B1D)
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("id", [id for id in plugins(Block) if catalogue.entry(id)["slot"] == "head"])
+def test_a_head_is_one_distribution_in_all_its_calls(id: str) -> None:
+    model = model_of(id).eval()
+    head, target_N = model.head, batch_of().targets_BT.flatten()
+    with torch.no_grad():
+        hidden_ND = torch.randn(len(target_N), 24, generator=torch.Generator().manual_seed(2))
+        log_prob_NV = head.log_prob(hidden_ND)
+        if not head.normalised:
+            pytest.skip("gives scores, no distribution")
+        torch.testing.assert_close(log_prob_NV.exp().sum(1), torch.ones(len(target_N)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(head.nll(hidden_ND, target_N), -log_prob_NV.gather(1, target_N[:, None])[:, 0], rtol=1e-4, atol=1e-4)
+        values_NK, ids_NK = head.topk(hidden_ND, 5)
+        torch.testing.assert_close(values_NK, log_prob_NV.topk(5).values, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(log_prob_NV.gather(1, ids_NK), values_NK, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("id", plugins(Block))
+def test_weights_sit_in_stock_modules_that_are_called(id: str) -> None:
+    """Otherwise techniques cannot find and swap them. Parameters of norms and single vectors are free."""
+    model, batch = model_of(id), batch_of()
+    called: set[int] = set()
+    for module in model.modules():
+        module.register_forward_hook(lambda module, args, output: called.add(id_of(module)))
+    model(batch, None)
+    model.eval()
+    with torch.no_grad():
+        model.head.nll(model.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten())
+        for layer in model.layers:
+            if layer.feedforward is not None:
+                # Varied enough that every expert is sent something.
+                layer.feedforward(3 * torch.randn(8, 12, 24, generator=torch.Generator().manual_seed(3)))
+    owners = [(name, module) for name, module in model.named_modules() if any(p.dim() > 1 for p in module.parameters(recurse=False))]
+    assert owners
+    for name, module in owners:
+        stock = any(kind.__module__.startswith("torch.nn") for kind in type(module).__mro__[:2])
+        assert stock, f"{name} ({type(module).__name__}) holds a matrix of its own"
+        assert id_of(module) in called, f"{name} is never called"
+
+
+id_of = id
+
+
+# --- Techniques -------------------------------------------------------------------------------------------------------------------------------
+
+
+def recipe(id: str, earlier: bool = True) -> list[dict[str, Any]]:
+    """The technique with what it needs. An optimizer stands alone."""
+    entry = catalogue.entry(id)
+    needed = [choice(name) for name in entry["requires"] if "/" in name]
+    own = [choice(id)] if earlier else []
+    return [*([] if entry["group"] == "optimizer" else [SGD]), *needed, *own]
+
+
+def trained(folder: Path, techniques: list[dict[str, Any]], steps: int = STEPS) -> Trainer:
+    trainer = small.trainer(folder, small.plan(techniques, budget={"steps": steps}))
+    trainer.train()
+    return trainer
+
+
+def technique_ids() -> list[Any]:
+    reasons = {id: catalogue.load(id).unavailable() for id in plugins(Technique)}
+    return [pytest.param(id, marks=[pytest.mark.skip(reason=reason)] if reason else []) for id, reason in reasons.items()]
+
+
+@pytest.mark.parametrize("id", technique_ids())
+def test_a_technique_trains_and_keeps_its_promise_about_numbers(id: str, tmp_path: Path) -> None:
+    entry = catalogue.entry(id)
+    trainer = trained(tmp_path / "with", recipe(id), 12)
+    losses = small.losses(trainer)
+    assert len(losses) == 12
+    without = recipe(id, earlier=False) or [SGD | {"lr": 0.01}]
+    plain = trained(tmp_path / "without", without, 12)
+    if entry["numerics"] == "same":
+        assert losses == small.losses(plain)
+    elif entry["numerics"] == "close":
+        assert losses[:STEPS] == pytest.approx(small.losses(plain)[:STEPS], rel=CLOSE)
+    else:
+        trainer.pipeline.finish()
+        plain.pipeline.finish()
+        assert losses != small.losses(plain) or not equal_models(trainer.session.model, plain.session.model), "it had no effect"
+
+
+@pytest.mark.parametrize("id", technique_ids())
+def test_a_technique_says_what_it_changed_and_swaps_only_what_it_declares(id: str, tmp_path: Path) -> None:
+    trainer = trained(tmp_path, recipe(id))
+    before = Structure.of(trainer.session.model).types
+    original = Structure.of(trained(tmp_path / "plain", recipe(id, earlier=False) or [SGD]).session.model).types
+    trainer.pipeline.finish()
+    gone = original - Structure.of(trainer.session.model).types
+    declared = set(catalogue.entry(id)["replaces"])
+    assert set(gone) <= declared, f"swaps out {dict(gone)}, but declares {sorted(declared)}"
+    if declared:
+        assert gone, f"declares to replace {sorted(declared)}, and replaced nothing"
+    assert sum(before.values()) > 0
+    stated = [effect for effect in trainer.pipeline.stated_effects() if effect.technique == id]
+    assert stated
+    assert all(effect.sentence.endswith((".", "!")) for effect in stated)
+
+
+@pytest.mark.parametrize("id", technique_ids())
+def test_the_finished_model_survives_saving_and_restoring(id: str, tmp_path: Path) -> None:
+    trainer = trained(tmp_path, recipe(id))
+    records = trainer.pipeline.finish()
+    model: Any = trainer.session.model.eval()
+    save_finished(model, trainer.session.plan, records, tmp_path / "model")
+    loaded: Any = load_finished(tmp_path / "model", "cpu", trainer.session.text).model
+    batch = batch_of()
+    with torch.no_grad():
+        judged = [each.head.nll(each.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten()) for each in (model, loaded)]
+    assert torch.equal(*judged)
+    assert Structure.of(model).types == Structure.of(loaded).types
+
+
+@pytest.mark.parametrize("id", technique_ids())
+def test_a_run_with_the_technique_resumes_as_if_it_had_not_stopped(id: str, tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", recipe(id), 8)
+    plan = small.plan(recipe(id), budget={"steps": 8})
+    first = small.trainer(tmp_path / "parts", plan)
+    update = first.pipeline.update
+
+    def update_and_ask() -> None:
+        update()
+        first.control.stop = first.session.step == 3
+
+    first.pipeline.update = update_and_ask
+    with pytest.raises(Cancelled):
+        first.train()
+    found = checkpoint.find(tmp_path / "parts" / "checkpoint")
+    assert found is not None
+    second = small.trainer(tmp_path / "parts", plan, earlier=checkpoint.load(found))
+    second.train()
+    assert small.losses(first) + small.losses(second) == small.losses(whole)
+    assert equal_models(second.session.model, whole.session.model)
+
+
+def equal_models(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine if isinstance(mine[name], torch.Tensor))
+
+
+# --- Corpora and tasks ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id", plugins(Corpus))
+def test_a_corpus_keeps_the_format_of_a_text(id: str, tmp_path: Path) -> None:
+    source = inspect.getsource(inspect)
+    (tmp_path / "text.txt").write_text(source, "utf-8")
+    given = {name: tmp_path / value if name == "train" else value for name, value in EXAMPLES.get(id, {}).items()}
+    corpus: Any = catalogue.load(id)(**given)
+    corpus.check()
+    text = corpus.prepare(tmp_path / "cache", lambda sentence: None)
+    assert text.fingerprint == corpus.prepare(tmp_path / "cache", lambda sentence: None).fingerprint
+    assert corpus.vocabulary_size(tmp_path / "cache") == text.vocabulary.size
+    assert set(text.splits) == set(text.character_ends) == {"train", "valid", "test"}
+    assert len(set(text.vocabulary.tokens)) == text.vocabulary.size == len(text.vocabulary.counts)
+    assert text.vocabulary.counts.tolist() == sorted(text.vocabulary.counts.tolist(), reverse=True)
+    assert Counter(text.splits["train"].tolist()).most_common(1)[0][1] == text.vocabulary.counts[0]
+    for split, ids in text.splits.items():
+        assert 0 <= int(ids.min()) <= int(ids.max()) < text.vocabulary.size
+        assert len(text.character_ends[split]) == len(ids)
+    sample = text.splits["valid"][:50].tolist()
+    assert text.encode(text.decode(sample))[:10]
+    assert text.licence
+
+
+@pytest.mark.parametrize("id", plugins(Task))
+def test_a_task_evaluates_the_same_twice_whatever_the_batch(id: str) -> None:
+    task: Any = made(id)
+    model = task.assemble(model_table("recurrent/lstm"), block, small.text(), 12)
+    model.train()
+    found = [task.evaluate(model, small.text(), "valid", 500, rows, torch.device("cpu"))[0].value for rows in (4, 4, 7)]
+    assert found[0] == found[1] == pytest.approx(found[2], rel=1e-6)
+    assert model.training
+
+
+def test_a_layer_of_every_mixer_and_feedforward_fits_together() -> None:
+    slots = {id: catalogue.entry(id)["slot"] for id in plugins(Block)}
+    site = Site(width=24, vocabulary=small.text().vocabulary, length=12)
+    for id in (id for id, slot in slots.items() if slot in ("mixer", "feedforward")):
+        built = made(id).build(site)
+        assert built.width == 24, f"{id} must keep the incoming width by default and say it"
