@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
+
+CLOSE_SECONDS = 2.0
 
 
 class Errands(QObject):
@@ -19,6 +21,7 @@ class Errands(QObject):
         super().__init__(parent)
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="window-errand")
         self._closed = False
+        self._pending: set[Future[None]] = set()
         self._finished.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def run(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[str], None]) -> None:
@@ -36,7 +39,8 @@ class Errands(QObject):
             else:
                 self._answer(done, result)
 
-        self._pool.submit(carry_out)
+        self._pending = {future for future in self._pending if not future.done()}
+        self._pending.add(self._pool.submit(carry_out))
 
     def _answer(self, receiver: Callable[[Any], None], value: Any) -> None:
         if not self._closed:
@@ -47,9 +51,10 @@ class Errands(QObject):
             receiver(value)
 
     def close(self) -> None:
-        """Wait for what is under way and drop its results. Idempotent."""
+        """Drop all results; wait for what is under way, but not long: a window closes at once. Idempotent."""
         self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait(self._pending, timeout=CLOSE_SECONDS)
 
 
 def _is_sentence(error: Exception) -> bool:

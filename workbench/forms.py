@@ -74,7 +74,8 @@ class Row(QWidget):
     def set_value(self, value: Any, explicit: bool) -> None:
         """Show a value; explicit: it stands in the file (a default need not)."""
         self._explicit = explicit
-        if self.field.value() != value or type(self.field.value()) is not type(value):
+        shown = self.field.value()
+        if shown != value or isinstance(shown, bool) != isinstance(value, bool):
             self.field.set_value(value)  # Otherwise left alone: the text is being typed.
         self._show()
 

@@ -19,6 +19,7 @@ def _source(name: str) -> str:
     return (RESOURCES / "icons" / f"{name}.svg").read_text(encoding="utf-8")
 
 
+@cache
 def _draw(name: str, colour: str, pixels: int) -> QPixmap:
     image = QPixmap(pixels, pixels)
     image.fill(Qt.GlobalColor.transparent)
@@ -28,6 +29,7 @@ def _draw(name: str, colour: str, pixels: int) -> QPixmap:
     return image
 
 
+@cache
 def icon(name: str, colour: str, checked: str = "") -> QIcon:
     """The icon `name` drawn in `colour` ("#RRGGBB"); `checked` is the colour of a button's checked state."""
     result = QIcon()
@@ -40,6 +42,6 @@ def icon(name: str, colour: str, checked: str = "") -> QIcon:
 
 def pixmap(name: str, colour: str, size: int, ratio: float = 1.0) -> QPixmap:
     """The icon as a pixmap of `size` logical pixels on a screen with `ratio` device pixels each."""
-    image = _draw(name, colour, round(size * ratio))
+    image = QPixmap(_draw(name, colour, round(size * ratio)))
     image.setDevicePixelRatio(ratio)
     return image

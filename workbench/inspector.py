@@ -80,9 +80,8 @@ class Inspector(QObject):
             return
         process.finished.disconnect(self._ended)
         process.errorOccurred.disconnect(self._failed)
-        process.closeWriteChannel()
-        if process.state() != QProcess.ProcessState.NotRunning and not process.waitForFinished(300):
-            process.kill()
+        if process.state() != QProcess.ProcessState.NotRunning:
+            process.kill()  # It holds nothing that is worth waiting for.
             process.waitForFinished(2000)
         process.deleteLater()
         self.state.emit("")

@@ -98,8 +98,10 @@ def apply(application: QApplication, theme: Theme) -> None:
     """Give the whole application this theme. Fusion is the same on every platform, so that the style sheet is too."""
     if application.style().name().lower() != "fusion":
         application.setStyle(QStyleFactory.create("Fusion"))
-    application.setPalette(_palette(theme))
-    application.setStyleSheet(style_sheet(theme, base_point_size(application.font())))
+    text = style_sheet(theme, base_point_size(application.font()))
+    if text != application.styleSheet():
+        application.setPalette(_palette(theme))
+        application.setStyleSheet(text)
 
 
 def base_point_size(font: QFont) -> float:

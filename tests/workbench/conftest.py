@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QCoreApplication, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -36,6 +36,7 @@ def desk(qapp: QApplication, settings: QSettings) -> Iterator[Desk]:
     theme.apply(qapp, made.theme)
     yield made
     made.close()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
@@ -57,5 +58,6 @@ def make_window(qtbot: QtBot, settings: QSettings, store_url: str, catalogue: di
             window.document.undo.setClean()
         window.close()
         window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("window-errand")]
     assert not left, f"threads left behind: {left}"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
@@ -127,7 +126,9 @@ def test_unknown_keys_and_choices_survive(qtbot: QtBot) -> None:
 
 def test_tables_and_lists_of_tables(qtbot: QtBot) -> None:
     inner = {"type": "object", "properties": {"name": {"type": "string", "default": ""}, "size": {"type": "integer", "default": 1}}}
-    form = Form({"$defs": {"Row": inner}, "properties": {"one": {"$ref": "#/$defs/Row"}, "many": {"type": "array", "items": {"$ref": "#/$defs/Row"}}}})
+    form = Form(
+        {"$defs": {"Row": inner}, "properties": {"one": {"$ref": "#/$defs/Row"}, "many": {"type": "array", "items": {"$ref": "#/$defs/Row"}}}}
+    )
     qtbot.addWidget(form)
     values = {"one": {"size": 3}, "many": [{"name": "a"}, {"size": 2}]}
     form.set_values(values)

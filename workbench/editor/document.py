@@ -58,7 +58,10 @@ class Document(QObject):
         self._text = ""
         self.undo = QUndoStack(self)
         self.undo.setUndoLimit(200)
-        self.undo.cleanChanged.connect(lambda _clean: self.named.emit())
+        self.undo.cleanChanged.connect(self._clean_changed)
+
+    def _clean_changed(self, _clean: bool) -> None:
+        self.named.emit()
 
     @property
     def dirty(self) -> bool:

@@ -152,6 +152,7 @@ class VariantsPanel(QWidget):
             self.scope = len(names) - 1 if names else None
         while len(self._entries) > len(names) + 1:
             entry = self._entries.pop()
+            entry.blockSignals(True)
             self._list.removeWidget(entry)
             entry.hide()
             entry.deleteLater()
@@ -199,6 +200,8 @@ class VariantsPanel(QWidget):
     def rename(self, scope: int, name: str) -> None:
         """Give a variant another name; what refers to it follows."""
         names = draft.variant_names(self._document.data)
+        if scope >= len(names):
+            return  # Removed while its name was being typed.
         if name in names:
             self._desk.says.emit(f"There is already a variant named {name!r}.")
             return

@@ -137,7 +137,6 @@ class EditorView(QWidget):
     def _offer(self, catalogue: dict[str, Any]) -> None:
         for panel in (self.corpus, self.model, self.recipe):
             panel.offer(catalogue)
-        self.notice.clear()
         self._changed()
 
     def _start_over(self) -> None:

@@ -142,9 +142,9 @@ class Empty(QWidget):
         column.addLayout(middle)
         self.button = QPushButton(action)
         self.button.setProperty("primary", True)
-        self.button.setVisible(bool(action))
         self.button.clicked.connect(self.acted)
         column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        self.button.setVisible(bool(action))
         column.addStretch(3)
 
     def say(self, heading: str, text: str) -> None:

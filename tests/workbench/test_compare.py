@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from engines.store.database import Store
+from workbench.desk import Desk
+from workbench.views.compare import CompareView
+
+sys.path.insert(0, str(Path(__file__).parent))
+import samples
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    opened = Store.open(store_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[CompareView]:
+    desk.set_store(Store.open(store_url))
+    made = CompareView(desk)
+    qtbot.addWidget(made)
+    made.resize(1280, 800)
+    made.show()
+    yield made
+    made.leave()
+
+
+def test_finished_variants_in_table_scatter_and_words(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    samples.finished(store, seeds=(0, 1, 2, 3, 4))
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    assert view.model.names == ["full", "adaptive"]
+    assert "quality/test_perplexity" in view.model.keys
+    cell = view.model.data(view.model.index(1, 1 + view.model.keys.index("quality/test_perplexity")))
+    assert "better" in cell or "worse" in cell or "no practical difference" in cell or "not enough data" in cell
+    assert set(view.scatter.points) == {"full", "adaptive"}
+    assert view.scatter.front
+    view.table.selectRow(1)
+    words = " ".join(view.words.itemAt(n).widget().text() for n in range(view.words.count()))
+    assert "80% of the weights are zero." in words
+
+
+def test_unfinished_runs_are_waited_for(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    samples.submit(store)
+    qtbot.waitUntil(lambda: "No variant is done" in view.empty._heading.text(), timeout=10_000)
+    run = samples.start(store)
+    samples.finish(store, run, perplexity=90.0, speed=1000.0, memory=100.0)
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    assert "1 of 2 runs" in view.warnings.text
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "csv", "json"])
+def test_export(qtbot: QtBot, view: CompareView, store: Store, tmp_path: Path, form: str) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    path = tmp_path / f"report.{form}"
+    view.export(form, path)
+    qtbot.waitUntil(lambda: str(path) in view.notice.text, timeout=20_000)
+    text = path.read_text()
+    assert "adaptive" in text
+    if form == "json":
+        assert json.loads(text)["baseline"] == "full"
+    if form == "csv":
+        assert len(list(csv.reader(text.splitlines()))) > 4
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(qtbot: QtBot, view: CompareView, store: Store, tmp_path: Path) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    view.export("csv", tmp_path / "missing" / "x.csv")
+    qtbot.waitUntil(lambda: bool(view.notice.text), timeout=10_000)

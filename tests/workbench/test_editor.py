@@ -1,0 +1,157 @@
+"""The editor as a person uses it: choose, type, add, move, remove; what the file would say; what is wrong and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from workbench.desk import Desk
+from workbench.editor.document import Document
+from workbench.fields import TextField
+from workbench.forms import Row
+from workbench.views.editor import EditorView
+
+
+@pytest.fixture
+def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
+    """An editor that asks no inspector: what it would answer is given by the tests."""
+    view = EditorView(desk, Document())
+    qtbot.addWidget(view)
+    monkeypatch.setattr(view, "_check_deeply", lambda: None)
+    view._rest.timeout.disconnect()
+    desk.set_catalogue(catalogue)
+    view.resize(1280, 800)
+    view.show()
+    return view
+
+
+def _type(qtbot: QtBot, form: Any, key: str, text: str) -> None:
+    row = form.rows[key]
+    assert isinstance(row, Row)
+    assert isinstance(row.field, TextField)
+    row.field.line.selectAll()
+    qtbot.keyClicks(row.field.line, text)
+
+
+def _pick(card: Any, plugin_id: str) -> None:
+    card.choice.setCurrentIndex(card.choice.findData(plugin_id))
+    card.choice.activated.emit(card.choice.currentIndex())
+
+
+def test_a_new_experiment_has_no_problems(editor: EditorView) -> None:
+    assert editor.all_problems == []
+
+
+def test_choosing_a_head_and_its_parameters(qtbot: QtBot, editor: EditorView) -> None:
+    _pick(editor.model.head, "softmax/adaptive")
+    editor.model.head.disclosure.setChecked(True)
+    _type(qtbot, editor.model.head.form, "cutoffs", "1000, 4000")
+    assert editor.document.data["model"]["head"] == {"id": "softmax/adaptive", "cutoffs": [1000, 4000]}
+
+
+def test_layers_are_added_repeated_moved_and_removed(editor: EditorView) -> None:
+    model, data = editor.model, lambda: editor.document.data["model"]["layers"]
+    model.add_layer.click()
+    _pick(model._cards[1].mixer, "attention/full")
+    _pick(model._cards[1].feedforward, "feedforward/dense")
+    assert data()[1] == {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}}
+    model._cards[1].more.click()
+    model._cards[1].more.click()
+    assert data()[1]["repeat"] == 3
+    assert model._cards[1].times.text() == "× 3"
+    model._cards[1].fewer.click()
+    assert data()[1]["repeat"] == 2
+    model._cards[1].up.click()
+    assert data()[0]["mixer"]["id"] == "attention/full"
+    model._cards[0].copy.click()
+    assert len(data()) == 3
+    model._cards[0].remove.click()
+    model._cards[0].remove.click()
+    assert [layer["mixer"]["id"] for layer in data()] == ["recurrent/lstm"]
+    assert not model._cards[0].remove.isEnabled()
+    _pick(model._cards[0].feedforward, "feedforward/dense")
+    _pick(model._cards[0].feedforward, "")
+    assert "feedforward" not in data()[0]
+
+
+def test_a_variant_of_the_baseline(qtbot: QtBot, editor: EditorView) -> None:
+    editor.variants.add()
+    assert editor.variants.scope == 1
+    editor.variants.rename(1, "pruned")
+    editor.recipe.add("pruning/magnitude")
+    card = editor.recipe.card("technique/1")
+    assert card is not None
+    assert card.form is not None
+    _type(qtbot, card.form, "sparsity", "0.8")
+    _type(qtbot, editor.recipe.training, "batch", "40")
+    assert editor.document.data["variant"][1] == {
+        "name": "pruned", "techniques": [{"id": "pruning/magnitude", "sparsity": 0.8}], "training": {"batch": 40},
+    }  # fmt: skip
+    assert "sparsity 0.8" in editor.variants._entries[2].words.text()
+    editor.variants.make_baseline(1)
+    assert editor.document.data["experiment"]["baseline"] == "pruned"
+    editor.variants.remove(1)
+    assert [variant["name"] for variant in editor.document.data["variant"]] == ["baseline"]
+    assert editor.document.data["experiment"]["baseline"] == "baseline"
+
+
+def test_one_optimizer_takes_the_place_of_another(editor: EditorView) -> None:
+    editor.recipe.add("optimization/sgd")
+    assert [table["id"] for table in editor.document.data["training"]["techniques"]] == ["optimization/sgd"]
+
+
+def test_what_is_wrong_is_shown_at_once_where_it_is(qtbot: QtBot, editor: EditorView) -> None:
+    editor.model.embedding.disclosure.setChecked(True)
+    _type(qtbot, editor.model.embedding.form, "width", "0")
+    assert len(editor.all_problems) == 1
+    row = editor.model.embedding.form.rows["width"]  # type: ignore[union-attr]
+    assert "1" in row.problem()
+    assert editor.problems.problems[0].path == "model.embedding.width"
+    editor.variants.add()
+    editor.jump(editor.problems.problems[0])
+    assert editor.variants.scope is None
+    _type(qtbot, editor.model.embedding.form, "width", "32")
+    assert editor.all_problems == []
+
+
+def test_what_the_inspector_finds_is_shown_where_the_file_says_it(editor: EditorView) -> None:
+    editor.variants.add()
+    editor.variants.rename(1, "wide")
+    problem = {"path": "wide.model.layers[0].mixer.width", "value": 128, "rule": "must be even"}
+    editor._validated({"problems": [problem, {"path": "wide.techniques[0].lr", "value": 1, "rule": "is too large"}]})
+    assert [found.path for found in editor.all_problems] == ["model.layers[0].mixer.width", "training.techniques[0].lr"]
+    assert "even" in editor.model._cards[0].mixer.form.rows["width"].problem()  # type: ignore[union-attr]
+
+
+def test_undo_brings_everything_back(editor: EditorView) -> None:
+    before = editor.document.data
+    editor.model.add_layer.click()
+    editor.recipe.add("optimization/clip_norm")
+    editor.variants.add()
+    while editor.document.undo.canUndo():
+        editor.document.undo.undo()
+    assert editor.document.data == before
+    assert len(editor.model._cards) == 1
+
+
+def test_budget_seeds_and_targets(qtbot: QtBot, editor: EditorView) -> None:
+    _type(qtbot, editor.question.form, "budget", "5000")
+    _type(qtbot, editor.question.form, "seeds", "0, 1, 2")
+    editor.measure._add()
+    data = editor.document.data
+    assert data["experiment"]["budget"] == {"tokens": 5000}
+    assert data["experiment"]["seeds"] == [0, 1, 2]
+    assert data["target"] == [{"name": "one core", "device": "cpu", "threads": 1}]
+    assert editor.all_problems == []
+
+
+def test_plugins_of_the_catalogue_can_be_put_in(editor: EditorView, catalogue: dict[str, Any]) -> None:
+    for plugin_id, entry in catalogue["plugins"].items():
+        if entry["kind"] in ("block", "technique", "corpus"):
+            assert editor.use(plugin_id).endswith("."), plugin_id
+    assert editor.use("experts/switch") == "Switch experts is now part of the shared base."
+    layers = editor.document.data["model"]["layers"]
+    assert layers[-1]["feedforward"] == {"id": "experts/switch"}
+    assert {"id": "pruning/magnitude"} in editor.document.data["training"]["techniques"]

@@ -1,0 +1,156 @@
+"""Real window, real supervisor, real worker, real inspector: from Run to the report, and away and back in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pytestqt.qtbot import QtBot
+
+from engines import launching
+from engines.store import queries
+from workbench.window import Window
+
+pytestmark = pytest.mark.slow
+
+TINY = """
+[experiment]
+name = "Which head for a tiny LSTM?"
+task = "language_model"
+corpus = {{ id = "corpora/text_files", train = "text.txt", level = "word", max_vocabulary = 200 }}
+budget = {{ {budget} }}
+device = "cpu"
+threads = 1
+
+[model]
+embedding = {{ id = "embeddings/lookup", width = 16 }}
+layers = [{{ mixer = {{ id = "recurrent/lstm", width = 16 }} }}]
+head = {{ id = "softmax/full" }}
+
+[training]
+batch = 4
+sequence = 8
+techniques = [{{ id = "optimization/adam", lr = 1e-2 }}]
+
+[measure]
+evaluations = 2
+rounds = 2
+seconds = 0.1
+
+[[variant]]
+name = "full"
+
+[[variant]]
+name = "adaptive"
+model.head = {{ id = "softmax/adaptive", cutoffs = [50] }}
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Callable[[str], Path]:
+    words = [f"word{n % 150}" for n in range(6000)]
+    (tmp_path / "text.txt").write_text("\n".join(" ".join(words[n : n + 10]) for n in range(0, len(words), 10)) + "\n")
+
+    def write(budget: str) -> Path:
+        path = tmp_path / "tiny.toml"
+        path.write_text(TINY.format(budget=budget))
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _no_supervisor_left(store_url: str) -> Iterator[None]:
+    """The supervisor leaves by itself once its client and its runs are gone."""
+    yield
+    deadline = time.monotonic() + 60
+    while (found := launching.holder(store_url)) is not None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if found is not None:
+        psutil.Process(found.pid).kill()
+        pytest.fail("the supervisor stayed after its last client")
+
+
+def _drawn(window: Window) -> int:
+    plot = window.view("runs").board.plot("train/loss")
+    return sum(plot.drawn_points(key) for key in plot.keys) if plot else 0
+
+
+def test_run_watch_compare_export_ask(qtbot: QtBot, make_window: Callable[..., Window], experiment: Callable[[str], Path], tmp_path: Path) -> None:
+    window = make_window(experiment_path=experiment("steps = 120"), run=True)
+    qtbot.waitUntil(lambda: window.current == "runs", timeout=90_000)
+    runs = window.view("runs")
+    qtbot.waitUntil(lambda: _drawn(window) > 0, timeout=120_000)
+    qtbot.waitUntil(lambda: len(runs.model.runs) == 2 and all(run.status == "done" for run in runs.model.runs), timeout=240_000)
+    assert window.desk.store is not None
+    assert {row.key for row in queries.series(window.desk.store, runs.model.runs[0].id)} >= {"train/loss", "memory/host_mib"}
+    runs.bar.compare_button.click()
+    compare = window.view("compare")
+    qtbot.waitUntil(lambda: compare.model.rowCount() == 2, timeout=30_000)
+    assert set(compare.scatter.points) == {"full", "adaptive"}
+    for form in ("html", "markdown", "csv", "json"):
+        path = tmp_path / f"report.{form}"
+        compare.export(form, path)
+        qtbot.waitUntil(lambda path=path: str(path) in compare.notice.text, timeout=60_000)
+    assert set(json.loads((tmp_path / "report.json").read_text())["variants"]) == {"full", "adaptive"}
+    window.desk.wants_answers.emit(runs.model.runs[0].id)
+    ask = window.view("ask")
+    qtbot.waitUntil(lambda: ask.runs.currentData() is not None, timeout=30_000)
+    ask.prompt.setPlainText("word1 word2")
+    ask.write_button.click()
+    qtbot.waitUntil(lambda: ask.text.isVisible() or bool(ask.notice.text), timeout=120_000)
+    assert "word1 word2" in ask.text.toPlainText(), ask.notice.text
+    ask.sentence.setPlainText("word3 word4 word5 unheard")
+    ask.judge_button.click()
+    qtbot.waitUntil(lambda: ask.verdict.isVisible() or bool(ask.notice.text), timeout=120_000)
+    assert "nats over 4 tokens" in ask.verdict.text(), ask.notice.text
+
+
+def test_close_while_it_runs_come_back_and_stop(qtbot: QtBot, make_window: Callable[..., Window], experiment: Callable[[str], Path]) -> None:
+    window = make_window(experiment_path=experiment("seconds = 600"), run=True)
+    qtbot.waitUntil(lambda: window.current == "runs" and _drawn(window) > 0, timeout=120_000)
+    assert window.desk.store is not None
+    first = window.view("runs").model.runs[0]
+    window.document.undo.setClean()
+    window.close()
+    again = make_window()
+    again.go("runs")
+    qtbot.waitUntil(lambda: _drawn(again) > 0, timeout=30_000)
+    runs = again.view("runs")
+    assert runs.model.runs[0].id == first.id
+    assert runs.model.runs[0].status == "running"
+    assert psutil.pid_exists(runs.model.runs[0].pid)
+    before = _drawn(again)
+    qtbot.waitUntil(lambda: _drawn(again) > before, timeout=30_000)
+    pid: Any = runs.model.runs[0].pid
+    runs.table.clearSelection()
+    runs.bar.stop_button.click()
+    qtbot.waitUntil(lambda: all(run.status == "cancelled" for run in runs.model.runs), timeout=60_000)
+    qtbot.waitUntil(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, timeout=30_000)
+    assert pid != os.getpid()
+    assert runs.bar.resume_button.isEnabled()
+
+
+def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Window]) -> None:
+    window = make_window()
+    window.go("catalogue")
+    catalogue = window.view("catalogue")
+    catalogue.choose("feedforward/dense")
+    catalogue.verify_button.click()
+    qtbot.waitUntil(lambda: catalogue.verify_button.text() == "Verify again", timeout=120_000)
+    texts = [catalogue.statements.itemAt(n).widget().text() for n in range(catalogue.statements.count())]
+    assert any("holds: error" in text for text in texts)
+    window.go("experiment")
+    editor = window.view("experiment")
+    window.document.edit("x", lambda data: data["model"]["layers"].__setitem__(0, {"mixer": {"id": "attention/full", "heads": 7}}))
+    qtbot.waitUntil(lambda: bool(editor._found), timeout=120_000)
+    assert editor.problems.problems[0].path.startswith("model.layers[0].mixer")
+    window.document.undo.undo()
+    qtbot.waitUntil(lambda: editor._checked and not editor.all_problems, timeout=60_000)
+    qtbot.waitUntil(lambda: editor.problems._figures.count() > 2, timeout=60_000)

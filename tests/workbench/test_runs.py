@@ -1,0 +1,175 @@
+"""The runs view on a store that is written to while it looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from engines.store import commands, queries
+from engines.store.database import Store
+from workbench.desk import Desk
+from workbench.views.runs import RunsView
+
+sys.path.insert(0, str(Path(__file__).parent))
+import samples
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """The writer's own connection, as another process would have."""
+    opened = Store.open(store_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[RunsView]:
+    desk.set_store(Store.open(store_url))
+    made = RunsView(desk)
+    qtbot.addWidget(made)
+    made.resize(1280, 800)
+    made.show()
+    yield made
+    made.leave()
+
+
+def _points(view: RunsView, key: str = "train/loss") -> int:
+    plot = view.board.plot(key)
+    return sum(plot.drawn_points(each) for each in plot.keys) if plot is not None else 0
+
+
+def test_an_empty_store_says_what_to_do(qtbot: QtBot, view: RunsView) -> None:
+    qtbot.waitUntil(lambda: view.pages.currentWidget() is view.empty)
+    assert view.empty.button.isVisible()
+
+
+def test_points_are_drawn_as_they_are_written(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    run = samples.start(store)
+    samples.write(store, run, 0, 50)
+    qtbot.waitUntil(lambda: _points(view) == 50, timeout=10_000)
+    samples.write(store, run, 50, 25)
+    qtbot.waitUntil(lambda: _points(view) == 75, timeout=10_000)
+    assert view.model.rowCount() == 2
+    assert [view.model.data(view.model.index(0, column)) for column in (0, 2, 3, 5, 8)] == ["full", "training", "50%", "5,000", "12 s left"]
+    assert [view.model.data(view.model.index(1, 2))] == ["queued"]
+
+
+def test_a_gap_is_not_drawn(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    samples.write(store, samples.start(store), 0, 51, gaps=True)
+    qtbot.waitUntil(lambda: _points(view) == 50, timeout=10_000)
+
+
+def test_a_resumed_run_is_read_anew(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    run = samples.start(store)
+    samples.write(store, run, 0, 50)
+    qtbot.waitUntil(lambda: _points(view) == 50, timeout=10_000)
+    commands.truncate_points(store, run.id, run.claim, 19)
+    samples.write(store, run, 20, 40)
+    qtbot.waitUntil(lambda: _points(view) == 60, timeout=10_000)
+
+
+def test_a_long_series_comes_reduced_and_with_detail_on_zooming(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    run = samples.start(store)
+    steps = np.arange(60_000)
+    values = np.sin(steps / 1000)
+    values[31_234] = 40.0
+    commands.append_points(
+        store, run.id, run.claim, [commands.SeriesBatch("train/loss", "nats/token", "lower", steps.tolist(), [0.0] * len(steps), values.tolist())]
+    )
+    qtbot.waitUntil(lambda: _points(view) > 100, timeout=20_000)
+    plot = view.board.plot("train/loss")
+    assert plot is not None
+    line = plot._lines[plot.keys[0]]
+    assert len(line.x) < 20_000
+    assert line.drawn.y.max() == 40.0
+    plot.show_range(31_000, 31_500)
+    plot.viewed.emit(31_000, 31_500)
+    qtbot.waitUntil(lambda: 400 < len(plot._lines[plot.keys[0]].x) < 2000, timeout=10_000)
+    samples.write(store, run, 60_000, 10, keys=samples.KEYS[:1])
+    plot.show_all()
+    qtbot.waitUntil(lambda: plot._lines[plot.keys[0]].x[-1] == 60_009, timeout=10_000)
+
+
+def test_curves_can_be_hidden_and_shown(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: _points(view) == 600, timeout=10_000)
+    view.model.toggle(0)
+    assert _points(view) == 300
+    assert view.model.data(view.model.index(0, 0), Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Unchecked
+    view.model.toggle(0)
+    assert _points(view) == 600
+
+
+def test_over_seconds_and_other_quantities(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: _points(view) == 600, timeout=10_000)
+    view._set_axis(True)
+    qtbot.waitUntil(lambda: _points(view) > 0, timeout=10_000)
+    view._toggle_key("train/loss", False)
+    qtbot.waitUntil(lambda: view.board.plot("train/loss") is None, timeout=10_000)
+    assert view.board.plot("memory/host_mib") is not None
+
+
+def test_stopping_and_resuming(qtbot: QtBot, view: RunsView, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("engines.launching.ensure_supervisor", started.append)
+    experiment = samples.submit(store)
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    view.table.selectRow(1)
+    view.bar.stop_button.click()
+    qtbot.waitUntil(lambda: [run.status for run in queries.runs(store, experiment)] == ["queued", "cancelled"], timeout=10_000)
+    qtbot.waitUntil(lambda: view.bar.resume_button.isEnabled(), timeout=10_000)
+    view.bar.resume_button.click()
+    qtbot.waitUntil(lambda: [run.status for run in queries.runs(store, experiment)] == ["queued", "queued"], timeout=10_000)
+    assert started == [store.url]
+
+
+def test_why_a_run_failed_is_said_in_place(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    run = samples.start(store)
+    commands.finish_run(store, run.id, run.claim, "failed", "The loss is not a number at step 7.", "Lower the learning rate.")
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2 and view.model.runs[0].status == "failed", timeout=10_000)
+    view.table.selectRow(0)
+    assert "not a number at step 7. Lower the learning rate." in view.notice.text
+    view.toggle_log()
+    qtbot.waitUntil(lambda: bool(view.log.toPlainText()), timeout=10_000)
+
+
+def test_the_list_searches_and_keeps_the_selection(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    first = samples.submit(store, name="First question")
+    second = samples.submit(store, name="Second question")
+    qtbot.waitUntil(lambda: view.list.list.count() == 2, timeout=10_000)
+    view.choose(first)
+    qtbot.waitUntil(lambda: view.bar.title.text() == "First question", timeout=10_000)
+    samples.submit(store, name="Third question")
+    qtbot.waitUntil(lambda: view.list.list.count() == 3, timeout=10_000)
+    assert view.list.current == first != second
+    view.list.search.setText("second")
+    assert [view.list.list.item(n).isHidden() for n in range(3)] == [True, False, True]
+
+
+def test_a_hidden_view_does_not_read(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    qtbot.waitUntil(lambda: view.list.list.count() == 1, timeout=10_000)
+    view.hide()
+    assert not view.feed._timer.isActive()
+
+
+def test_the_pause_grows_with_the_cost(qtbot: QtBot, view: RunsView) -> None:
+    qtbot.waitUntil(lambda: view.pages.currentWidget() is view.empty)
+    view.feed._cost = 0.0
+    assert view.feed.pause_ms == 300
+    view.feed.drew(0.06)
+    assert view.feed.pause_ms == 1500
+    view.feed.drew(5.0)
+    assert view.feed.pause_ms == 3000

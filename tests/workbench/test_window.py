@@ -1,0 +1,222 @@
+"""The window as a whole: start, keys, files, themes, closing; and what it must never load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QApplication, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from workbench import menus
+from workbench.inspector import Inspector
+from workbench.window import Window
+
+sys.path.insert(0, str(Path(__file__).parent))
+import samples
+
+Make = Callable[..., Window]
+
+
+def test_every_view_opens(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    for key in ("runs", "compare", "ask", "catalogue", "experiment"):
+        window.navigation[key].click()
+        assert window.current == key
+        assert window.navigation[key].isChecked()
+        qtbot.wait(50)
+
+
+def test_the_view_and_the_place_are_remembered(make_window: Make, settings: QSettings) -> None:
+    window = make_window()
+    window.go("catalogue")
+    window.resize(1111, 777)
+    window.close()
+    assert settings.value("view") == "catalogue"
+    assert settings.value("geometry") is not None
+
+
+def test_keys_lead_to_views(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    window.activateWindow()
+    qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
+    assert window.current == "catalogue"
+    qtbot.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
+    assert window.current == "experiment"
+
+
+def test_every_shortcut_is_used_once(make_window: Make) -> None:
+    keys = [key for _what, keys in menus.shortcuts(make_window()) for key in keys.split(", ")]
+    assert len(keys) == len(set(keys)) > 15
+    assert {"Ctrl+Return", "Ctrl+S", "Ctrl+O", "Ctrl+N", "Ctrl+D", "F2", "Ctrl+Z"} <= set(keys)
+
+
+@pytest.mark.parametrize("choice", ["light", "dark"])
+def test_themes(make_window: Make, qapp: QApplication, choice: Any) -> None:
+    window = make_window()
+    for key in ("runs", "compare", "ask", "catalogue"):
+        window.go(key)
+    window.choose_theme(choice)
+    assert window.desk.theme.name == choice
+    assert window.desk.theme.window in qapp.styleSheet()
+    assert window.settings.value("theme") == choice
+
+
+def test_a_file_is_opened_edited_and_saved(qtbot: QtBot, make_window: Make, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    make = Path(__file__).parents[2] / "resources" / "experiments" / "demo.toml"
+    path.write_text(make.read_text())
+    window = make_window(experiment_path=path)
+    qtbot.waitUntil(lambda: window.document.path == path, timeout=10_000)
+    window.document.edit("x", lambda data: data["experiment"].__setitem__("name", "Mine"))
+    assert window.windowTitle().startswith("● mine.toml")
+    assert menus.save(window)
+    assert 'name = "Mine"' in path.read_text()
+    assert window.windowTitle().startswith("mine.toml")
+    assert str(path) in window.settings.value("recent")
+
+
+def test_a_broken_file_is_a_sentence_in_place(qtbot: QtBot, make_window: Make, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("name = [")
+    window = make_window(experiment_path=tmp_path / "bad.toml")
+    qtbot.waitUntil(lambda: "not valid TOML" in window.view("experiment").notice.text, timeout=10_000)
+
+
+def test_changes_are_not_lost_without_a_question(make_window: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = make_window()
+    window.document.edit("x", lambda data: data["experiment"].__setitem__("name", "Mine"))
+    monkeypatch.setattr(QMessageBox, "exec", lambda self: QMessageBox.StandardButton.Cancel)
+    assert not window.close()
+    assert window.isVisible()
+    monkeypatch.setattr(QMessageBox, "exec", lambda self: QMessageBox.StandardButton.Discard)
+    assert window.close()
+
+
+def test_every_example_opens_without_a_problem(make_window: Make) -> None:
+    window = make_window()
+    for path in sorted((menus.RESOURCES / "experiments").glob("*.toml")):
+        menus.open_example(window, path)
+        assert window.view("experiment").all_problems == [], path.name
+        assert window.document.path is None
+
+
+def test_run_with_problems_leads_to_the_first(make_window: Make) -> None:
+    window = make_window()
+    window.go("catalogue")
+    window.document.edit("x", lambda data: data["model"]["head"].__setitem__("id", "softmax/adaptve"))
+    window.start_run(False)
+    assert window.current == "experiment"
+    assert "cannot run yet" in window.view("experiment").notice.text
+
+
+def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    assert window.desk.store is not None
+    experiment = samples.finished(window.desk.store)
+    window.desk.wants_runs.emit(experiment)
+    qtbot.waitUntil(lambda: window.view("runs").model.rowCount() == 2, timeout=10_000)
+    window.view("runs").bar.compare_button.click()
+    qtbot.waitUntil(lambda: window.view("compare").model.rowCount() == 2, timeout=10_000)
+    assert window.current == "compare"
+    window.desk.wants_answers.emit(1)
+    qtbot.waitUntil(lambda: window.view("ask").runs.currentData() == 1, timeout=10_000)
+    window.desk.wants_card.emit("softmax/adaptive")
+    assert window.view("catalogue").title.text() == "Adaptive softmax"
+    window.view("catalogue").use_button.click()
+    assert window.current == "experiment"
+    assert window.document.data["model"]["head"] == {"id": "softmax/adaptive"}
+    window.document.undo.setClean()
+    window.desk.wants_experiment.emit(experiment)
+    qtbot.waitUntil(lambda: window.document.data["experiment"]["name"] == "Which head?", timeout=10_000)
+
+
+def test_the_catalogue_can_be_searched(make_window: Make) -> None:
+    window = make_window()
+    window.go("catalogue")
+    view = window.view("catalogue")
+    view.search.setText("press wolf tied")
+    shown = [item.data(0, Qt.ItemDataRole.UserRole) for item in view._items() if not item.isHidden()]
+    assert shown == ["softmax/full"]
+    view.search.setText("no such thing anywhere")
+    assert view._none.isVisible()
+
+
+def test_buttons_and_inputs_have_names(make_window: Make) -> None:
+    from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
+
+    window = make_window()
+    for key in ("experiment", "runs", "compare", "ask", "catalogue"):
+        window.go(key)
+        for kind in (QAbstractButton, QComboBox, QLineEdit):
+            for widget in window.view(key).findChildren(kind):
+                text = widget.text() if isinstance(widget, QAbstractButton) else ""
+                inner = widget.parentWidget()
+                named = widget.accessibleName() or text or (inner is not None and inner.accessibleName())
+                assert named or widget.objectName().startswith("qt_"), f"{key}: {type(widget).__name__} without a name"
+
+
+def test_importing_the_window_loads_neither_torch_nor_sql() -> None:
+    check = "import sys, workbench.window, workbench.views.editor; print([m for m in ('torch', 'sqlalchemy', 'pyqtgraph') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_views_without_torch() -> None:
+    check = "import sys, workbench.views.runs, workbench.views.compare, workbench.views.ask, workbench.views.catalogue; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# --- The line to the inspector --------------------------------------------------------------------------------------------------------------
+
+ECHO = """
+import json, sys
+for line in sys.stdin:
+    question = json.loads(line)
+    print("noise of a library", flush=True)
+    if question["ask"] == "die":
+        print("out of luck", file=sys.stderr, flush=True); sys.exit(3)
+    reply = {"error": "No."} if question["ask"] == "refuse" else {"answer": question["value"]}
+    print(json.dumps({"id": question["id"], **reply}), flush=True)
+"""
+
+
+@pytest.fixture
+def inspector(qtbot: QtBot) -> Any:
+    made = Inspector(command=[sys.executable, "-c", ECHO])
+    yield made
+    made.close()
+
+
+def test_questions_are_answered_refused_and_survive_a_crash(qtbot: QtBot, inspector: Inspector) -> None:
+    got: list[Any] = []
+    inspector.ask("echo", got.append, got.append, value=[1, 2])
+    inspector.ask("refuse", got.append, got.append)
+    qtbot.waitUntil(lambda: len(got) == 2, timeout=10_000)
+    assert got == [[1, 2], "No."]
+    inspector.ask("die", got.append, got.append)
+    qtbot.waitUntil(lambda: len(got) == 3, timeout=10_000)
+    assert "ended before it answered" in got[2]
+    assert "out of luck" in got[2]
+    inspector.ask("echo", got.append, got.append, value="again")
+    qtbot.waitUntil(lambda: got[-1] == "again", timeout=10_000)
+
+
+def test_a_forgotten_question_is_not_answered(qtbot: QtBot, inspector: Inspector) -> None:
+    got: list[Any] = []
+    inspector.forget(inspector.ask("echo", got.append, got.append, value=1))
+    inspector.ask("echo", got.append, got.append, value=2)
+    qtbot.waitUntil(lambda: got == [2], timeout=10_000)
+
+
+def test_a_program_that_is_missing_is_a_sentence(qtbot: QtBot) -> None:
+    got: list[str] = []
+    inspector = Inspector(command=["/nowhere/python"])
+    inspector.ask("echo", got.append, got.append)
+    qtbot.waitUntil(lambda: len(got) == 1, timeout=10_000)
+    inspector.close()
