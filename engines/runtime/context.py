@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from engines.toolbox.batches import Stream
 
 
-class StopTraining(Exception):
-    """Training ends here: the budget of a stop request, not an error."""
-
-
 @dataclass(frozen=True)
 class Budget:
     """How long a run trains: an amount of one unit (tokens, steps, seconds, epochs)."""

@@ -183,7 +183,7 @@ class Trainer:
         step = self.session.step
         auxiliary = self._extras.get("auxiliary")
         if auxiliary is not None:
-            self.recorder.add("train/auxiliary", step, float(auxiliary), "nats/token")
+            self.recorder.add("train/auxiliary", step, float(auxiliary.detach()), "nats/token")
         for layer, counts in (self._extras.get("load") or {}).items():
             shares = (counts.double() / counts.sum().clamp(min=1)).tolist()
             for expert, share in enumerate(shares):

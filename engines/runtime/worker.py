@@ -53,10 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         store = Store.open(arguments.store)
         return _run(store, arguments.run, arguments.claim, control)
     except ClaimLost as error:
-        print(f"This worker no longer owns run {arguments.run}: {error}", file=sys.stderr)
+        sys.stderr.write(f"This worker no longer owns run {arguments.run}: {error}\n")
         return CLAIM_LOST
     except StoreError as error:
-        print(f"The store failed: {error}", file=sys.stderr)
+        sys.stderr.write(f"The store failed: {error}\n")
         return STORE_FAILED
 
 
@@ -83,7 +83,7 @@ def _run(store: Store, run_id: int, claim: str, control: Control) -> int:
         status, reason, advice = "failed", str(error), ""
     except (ClaimLost, StoreError):
         raise
-    except Exception as error:  # a plugin may raise anything; the run must end with what it said
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the run must end with what it said
         traceback.print_exc()
         status, (reason, advice) = "failed", _explain(error)
     # A failure of the recorder is why the run ended, whatever it said itself.

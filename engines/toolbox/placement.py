@@ -128,7 +128,7 @@ def carry(nest: Any, device: torch.device, ledger: Ledger) -> Any:
         if torch.is_grad_enabled():  # evaluation crosses too, but is not training
             ledger.add(tensor)
         if moved.requires_grad:
-            moved.register_hook(ledger.add)  # type: ignore[no-untyped-call]
+            moved.register_hook(ledger.add)
         return moved
 
     return map_tensors(move, nest)

@@ -71,7 +71,7 @@ class Mixed(Technique):
         state.setdefault("scale", FIRST_SCALE)
         state.setdefault("clean", 0)
         for parameter in trainable(ctx.model):
-            parameter.register_hook(lambda g: g / state["scale"])  # type: ignore[no-untyped-call]
+            parameter.register_hook(lambda g: g / state["scale"])
 
         def scaled(batch: Any, carried: Any, count: int | None = None, scale: float | torch.Tensor = 1.0) -> Any:
             return forward_backward(batch, carried, count=count, scale=scale * state["scale"])
