@@ -28,6 +28,7 @@ from engines.store.address import store_url
 from engines.store.database import Store
 from engines.store.rows import RunRow
 from engines.submitting import checked_plans, submit
+from engines.timekeeping import wait_until_timed
 
 if TYPE_CHECKING:
     import pandas
@@ -42,13 +43,13 @@ class Handle:
     store: str
 
     def wait(self, *, quiet: bool = False) -> Handle:
-        """Until every run has ended; an interrupt (the notebook's stop button) cancels the runs that have not."""
+        """Until every run has ended and was timed; an interrupt (the notebook's stop button) cancels what has not."""
         store = Store.open(self.store)
         try:
             with launching.Presence(self.store), interruptible() as interruption:
                 with progress(quiet=quiet) as display:
                     follow(store, list(self.runs), interruption, display.show, warn=note)
-                if interruption.count:
+                if interruption.count or not wait_until_timed(store, self.id, interruption, tell=(lambda sentence: None) if quiet else note):
                     raise KeyboardInterrupt
         finally:
             store.close()

@@ -126,13 +126,13 @@ class ExperimentTable(Table):
 class Measure(Table):
     """`[measure]`: the metrics that judge (all that were measured where the list is empty), and how carefully.
 
-    margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds and the length of one
+    margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds (0: none) and the length of one
     timed window. evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all.
     """
 
     metrics: list[Name] = []
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    rounds: Whole = 10
+    rounds: Annotated[int, Field(ge=0)] = 10
     seconds: Annotated[float, Field(gt=0)] = 1.0
     evaluations: Annotated[int, Field(ge=0)] = 10
     held_out_tokens: Annotated[int, Field(ge=0)] = 0

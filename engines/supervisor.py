@@ -29,6 +29,7 @@ from engines.store.address import store_url
 from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
 from engines.store.rows import RunRow
+from engines.timekeeping import Timekeeper
 from engines.watching import Watch
 
 TICK_SECONDS = 0.25
@@ -49,6 +50,7 @@ class Supervisor:
     def __init__(self, store: Store, *, jobs: int = 1, once: bool = False, stay: bool = False, module: str = WORKER_MODULE) -> None:
         self.store, self.jobs, self.once, self.stay, self.module = store, jobs, once, stay, module
         self.watches: list[Watch] = []
+        self.timekeeper = Timekeeper(store)
         self.ending = ""
         """Why it was told to end; empty while it serves."""
         self._gpus = probes.Gpus()
@@ -61,6 +63,7 @@ class Supervisor:
             end.setblocking(False)
         self._selector.register(self._wake, selectors.EVENT_READ)
         self._seen_change: int | None = None
+        self._timing = False
         self._next_sample = self._next_flush = self._next_heartbeat = self._next_look = 0.0
         self._alone_since: float | None = None
         self._store_fails_since: float | None = None
@@ -69,6 +72,7 @@ class Supervisor:
 
     def serve(self, lock: FileLock) -> None:
         """Serve until nobody needs it, then release the lock and return."""
+        self.timekeeper.take_over()
         while True:
             try:
                 self._tick()
@@ -88,10 +92,14 @@ class Supervisor:
     def _tick(self) -> None:
         now = time.monotonic()
         self._reap()
+        if self._timing != self.timekeeper.busy:
+            self._timing, self._seen_change = self.timekeeper.busy, None
         for watch in self.watches:
             if self.ending:
                 watch.custody.ask_to_stop(self.ending)
             watch.custody.insist(STOP_SECONDS)
+        if self.ending:
+            self.timekeeper.end()
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_SECONDS
             self._sample()
@@ -124,14 +132,20 @@ class Supervisor:
             for watch in self.watches:
                 watch.custody.kill()
                 watch.custody.wait(STOP_SECONDS)
+            self.timekeeper.close()
             raise error
 
     # --- Runs ---
 
     def _start_runs(self) -> None:
+        """Start what is queued; when nothing is, time what has ended. Timed work shares the machine with no run."""
+        if self.timekeeper.busy:
+            return
         while not self.ending and len(self.watches) < self.jobs:
             row = commands.claim_run(self.store, self.id)
             if row is None:
+                if not self.watches:
+                    self.timekeeper.start_next()
                 return
             self._start(row)
 
@@ -169,6 +183,7 @@ class Supervisor:
                 watch.close()
             self._write_the_truth(watch, code)
             self.watches.remove(watch)
+            self.timekeeper.consider(queries.run(self.store, watch.custody.run_id).experiment_id)
             self._seen_change = None
 
     def _write_the_truth(self, watch: Watch, code: int) -> None:
@@ -214,7 +229,7 @@ class Supervisor:
 
     def _should_leave(self) -> bool:
         """Whether nobody has needed the supervisor for a while."""
-        if self.watches:
+        if self.watches or self.timekeeper.busy:
             self._alone_since = None
             return False
         if self.ending:
@@ -231,7 +246,7 @@ class Supervisor:
         return self.once or now - self._alone_since > LINGER_SECONDS
 
     def _is_needed(self) -> bool:
-        return bool(queries.runs(self.store, status="queued")) or (not self.once and launching.clients(self.store.url) > 0)
+        return self.timekeeper.pending or bool(queries.runs(self.store, status="queued")) or (not self.once and launching.clients(self.store.url) > 0)
 
     def _leave(self, lock: FileLock) -> bool:
         """Look once more while nobody can be starting a supervisor, then let go of the lock. False where somebody came meanwhile."""

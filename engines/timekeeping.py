@@ -29,6 +29,7 @@ class Timekeeper:
         self._candidates: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._experiment = 0
+        self._ending = False
 
     def consider(self, experiment_id: int) -> None:
         """A run of this experiment has ended; perhaps it was the last."""
@@ -51,7 +52,9 @@ class Timekeeper:
             return True
         self._close_pipe()
         self._process = None
-        timetable.close(self._store, self._experiment, "failed", f"The timing process ended with code {code}.")
+        if not self._ending:
+            # It closes its session itself, unless it died; then nobody shall wait for it.
+            timetable.cancel(self._store, self._experiment, f"The timing process ended with code {code}; its log says why.")
         return False
 
     @property
@@ -68,6 +71,7 @@ class Timekeeper:
 
     def end(self) -> None:
         """Ask the session to stop; `busy` tells when it has."""
+        self._ending = True
         self._candidates.clear()
         self._close_pipe()
 
@@ -85,8 +89,11 @@ class Timekeeper:
         log = Path(self._store.folder) / "timing" / f"experiment-{experiment_id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", MODULE, "--store", self._store.url, "--experiment", str(experiment_id), "--attached"]
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=process_environment())
+        try:
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=process_environment())
+        except OSError as error:
+            timetable.cancel(self._store, experiment_id, f"The timing process could not be started: {error}.")
         self._experiment = experiment_id
 
     def _close_pipe(self) -> None:

@@ -32,6 +32,9 @@ def is_due(store: Store, experiment_id: int) -> bool:
         return False
     if any(session.status != LOST for session in queries.rounds(store, experiment_id, status=None)):
         return False
+    baseline = next((variant for variant in queries.variants(store, experiment_id) if variant.baseline), None)
+    if baseline is None or baseline.plan.get("measure", {}).get("rounds") == 0:
+        return False
     return len(entrants(store, experiment_id)) > 1
 
 

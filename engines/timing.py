@@ -32,7 +32,7 @@ from engines.stopwatches import Stopwatch, StopwatchError
 from engines.store import commands, queries
 from engines.store.address import store_url, user_folder
 from engines.store.database import Store, StoreError
-from engines.store.rows import CANCELLED, DONE, FAILED, RUNNING, RoundRow
+from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, RoundRow
 from engines.timetable import QUANTITIES, Entrant, close, entrants
 
 STEPS = 100
@@ -40,10 +40,11 @@ STEPS = 100
 BUDGET_SECONDS = 300.0
 """How long the rounds of one target may take."""
 LOOK_SECONDS = 0.5
+ORPHANED = "Who started the timing is gone."
 CANCELLED_EXIT = 130
 
 
-class Stopped(Exception):  # noqa: N818 (no error)
+class Stopped(Exception):
     """The session was told to end."""
 
 
@@ -66,7 +67,8 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
             sessions = [Session(store, experiment_id, candidates, plan, target, stop, tell) for target in plan.get("targets") or [{}]]
             outcomes = [session.run() for session in sessions]
     except Stopped as reason:
-        close(store, experiment_id, CANCELLED, str(reason))
+        # Nobody called it off where only its supervisor went: the next one makes it anew.
+        close(store, experiment_id, LOST if str(reason) == ORPHANED else CANCELLED, str(reason))
         tell(f"Cancelled. {reason}")
         return CANCELLED
     return FAILED if FAILED in outcomes else DONE
@@ -236,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def follow_input() -> None:
         sys.stdin.read()
-        reasons.append("Who started the timing is gone.")
+        reasons.append(ORPHANED)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)

@@ -19,6 +19,7 @@ from engines.store import queries
 from engines.store.address import store_url
 from engines.store.database import Store
 from engines.submitting import checked_plans, submit
+from engines.timekeeping import wait_until_timed
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -75,7 +76,7 @@ def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, in
 
 
 def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> int:
-    """Follow runs to their end with a display; returns the exit code."""
+    """Follow runs to their end with a display, and the timing that comes after them; returns the exit code."""
     with interruptible() as interruption:
         with progress(quiet=quiet) as display:
             rows = follow(store, runs, interruption, display.show, jobs=jobs, warn=note)
@@ -83,6 +84,10 @@ def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> in
             left = sum(not row.over for row in rows)
             note(f"Interrupted; {left} runs have not ended yet." if left else "Interrupted; the runs were cancelled.")
             return INTERRUPTED
+        for experiment in sorted({row.experiment_id for row in rows}):
+            if not wait_until_timed(store, experiment, interruption, jobs=jobs, tell=(lambda sentence: None) if quiet else note):
+                note("Interrupted; the runs are done, their timing was left out.")
+                return INTERRUPTED
     failed = [row for row in rows if row.status != "done"]
     if quiet:
         for row in failed:

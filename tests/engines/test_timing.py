@@ -168,6 +168,8 @@ def test_an_experiment_is_due_once_when_all_runs_have_ended(store):
     assert not timetable.is_due(store, number)
     assert not timetable.is_due(store, experiment(store, {"full": {"rate": 100.0}, "broken": None}))
     assert not timetable.is_due(store, experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, smoke=True))
+    unwanted = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 0})
+    assert not timetable.is_due(store, unwanted)
     rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
     queued = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
     assert not timetable.is_due(store, queued)
@@ -217,7 +219,7 @@ def test_a_session_whose_process_died_is_lost_and_due_again(store):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("how", ["terminated", "orphaned"])
-def test_a_process_that_has_to_go_writes_cancelled_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
+def test_a_process_that_has_to_go_says_so_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 100_000})
     code = (
         "import sys, subprocess, pathlib; from engines import stopwatches, timing; popen = subprocess.Popen\n"
@@ -235,6 +237,7 @@ def test_a_process_that_has_to_go_writes_cancelled_and_leaves_no_child(store, st
         process.stdin.close()
     process.stderr.read()
     assert process.wait(30) == 130
-    reason = {"terminated": "Told to end (SIGTERM).", "orphaned": "Who started the timing is gone."}[how]
-    assert queries.rounds(store, number, status="cancelled")[0].facts["reason"] == reason
+    reason, status = {"terminated": ("Told to end (SIGTERM).", "cancelled"), "orphaned": (timing.ORPHANED, "lost")}[how]
+    assert queries.rounds(store, number, status=status)[0].facts["reason"] == reason
+    assert timetable.is_due(store, number) == (how == "orphaned")
     assert not any(psutil.pid_exists(int(turn[0])) for turn in turns(store))

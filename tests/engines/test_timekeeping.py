@@ -1,0 +1,172 @@
+"""Experiments are timed once, after their runs, one at a time; what a dead process or supervisor left is put right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines import timekeeping, timetable
+from engines.following import Interruption
+from engines.store import commands, queries
+from engines.store.database import Store
+
+WAITS = "import sys; sys.stdin.read()"
+DIES = "import os; os._exit(9)"
+
+
+@pytest.fixture
+def store(store_url):
+    opened = Store.open(store_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What was started, as experiment numbers; `code` says what the stand-in for the timing process does."""
+    popen, found = subprocess.Popen, []
+
+    class Stand(list):
+        code = WAITS
+
+    found = Stand()
+
+    def start(command, **options):
+        found.append(int(command[command.index("--experiment") + 1]))
+        return popen([sys.executable, "-c", found.code], **options)
+
+    monkeypatch.setattr(timekeeping.subprocess, "Popen", start)
+    return found
+
+
+@pytest.fixture
+def keeper(store):
+    made = timekeeping.Timekeeper(store)
+    yield made
+    made.close()
+
+
+def experiment(store, *, finish=True):
+    rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
+    number = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
+    supervisor = commands.register_supervisor(store, "host", 1, 1.0)
+    while finish and (run := commands.claim_run(store, supervisor)) is not None:
+        model = Path(store.folder) / "runs" / str(run.id) / "model"
+        model.mkdir(parents=True)
+        (model / "plan.json").write_text("{}", encoding="utf-8")
+        commands.finish_run(store, run.id, run.claim, "done")
+    return number
+
+
+def gone(keeper):
+    """Wait for the end of the process in hand."""
+    keeper._process.wait(10)
+    assert not keeper.busy
+
+
+def test_one_session_at_a_time_in_the_order_of_the_experiments(store, keeper, started):
+    first, second = experiment(store), experiment(store)
+    waiting = experiment(store, finish=False)
+    for each in (first, second, waiting, first):
+        keeper.consider(each)
+    assert keeper.pending
+    keeper.start_next()
+    keeper.start_next()
+    assert started == [first]
+    assert keeper.busy
+    keeper._close_pipe()
+    gone(keeper)
+    keeper.start_next()
+    assert started == [first, second]
+    keeper._close_pipe()
+    gone(keeper)
+    keeper.start_next()
+    assert started == [first, second]
+    assert not keeper.pending
+
+
+def test_nobody_waits_for_a_process_that_died_without_a_word(store, keeper, started):
+    started.code = DIES
+    number = experiment(store)
+    keeper.consider(number)
+    keeper.start_next()
+    gone(keeper)
+    assert not timetable.is_pending(store, number)
+    assert "ended with code 9" in queries.rounds(store, number, status="cancelled")[0].facts["reason"]
+
+
+def test_a_supervisor_that_leaves_leaves_the_session_to_the_next(store, keeper, started):
+    number = experiment(store)
+    keeper.consider(number)
+    keeper.start_next()
+    keeper.end()
+    gone(keeper)
+    assert timetable.is_due(store, number)
+    following = timekeeping.Timekeeper(store)
+    following.take_over()
+    assert following.pending
+
+
+def test_a_process_that_cannot_be_started_is_said(store, keeper, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(timekeeping.subprocess, "Popen", refuse)
+    number = experiment(store)
+    keeper.consider(number)
+    keeper.start_next()
+    assert not keeper.pending
+    assert "no more processes" in queries.rounds(store, number, status="cancelled")[0].facts["reason"]
+
+
+class Client:
+    """An interruption that is pressed after so many waits, and does something at each."""
+
+    def __init__(self, press_after=10**9, act=lambda: None):
+        self.left, self.act, self.count = press_after, act, 0
+
+    def wait(self, seconds):
+        self.act()
+        self.left -= 1
+        self.count = int(self.left <= 0)
+
+
+@pytest.fixture(autouse=True)
+def served(monkeypatch):
+    """A supervisor is there."""
+    monkeypatch.setattr(timekeeping, "holder", lambda url: object())
+
+
+def test_a_client_waits_until_the_session_is_over(store):
+    number = experiment(store)
+    heard = []
+
+    def act():
+        if not queries.rounds(store, number, status=None):
+            commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower"})
+        else:
+            timetable.close(store, number, "done", "")
+
+    assert timekeeping.wait_until_timed(store, number, Client(act=act), tell=heard.append)
+    assert len(heard) == 1
+    assert timekeeping.wait_until_timed(store, number, Interruption(), tell=heard.append)
+    assert len(heard) == 1
+
+
+def test_an_interruption_calls_the_session_off(store):
+    number = experiment(store)
+    assert not timekeeping.wait_until_timed(store, number, Client(press_after=2))
+    assert not timetable.is_pending(store, number)
+    assert timekeeping.wait_until_timed(store, number, Interruption())
+
+
+def test_a_supervisor_that_died_is_replaced(store, monkeypatch):
+    number = experiment(store)
+    monkeypatch.setattr(timekeeping, "holder", lambda url: None)
+    replaced = []
+    monkeypatch.setattr(timekeeping, "ensure_supervisor", lambda url, jobs: replaced.append(jobs))
+    timekeeping.wait_until_timed(store, number, Client(press_after=2), jobs=3)
+    assert replaced == [3]
