@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def store_url(text: str | None = None) -> str:
 def sqlite_path(url: str) -> Path | None:
     """The file of an SQLite store; None for another database."""
     return Path(url.partition(":///")[2]) if url.startswith("sqlite:///") else None
+
+
+def files_folder(url: str) -> Path:
+    """Where the large files of a store lie (not created): beside an SQLite file, else in the user's data folder, one folder a store."""
+    path = sqlite_path(url)
+    if path is not None:
+        return path.with_name(path.name + ".files")
+    return user_folder() / "files" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def user_folder() -> Path:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 from engines.store import tables
 
 
-class ClaimLost(RuntimeError):  # noqa: N818 - what happened, in the words of the design
+class ClaimLost(RuntimeError):
     """The run belongs to another attempt, or to nobody, by now: stop writing for it."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,9 @@ from sqlalchemy import Connection, func, select
 from engines.store.database import Store
 from engines.store.rows import Curve, Floats
 from engines.store.tables import BRANCHING, LEVELS, bucket, point
+
+BITE = 5_000
+"""Rows fetched at once."""
 
 
 def points(store: Store, series_id: int, after: int = -1) -> tuple[Floats, Floats, Floats]:
@@ -21,7 +23,7 @@ def points(store: Store, series_id: int, after: int = -1) -> tuple[Floats, Float
     columns = select(point.c.step, point.c.time, point.c.value)
     asked = columns.where(point.c.series_id == series_id, point.c.n > after).order_by(point.c.n)
     with store.reading() as connection:
-        found = _columns(_rows(connection, asked), 3)
+        found = _columns(connection, asked, 3)
     return found[0], found[1], found[2]
 
 
@@ -45,7 +47,7 @@ def curve(store: Store, series_id: int, low: float | None = None, high: float | 
         if level == 0 and factor == 1:
             return _exact(connection, series_id, start, stop)
         asked = _merged_points(series_id, start, stop, factor) if level == 0 else _merged_buckets(series_id, level, start, stop, factor)
-        steps, steps_last, lows, highs, gaps = _columns(_rows(connection, asked), 5)
+        steps, steps_last, lows, highs, gaps = _columns(connection, asked, 5)
     return Curve(steps, steps_last, lows, highs, gaps.astype(np.int64), count, exact=False)
 
 
@@ -57,7 +59,7 @@ def _empty() -> Curve:
 def _exact(connection: Connection, series_id: int, first: int, last: int) -> Curve:
     c = point.c
     asked = select(c.step, c.value).where(c.series_id == series_id, c.n.between(first, last)).order_by(c.n)
-    steps, values = _columns(_rows(connection, asked), 2)
+    steps, values = _columns(connection, asked, 2)
     return Curve(steps, steps, values, values, np.isnan(values).astype(np.int64), len(steps), exact=True)
 
 
@@ -113,16 +115,12 @@ def _merged_buckets(series_id: int, level: int, first: int, last: int, factor: i
     return select(*columns).where(*inside).group_by(group).order_by(group)
 
 
-def _rows(connection: Connection, asked: Any) -> Sequence[Any]:
-    """Plain tuples of the driver: rows of the toolkit cost several times as much."""
+def _columns(connection: Connection, asked: Any, width: int) -> Floats:
+    """What was asked as float64 columns, shape (width, rows), NaN for NULL."""
+    # Tuples of the driver, in bites that the cache holds, turned column by column: rows of the toolkit cost several times as much.
     cursor = connection.execute(asked).cursor
     assert cursor is not None
-    return cursor.fetchall()
-
-
-def _columns(rows: Sequence[Any], width: int) -> Floats:
-    """float64 columns, shape (width, rows), NaN for NULL."""
-    if not rows:
-        return np.empty((width, 0))
-    # Column by column: an array from rows of mixed numbers takes ten times as long.
-    return np.array([np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)])
+    bites = []
+    while rows := cursor.fetchmany(BITE):
+        bites.append(np.array([np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)]))
+    return np.concatenate(bites, axis=1) if bites else np.empty((width, 0))

@@ -1,7 +1,7 @@
 """Connections to a store: one that writes, pooled ones that read, a pinned one that notices change.
 
 SQLite (the default) in WAL mode: readers never wait, and a write waits for its turn at `BEGIN IMMEDIATE`, where SQLite's busy timeout
-works; a transaction that reads first and writes later would fail at once instead. Another database comes by its SQLAlchemy URL.
+works; a transaction that reads first and writes later would fail at once instead. PostgreSQL serves several machines at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Store:
         self.url, self.read_only = url, read_only
         self.path = address.sqlite_path(url)
         self.place: Path | str = self.path or writers.url.render_as_string(hide_password=True)
-        self.folder = self.path.with_name(self.path.name + ".files") if self.path else address.user_folder() / "files"
+        self.folder = address.files_folder(url)
         self._readers, self._writers = readers, writers
         self._file: tuple[int, int] | None = None
         self._writer: Connection | None = None
@@ -50,7 +50,7 @@ class Store:
         sentence: no such place, not a store, newer than this program, not writable, busy, full disk.
         """
         url = address.store_url(url)
-        readers, writers = _sqlite_engines(url, read_only) if url.startswith("sqlite") else _other_engines(url)
+        readers, writers = _sqlite_engines(url, read_only) if url.startswith("sqlite") else _postgresql_engines(url)
         store = cls(url, readers, writers, read_only=read_only)
         try:
             with _sentences(store.place):
@@ -214,11 +214,23 @@ def _read_only_query(path: Path) -> str:
     return "mode=ro"
 
 
-def _other_engines(url: str) -> tuple[Engine, Engine]:
+_POSTGRESQL_LOCK = 0x574F524B
+"""Writers of a PostgreSQL store take turns on this advisory lock, as those of SQLite do by themselves."""
+
+
+def _postgresql_engines(url: str) -> tuple[Engine, Engine]:
     try:
-        readers = create_engine(url, pool_pre_ping=True, json_serializer=to_json)
+        readers = create_engine(url, pool_pre_ping=True, isolation_level="REPEATABLE READ", json_serializer=to_json)
         writers = create_engine(url, poolclass=NullPool, json_serializer=to_json)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        advice = "Name an SQLite file or an SQLAlchemy URL whose driver is installed."
-        raise StoreError(f'The store "{url}" cannot be reached: {error}. {advice}') from error
+        advice = "Name an SQLite file or the URL of a PostgreSQL database whose driver is installed."
+        raise StoreError(f'The store "{url}" cannot be opened: {error}. {advice}') from error
+    if writers.dialect.name != "postgresql":
+        raise StoreError(f"A store lies in SQLite or PostgreSQL, not in {writers.dialect.name}: choose another with --store.")
+    event.listen(writers, "begin", _begin_writing_postgresql)
     return readers, writers
+
+
+def _begin_writing_postgresql(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{2 * failures.BUSY_SECONDS:.0f}s'")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from engines.store import commands
 from engines.store.database import Store
@@ -14,7 +16,15 @@ from engines.store.queries import RunRow
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    with Store.open(store_url) as opened:
+    """On SQLite; with WORKBENCH_TEST_POSTGRESQL, the URL of a database that may be emptied, on that (points, commands, collection)."""
+    url = os.environ.get("WORKBENCH_TEST_POSTGRESQL")
+    if url:
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+        engine.dispose()
+    with Store.open(url or store_url) as opened:
         yield opened
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import pytest
+
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.database import Store
@@ -53,7 +55,7 @@ def test_collecting_frees_what_was_deleted_and_nothing_else(store: Store, run: R
     commands.finish_run(store, run.id, run.claim, "cancelled")
     freed = commands.gc(store)
     assert (freed.experiments, freed.runs, freed.points, freed.kept) == (1, 1, 30_000, 0)
-    assert freed.bytes > 500_000
+    assert freed.bytes > (500_000 if store.path else 999)
     assert not (store.folder / run.folder).exists()
     assert (store.folder / kept.folder / "model" / "weights").exists()
     assert queries.experiments(store, deleted=True) == []
@@ -72,7 +74,8 @@ def test_the_file_gets_smaller(store: Store, run: RunRow) -> None:
     fill(store, run, 30_000)
     commands.finish_run(store, run.id, run.claim, "done")
     store.close()
-    assert store.path is not None
+    if store.path is None:
+        pytest.skip("PostgreSQL keeps its files to itself")
     before = os.path.getsize(store.path)
     with Store.open(store.url) as again:
         commands.delete_experiment(again, run.experiment_id)

@@ -61,7 +61,7 @@ def test_a_store_in_memory_is_refused() -> None:
 
 def test_a_database_without_a_driver_is_refused() -> None:
     with pytest.raises(StoreError, match="whose driver is installed"):
-        Store.open("oracle+nothing://host/db")
+        Store.open("postgresql+nothing://host/db")
 
 
 # --- Change ---------------------------------------------------------------------------------------------------------------------------------
