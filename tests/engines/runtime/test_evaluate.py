@@ -1,0 +1,62 @@
+"""Figures of finished models: present, plausible, with warm-up and threads declared, also for int8, and threads put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engines.runtime import evaluate
+from engines.runtime.finished import Finished, load_finished, save_finished
+from tests.engines.runtime import session as small
+
+SGD = {"id": "optimization/sgd", "lr": 0.5}
+
+
+def finished(folder: Path, techniques: list[dict[str, Any]], **changes: Any) -> tuple[Finished, int]:
+    plan = small.plan([SGD, *techniques], budget={"steps": 2}, **changes)
+    trainer = small.trainer(folder, plan)
+    trainer.train()
+    written = save_finished(trainer.session.model, plan, trainer.pipeline.finish(), folder / "model")
+    return load_finished(folder / "model", "cpu", trainer.session.text), written
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "SECONDS", 0.01)
+    monkeypatch.setattr(evaluate, "LATENCY_STEPS", 20)
+
+
+@pytest.mark.parametrize("techniques", [[], [{"id": "quantization/dynamic_int8"}]], ids=["float", "int8"])
+def test_every_figure_is_there_on_every_target(tmp_path: Path, techniques: list[dict[str, Any]]) -> None:
+    if techniques and "fbgemm" not in torch.backends.quantized.supported_engines and "onednn" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch has no int8 kernels")
+    targets = [{"name": "one", "device": "cpu", "threads": 1, "batch": 2}, {"name": "odd", "runtime": "onnxruntime"}]
+    made, written = finished(tmp_path, techniques, targets=targets)
+    threads, said = torch.get_num_threads(), []
+    rows = {(row.key, row.target): row for row in evaluate.figures(made, written, said.append)}
+    assert torch.get_num_threads() == threads
+    for key in ("speed/infer_tokens_per_s", "latency/p50_ms", "latency/p95_ms"):
+        row = rows[key, "one"]
+        assert row.value > 0
+        assert row.detail["threads"] == 1
+        assert row.detail["warm_up"] > 0
+    assert rows["latency/p50_ms", "one"].value <= rows["latency/p95_ms", "one"].value
+    assert rows["size/model_mib", ""].value == pytest.approx(written / 2**20)
+    assert 0 < rows["size/nonzero_parameters", ""].value <= rows["size/parameters", ""].value
+    assert ("speed/infer_tokens_per_s", "odd") not in rows
+    assert any("onnxruntime" in sentence for sentence in said)
+
+
+def test_operations_are_those_of_the_formulas(tmp_path: Path) -> None:
+    made, written = finished(tmp_path, [])
+    rows = {row.key: row for row in evaluate.figures(made, written, print)}
+    assert rows["compute/flops_per_token"].value == pytest.approx(2 * 4 * 24 * 48 + 2 * 24 * small.SIZE)
+    assert rows["compute/flops_per_token"].detail["uncounted"] == {}
+    quantised, written_int8 = finished(tmp_path / "int8", [{"id": "quantization/dynamic_int8"}])
+    assert evaluate.count(lambda: evaluate.score(quantised.model, *evaluate.held_out_batch(quantised, 8, 12)))[0].flops == pytest.approx(
+        96 * rows["compute/flops_per_token"].value
+    )
+    assert written_int8 < 0.6 * written
