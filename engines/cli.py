@@ -36,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
         sys.stderr.write(f"{self.prog}: {message}\nSee: {self.prog} --help\n")
         raise SystemExit(WRONG)
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+    def parse_args(self, args=None, namespace=None):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             verb = getattr(found, "verb", None)
@@ -96,7 +96,7 @@ def _options(parser: argparse.ArgumentParser, verb: str | None) -> list[str]:
     return [option for action in asked._actions for option in action.option_strings]
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:  # type: ignore[type-arg]
+def _subparsers(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
     return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
 
 
@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_running(verb) -> None:  # type: ignore[no-untyped-def]
+def _add_running(verb) -> None:
     run = verb("run", "running", "run", "Run an experiment file, watch it, and print the comparison.")
     run.add_argument("file", metavar="FILE", help="the experiment (TOML or JSON)")
     run.add_argument(
@@ -144,7 +144,7 @@ def _add_running(verb) -> None:  # type: ignore[no-untyped-def]
         _jobs(asked)
 
 
-def _add_queue(verb) -> None:  # type: ignore[no-untyped-def]
+def _add_queue(verb) -> None:
     serve = verb("serve", "queue", "serve", "Serve the queue of a store in the foreground until Ctrl+C.")
     _store(serve)
     _jobs(serve)
@@ -165,7 +165,7 @@ def _add_queue(verb) -> None:  # type: ignore[no-untyped-def]
     _store(collect)
 
 
-def _add_comparing(verb) -> None:  # type: ignore[no-untyped-def]
+def _add_comparing(verb) -> None:
     compare = verb("compare", "comparing", "compare", "Compare the variants of experiments.")
     compare.add_argument("ids", metavar="ID", nargs="+", help="experiments (3)")
     for option, help in (
@@ -185,7 +185,7 @@ def _add_comparing(verb) -> None:  # type: ignore[no-untyped-def]
     _store(export)
 
 
-def _add_catalogue(verb) -> None:  # type: ignore[no-untyped-def]
+def _add_catalogue(verb) -> None:
     catalogue = verb("catalogue", "cataloguing", "catalogue", "List blocks, techniques, tasks and corpora, or show the card of one.")
     verify = verb("verify", "cataloguing", "verify", "Check the certificates of one plugin, or of all, on this machine.")
     for asked in (catalogue, verify):

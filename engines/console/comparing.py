@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from engines import comparison
+from engines.console.opening import opened
 from engines.console.output import RequestError, experiment_id, note, write_json, write_text
-from engines.console.queue import opened
 from engines.report import page, paper, tables, terminal
 from engines.store.database import Store
 

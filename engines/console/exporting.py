@@ -12,8 +12,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from engines.console.opening import existing_run, opened
 from engines.console.output import RequestError, note, run_id, write_json, write_text
-from engines.console.queue import existing_run, opened
 from engines.store import queries
 from engines.store.database import Store
 

@@ -47,11 +47,12 @@ def figures(row: RunRow) -> dict[str, str]:
     """What a bar says beside its length: loss, tokens/s, memory, time left."""
     known: Mapping[str, Any] = row.progress or {}
     loss, speed, memory = known.get("loss"), known.get("tokens_per_s"), known.get("host_mib")
+    trains = row.phase == "training"
     return {
-        "loss": f"loss {loss:.3f}" if loss is not None else row.phase or row.status,
-        "speed": f"{speed:,.0f} tokens/s" if speed is not None else "",
+        "loss": f"loss {loss:.3f}" if trains and loss is not None else row.phase or row.status,
+        "speed": f"{speed:,.0f} tokens/s" if trains and speed is not None else "",
         "memory": f"{memory:,.0f} MiB" if memory is not None else "",
-        "left": f"{span(known.get('remaining_s'))} left" if known.get("remaining_s") else "",
+        "left": f"{span(known.get('remaining_s'))} left" if trains and known.get("remaining_s") else "",
     }
 
 

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from engines.console.opening import existing_experiment, existing_run, opened
 from engines.console.output import RequestError, columns, note, say, span, split_id, when, write_json
 from engines.console.running import watch
 from engines.launching import Presence, ensure_supervisor
 from engines.probes import MIB
 from engines.store import commands, queries
-from engines.store.address import sqlite_path, store_url
-from engines.store.database import Store, StoreError
+from engines.store.address import store_url
+from engines.store.database import Store
 from engines.store.rows import RESUMABLE, RunRow
-
-
-@contextmanager
-def opened(arguments: argparse.Namespace, *, looking: bool = False) -> Iterator[Store]:
-    """The store of a verb. looking: one that nobody may write is read all the same, and one that was named but is not there is not made."""
-    url = store_url(arguments.store)
-    path = sqlite_path(url)
-    if looking and arguments.store and path is not None and not path.exists():
-        raise RequestError(f"There is no store at {path}.")
-    try:
-        store = Store.open(url)
-    except StoreError:
-        if not looking:
-            raise
-        store = Store.open(url, read_only=True)
-    with store:
-        yield store
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -163,20 +145,6 @@ def _key(result: dict[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:,.6g}"
-
-
-def existing_experiment(store: Store, number: int) -> Any:
-    found = next((row for row in queries.experiments(store) if row.id == number), None)
-    if found is None:
-        raise RequestError(f"There is no experiment {number} in {store.url}; workbench list shows those there are.")
-    return found
-
-
-def existing_run(store: Store, number: int) -> RunRow:
-    found = next((row for row in queries.runs(store) if row.id == number), None)
-    if found is None:
-        raise RequestError(f"There is no run r{number} in {store.url}; workbench list and workbench show ID show those there are.")
-    return found
 
 
 # --- Changing -------------------------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from engines import custody, launching, probes
@@ -25,6 +27,26 @@ def store(store_url: str) -> Iterator[Store]:
         opened = Store.open(store_url)
         yield opened
         opened.close()
+
+
+def freeze_between_writes(store: Store, pid: int) -> None:
+    """Stop a process at a moment when it does not hold the store's write lock."""
+
+    def frozen() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
+        probe = sqlite3.connect(store.path or "", timeout=1, isolation_level=None)
+        try:
+            probe.execute("BEGIN IMMEDIATE")
+            probe.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+        finally:
+            probe.close()
+        return True
+
+    until(frozen, "a stop between two writes")
 
 
 def serve(store: Store) -> launching.Holder:
@@ -105,7 +127,7 @@ def test_a_killed_supervisor_takes_its_worker_along_and_the_next_one_goes_on(sto
 
 
 def test_a_worker_that_survives_its_supervisor_is_ended_before_anything_else(store: Store) -> None:
-    """SIGSTOP keeps the worker from seeing the end of its pipe: the next supervisor has to kill it."""
+    """SIGSTOP keeps the worker from seeing the end of its pipe, maybe in the middle of a write: the next supervisor has to kill it first."""
     first, second = queue(store, [{"train": -1}], [{"train": 2}])
     killed = serve(store)
     row = under_way(store, first)
@@ -136,7 +158,7 @@ def test_a_requeued_run_is_not_written_by_its_former_worker(store: Store) -> Non
     (run,) = queue(store, [{"train": -1}])
     killed = serve(store)
     old = under_way(store, run)
-    os.kill(old.pid, signal.SIGSTOP)
+    freeze_between_writes(store, old.pid)
     os.kill(killed.pid, signal.SIGKILL)
     until(lambda: supervisor_gone(store.url), "the supervisor's death")
     commands.mark_lost(store, run, "by hand")
