@@ -33,7 +33,7 @@ COUNTED_STEP = 2
 """The step, within the warm-up, whose floating-point operations are counted (counting slows a step down)."""
 READ_SECONDS = 0.25
 """How often losses leave the device; between two reads the loop only appends to a list."""
-EVALUATION_BATCH = 10
+EVALUATION_BATCH = 32
 """Rows of held-out text judged at once; the same for every variant, so that figures compare."""
 
 

@@ -26,8 +26,8 @@ class Batch:
     lr_scale: what the learning rate is multiplied with for this batch (segments of unusual length).
     """
 
-    inputs_BT: torch.Tensor  # noqa: N815
-    targets_BT: torch.Tensor  # noqa: N815
+    inputs_BT: torch.Tensor
+    targets_BT: torch.Tensor
     fresh: bool = False
     lr_scale: float = 1.0
 
