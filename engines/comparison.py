@@ -22,6 +22,8 @@ JUDGING_METRICS = (
 """What judges where the experiment does not say (measure.metrics)."""
 
 DEFAULT_MARGIN = 0.02
+BUSY_PERCENT = 10.0
+"""More of all cores than this in use while every timed process waits is other work."""
 VERDICTS = ("better", "worse", "no practical difference", "not enough data")
 
 
@@ -136,6 +138,9 @@ def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Ma
         found.append(f"{unfinished} of {sum(len(entrant.runs) for entrant in entrants)} runs have not ended yet.")
     if baseline.done:
         found += comparability.warnings({entrant.name: entrant.circumstances for entrant in entrants if entrant.done}, baseline.name)
+    loads = [m.detail["load"]["machine_percent"] for m in baseline.measured.values() if m.by_round and "load" in m.detail]
+    if loads and max(loads) > BUSY_PERCENT:
+        found.append(f"Other work used {max(loads):.0f}% of the machine when the timing began; its intervals are wider for it.")
     for key, same in controls.items():
         low, high = same["ratio_low"], same["ratio_high"]
         if low is not None and not low <= 1 <= high:
@@ -146,16 +151,19 @@ def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Ma
 def _tally(variants: Mapping[str, Any], baseline: str, metrics: Sequence[str]) -> dict[str, Any]:
     """How many verdicts are made: the more there are, the more are wrong by chance."""
     everywhere: Counter[str] = Counter()
+    exact = 0
     on_metrics: Counter[str] = Counter()
     for name, variant in variants.items():
         for key, result in variant["results"].items():
             if name == baseline or result["better"] == "none":
                 continue
             everywhere[result["verdict"]] += 1
+            exact += result["verdict"] != "not enough data" and judging.kind_of(key) == "counts"
             if key.split("@")[0] in metrics:
                 on_metrics[result["verdict"]] += 1
     return {
         "made": everywhere.total() - everywhere["not enough data"],
+        "exact": exact,
         "all": {verdict: everywhere[verdict] for verdict in VERDICTS},
         "judging": {verdict: on_metrics[verdict] for verdict in VERDICTS},
     }

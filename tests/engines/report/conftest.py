@@ -49,7 +49,7 @@ def comparison():
                     "memory/train_peak_host_mib", "size/model_mib"],
         "warnings": ["1 of 4 runs is not finished yet."],
         "control": {"latency/p50_ms": {"ratio": 1.0, "ratio_low": 0.99, "ratio_high": 1.01, "n": 12}},
-        "verdicts": {"made": 14, "all": {}, "judging": {}},
+        "verdicts": {"made": 14, "exact": 6, "all": {}, "judging": {}},
         "variants": {
             name: {
                 "runs": [number], "status": {"failed": 1} if failures else {"done": 1}, "failures": failures, "techniques": ["optimization/adam"],

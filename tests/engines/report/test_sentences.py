@@ -26,8 +26,8 @@ def test_the_headline_has_one_sentence_a_variant(comparison):
 
 def test_the_method_counts_its_verdicts(comparison):
     text = " ".join(sentences.method(comparison))
-    assert "makes 14 verdicts" in text
-    assert "up to 0.7 of them may be wrong by chance" in text
+    assert "makes 14 verdicts in all, 6 of them on exact counts" in text
+    assert "up to 0.4 of the others may be wrong by chance" in text
     assert "none was tuned" in text
     comparison["verdicts"]["made"] = 1
     assert "makes 1 verdict in all" in " ".join(sentences.method(comparison))
