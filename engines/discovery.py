@@ -36,11 +36,11 @@ class Source:
     fault: str = ""
 
 
-class UnknownPlugin(LookupError):  # noqa: N818  reads as what happened
+class UnknownPlugin(LookupError):
     """No plugin has this id; the message says which one was perhaps meant."""
 
 
-class BrokenPlugin(RuntimeError):  # noqa: N818
+class BrokenPlugin(RuntimeError):
     """A plugin that cannot be loaded; the message is the reason."""
 
 

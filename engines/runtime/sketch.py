@@ -38,7 +38,7 @@ FEW = 10_000_000
 """Numbers in a model that is built with weights after all: it runs without what torch has to load for the meta device (over a second)."""
 
 
-class _TooLarge(Exception):  # noqa: N818  no error: another way is taken
+class _TooLarge(Exception):
     """A model has more than FEW numbers."""
 
 

@@ -33,9 +33,8 @@ def corpus(tmp_path: Path) -> dict[str, Any]:
 def work(url: str, plan: dict[str, Any], limit: Callable[[], None] | None = None) -> tuple[Store, int, subprocess.CompletedProcess[str]]:
     """Submit one run of a plan, claim it and let a worker process do it."""
     store = Store.open(url)
-    commands.submit(
-        store, name="one", digest="", text="", document={}, folder="", variants=[{"name": "v", "plan": plan, "baseline": True, "needs": []}], seeds=[0]
-    )
+    variants = [{"name": "v", "plan": plan, "baseline": True, "needs": []}]
+    commands.submit(store, name="one", digest="", text="", document={}, folder="", variants=variants, seeds=[0])
     claimed = commands.claim_run(store, commands.register_supervisor(store, host="here", pid=1, pid_started=0.0))
     assert claimed is not None
     command = [sys.executable, "-m", "engines.runtime.worker", "--store", url, "--run", str(claimed.id), "--claim", claimed.claim]
