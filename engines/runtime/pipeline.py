@@ -63,6 +63,7 @@ class Pipeline:
     def assemble(self) -> None:
         """Hooks `wrap` to `step`; afterwards `backward` and `update` are what the loop calls."""
         session = self.session
+        self._start = Structure.of(session.model)
         wrapped = self._through("wrap", session.model)
         factory = self._through("optimizer", None) if self._with("optimizer") else None
         if factory is None:
@@ -94,7 +95,8 @@ class Pipeline:
         """Hook `finish`; returns the records that rebuild the structure: [{"id", "parameters", "record"}]."""
         records = []
         for id, technique, context in self._with("finish"):
-            before = Structure.of(self.session.model)
+            # What a technique did step by step during training is part of what it changed; what an earlier `finish` did is not.
+            before = self._start if "step" in technique.hooks() and not records else Structure.of(self.session.model)
             finished: tuple[nn.Module, Any] = technique.finish(self.session.model, context)  # type: ignore[attr-defined]
             self.session.model, record = finished
             self.effects.append(Effect(id, "finish", *difference(before, Structure.of(self.session.model))))

@@ -110,6 +110,7 @@ class Run:
         self.recorder.flush()
         effects = [
             EffectRow("", "training", f"{session.step:,} updates.", {"loss_digest": trainer.loss_digest, "steps": session.step}),
+            EffectRow("", "conditions", f"Text {session.text.fingerprint}.", {"corpus": session.text.fingerprint}),
             *(EffectRow(e.technique, e.hook, e.sentence, e.facts) for e in pipeline.stated_effects()),
         ]
         commands.put_effects(self.store, self.row.id, self.claim, effects)

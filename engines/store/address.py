@@ -37,4 +37,4 @@ def files_folder(url: str) -> Path:
 
 def user_folder() -> Path:
     """The user's own data folder (not created)."""
-    return Path(platformdirs.user_data_dir("workbench", appauthor=False))
+    return Path(platformdirs.user_data_dir("efficiency-workbench", appauthor=False))
