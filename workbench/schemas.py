@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,8 @@ def _takes(schema: Mapping[str, Any], kind: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    plain = text.replace(",", "").replace("_", "").replace(" ", "")
+    plain = text.replace("_", "").replace(" ", "")
+    plain = plain.replace(",", "") if _GROUPED.fullmatch(plain) else plain
     try:
         return int(plain)
     except ValueError:
@@ -125,9 +127,14 @@ def _integer(text: str) -> int:
     return int(value)
 
 
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
+"""2,000,000: commas between groups of three digits. A single comma may be meant as a decimal point, so it is refused."""
+
+
 def _number(text: str) -> float:
+    plain = text.replace("_", "").replace(" ", "")
     try:
-        value = float(text.replace("_", "").replace(" ", ""))
+        value = float(plain.replace(",", "") if _GROUPED.fullmatch(plain) else plain)
     except ValueError:
         raise ValueError("Write a number, for example 0.25 or 1e-3.") from None
     if value != value or value in (float("inf"), float("-inf")):
@@ -144,7 +151,7 @@ def write(value: Any, shape: Shape) -> str:
     if shape.kind == "integer" and isinstance(value, int) and abs(value) >= 10_000:
         return f"{value:,}"
     if shape.kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(int(value)) if float(value).is_integer() and abs(value) < 1e6 else repr(float(value))
+        return f"{int(value):,}" if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
     if shape.kind == "list" and isinstance(value, list | tuple) and shape.items is not None:
         return ", ".join(str(item) for item in value)
     return json.dumps(value)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QIcon, QShowEvent
+from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QIcon, QPaintEvent
 from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
@@ -35,6 +35,16 @@ VIEWS = (
     ("ask", "Ask", "Let a finished language model write, and judge sentences (Ctrl+4)"),
     ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card (Ctrl+5)"),
 )
+
+
+class _Rail(QFrame):
+    """The navigation. It is painted with the first frame of the window and says so once."""
+
+    painted = Signal()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        self.painted.emit()
 
 
 class Window(QMainWindow):
@@ -79,7 +89,8 @@ class Window(QMainWindow):
         row = QHBoxLayout(middle)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
-        rail = QFrame()
+        rail = _Rail()
+        rail.painted.connect(self._first_paint)
         rail.setObjectName("navigation")
         rail.setFixedWidth(96)
         column = QVBoxLayout(rail)
@@ -124,8 +135,7 @@ class Window(QMainWindow):
             button.setIcon(icon(key, self.desk.theme.muted, self.desk.theme.accent))
         self.setWindowIcon(QIcon(icon("compare", self.desk.theme.accent)))
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
+    def _first_paint(self) -> None:
         if not self._started:
             self._started = True
             QTimer.singleShot(0, self._start)

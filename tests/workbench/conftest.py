@@ -59,5 +59,8 @@ def make_window(qtbot: QtBot, settings: QSettings, store_url: str, catalogue: di
         window.close()
         window.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    left = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("window-errand")]
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("window-errand")]
+    for thread in threads:
+        thread.join(timeout=30)  # One may still wait for the process that builds the catalogue.
+    left = [thread.name for thread in threads if thread.is_alive()]
     assert not left, f"threads left behind: {left}"

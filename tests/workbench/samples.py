@@ -17,10 +17,9 @@ KEYS = (("train/loss", "nats/token", "lower"), ("speed/train_tokens_per_s", "tok
 def submit(store: Store, *, variants: tuple[str, ...] = ("full", "adaptive"), seeds: tuple[int, ...] = (0,), name: str = "Which head?") -> int:
     """An experiment with queued runs; the first variant is the baseline."""
     plan: dict[str, Any] = {"techniques": [], "measure": {"margin": 0.02}, "corpus": {"id": "corpora/python_stdlib"}, "model": {}, "training": {}}
-    return commands.submit(
-        store, name=name, digest="0" * 64, text="", document={"experiment": {"name": name}, "variant": [{"name": v} for v in variants]}, folder="/",
-        variants=[{"name": v, "plan": plan | {"variant": v}, "baseline": v == variants[0], "needs": []} for v in variants], seeds=list(seeds), smoke=False,
-    )  # fmt: skip
+    rows = [{"name": each, "plan": plan | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
+    document = {"experiment": {"name": name}, "variant": [{"name": each} for each in variants]}
+    return commands.submit(store, name=name, digest="0" * 64, text="", document=document, folder="/", variants=rows, seeds=list(seeds), smoke=False)
 
 
 def start(store: Store) -> RunRow:

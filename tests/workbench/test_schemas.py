@@ -36,6 +36,7 @@ def test_shape(schema: dict[str, Any], kind: str, nullable: bool) -> None:
         ("integer", "2e6", 2_000_000),
         ("number", "1e-3", 0.001),
         ("number", " 0.25 ", 0.25),
+        ("number", "200,000", 200_000.0),
         ("string", "text", "text"),
     ],
 )
@@ -43,7 +44,10 @@ def test_read(kind: str, text: str, value: Any) -> None:
     assert read(text, Shape(kind)) == value
 
 
-@pytest.mark.parametrize(("kind", "text"), [("integer", "1.5"), ("integer", "many"), ("number", "nan"), ("number", "x"), ("json", "{")])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("integer", "1.5"), ("integer", "many"), ("number", "nan"), ("number", "x"), ("number", "0,25"), ("integer", "1,5"), ("json", "{")],
+)
 def test_what_cannot_be_read_is_refused_with_a_sentence(kind: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"\.$"):
         read(text, Shape(kind, schema={"type": "object"}))

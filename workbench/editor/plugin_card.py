@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.editor.draft import parameters, short_id
@@ -15,7 +15,7 @@ from workbench.editor.places import Trouble
 from workbench.forms import Form
 from workbench.widgets.choices import Choice
 from workbench.widgets.surfaces import icon_button
-from workbench.widgets.text import flag, label
+from workbench.widgets.text import ElidedLabel, flag, label
 
 NONE = ""
 
@@ -58,10 +58,7 @@ class PluginCard(QFrame):
         self.choice.setAccessibleName(caption)
         self.choice.activated.connect(self._pick)
         row.addWidget(self.choice, 5)
-        self._summary = QLabel()
-        self._summary.setProperty("role", "muted")
-        self._summary.setTextFormat(Qt.TextFormat.PlainText)
-        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._summary = ElidedLabel("muted")
         row.addWidget(self._summary, 4)
         info = icon_button("info", "About this plugin", desk.theme)
         info.clicked.connect(lambda: desk.wants_card.emit(self._id or ""))
@@ -195,7 +192,6 @@ class PluginCard(QFrame):
     def _summarise(self) -> None:
         given = ", ".join(f"{key} {_word(value)}" for key, value in self._values.items()) if self._id is not None else ""
         self._summary.setText("" if self.disclosure.isChecked() else given)
-        self._summary.setToolTip(given)
 
 
 def _word(value: Any) -> str:

@@ -27,6 +27,9 @@ from workbench.widgets.text import label
 CHECK_AFTER_MS = 500
 """How long the keyboard must rest before the inspector builds the model as a check."""
 
+WIDEST = 1280
+"""Pixels of the middle column at most: longer lines are hard to read."""
+
 
 class EditorView(QWidget):
     """Shows and changes the document. Static problems are found at every change, the rest by the inspector when typing rests."""
@@ -55,6 +58,7 @@ class EditorView(QWidget):
         self.measure = MeasurePanel(desk, document)
         self.problems = ProblemsPanel(desk)
         middle = QWidget()
+        middle.setMaximumWidth(WIDEST)
         stack = QVBoxLayout(middle)
         stack.setContentsMargins(14, 14, 14, 24)
         stack.setSpacing(14)
@@ -130,6 +134,11 @@ class EditorView(QWidget):
     @property
     def all_problems(self) -> list[Problem]:
         return self._static or self._found
+
+    @property
+    def checked(self) -> bool:
+        """Whether the inspector has answered about the experiment as it stands."""
+        return self._checked
 
     def _index(self) -> Index:
         return Index(self._desk.catalogue or {})

@@ -152,7 +152,7 @@ class CurveBoard(QWidget):
         """A part of a long series, finer than its overview, for the window that is zoomed to."""
         curve = self._curves.get(series_id)
         if curve is not None and self._zoom is not None:
-            curve.detail, curve.stale = (detail.steps, detail.lows, detail.highs), True
+            curve.detail, curve.stale = (_reaching_the_end(detail), detail.lows, detail.highs), True
             self.redraw()
 
     def set_axis(self, *, by_time: bool) -> None:
@@ -201,7 +201,7 @@ class CurveBoard(QWidget):
         if curve.history is not None:
             low = np.concatenate([curve.history.lows, values])
             high = np.concatenate([curve.history.highs, values])
-            return np.concatenate([curve.history.steps, steps]), low, high
+            return np.concatenate([_reaching_the_end(curve.history), steps]), low, high
         smooth = smoothed(values, self.smoothing)
         return steps, smooth, smooth
 
@@ -239,3 +239,10 @@ class CurveBoard(QWidget):
         for curve in self._curves.values():
             curve.stale = True
         self.redraw()
+
+
+def _reaching_the_end(curve: Curve) -> np.ndarray:
+    """Where the bins of a reduced curve begin, the last one where it ends: so that the drawing does."""
+    steps = curve.steps.copy()
+    steps[-1:] = curve.steps_last[-1:]
+    return steps

@@ -1,0 +1,326 @@
+"""The window: first paint, drawing, stalls, and what it costs a run to be watched.
+
+First paint and usability are measured in processes of their own, in turns with a bare PySide6 + pyqtgraph window. Drawing: eight curves of
+10^5 points that grow, and a stored curve of 10^6 points, both through the real view. Stalls: the longest time the window's thread did not
+answer while a store is written to. Watching: the steps a real run makes in stretches with and without a window open on it, in turns.
+
+    python -m tests.benchmarks.bench_window [start] [drawing] [watching]
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+ROUNDS = 9
+STRETCH_SECONDS = 12.0
+WATCH_ROUNDS = 8
+
+FIRST_PAINT = """
+from PySide6.QtCore import QEvent, QObject
+class FirstPaint(QObject):
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Paint:
+            application.removeEventFilter(self)
+            QTimer.singleShot(0, lambda: print("paint", time.perf_counter() - started, flush=True))
+        return False
+"""
+BARE = f"""
+import time; started = time.perf_counter()
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication, QMainWindow
+import pyqtgraph
+{FIRST_PAINT}
+application = QApplication([])
+first = FirstPaint()
+application.installEventFilter(first)
+window = QMainWindow()
+window.setCentralWidget(pyqtgraph.PlotWidget())
+window.resize(1280, 800)
+window.show()
+QTimer.singleShot(300, application.quit)
+application.exec()
+"""
+OURS = f"""
+import sys, time; started = time.perf_counter()
+from PySide6.QtCore import QSettings, QTimer
+from workbench.window import Window, application as make
+{FIRST_PAINT}
+application = make()
+first = FirstPaint()
+application.installEventFilter(first)
+window = Window(store=sys.argv[1], settings=QSettings(sys.argv[2], QSettings.Format.IniFormat))
+told = []
+def look():
+    if "experiment" in window.views and not told:
+        told.append(print("usable", time.perf_counter() - started, flush=True))
+    if window.desk.store is not None and window.desk.catalogue is not None:
+        print("complete", time.perf_counter() - started, flush=True)
+        window.document.undo.setClean(); window.close(); application.quit()
+    else:
+        QTimer.singleShot(5, look)
+window.show()
+QTimer.singleShot(0, look)
+application.exec()
+"""
+
+
+def main(wanted: list[str]) -> None:
+    for name, measure in (("start", start), ("drawing", drawing), ("watching", watching)):
+        if not wanted or name in wanted:
+            measure()
+
+
+# --- Start ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def start() -> None:
+    from engines import catalogue
+
+    catalogue.read()  # As on every start but the first after a plugin changed.
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [f"sqlite:///{folder}/store.sqlite", f"{folder}/window.ini"]
+        times: dict[str, list[dict[str, float]]] = {"bare": [], "ours": []}
+        order = random.Random(0)
+        for number in range(ROUNDS + 1):
+            for name in order.sample(["bare", "ours"], 2):
+                found = _times(BARE if name == "bare" else OURS, arguments)
+                if number:
+                    times[name].append(found)
+    bare = [each["paint"] for each in times["bare"]]
+    print(f"bare window: first paint {statistics.median(bare) * 1000:.0f} ms")
+    for key in ("paint", "usable", "complete"):
+        ours = [each[key] for each in times["ours"]]
+        ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+        print(f"our window: {key} {statistics.median(ours) * 1000:.0f} ms, {ratio:.2f}x of the bare first paint ({ROUNDS} rounds)")
+
+
+def _times(program: str, arguments: list[str]) -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60)
+    found: dict[str, float] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        if key in ("paint", "usable", "complete"):
+            found.setdefault(key, float(value))
+    return found
+
+
+# --- Drawing --------------------------------------------------------------------------------------------------------------------------------
+
+
+def drawing() -> None:
+    from PySide6.QtCore import QSettings
+
+    from engines.store import commands
+    from engines.store.database import Store
+    from tests.workbench import samples
+    from workbench.window import Window, application
+
+    made = application()
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store:
+        live = samples.submit(store, variants=tuple(f"variant {n}" for n in range(8)), name="Eight live curves")
+        runs = [samples.start(store) for _ in range(8)]
+        for run in runs:
+            _write(store, run, 0, 100_000)
+        long = samples.submit(store, variants=("one",), name="A million points")
+        run = samples.start(store)
+        _write(store, run, 0, 1_000_000)
+        window = Window(store=store.url, settings=QSettings(f"{folder}/window.ini", QSettings.Format.IniFormat))
+        window.show()
+        _until(made, lambda: window.desk.store is not None)
+        window.go("runs")
+        view = window.view("runs")
+
+        began = time.perf_counter()
+        window.desk.wants_runs.emit(long)
+        _until(made, lambda: _longest(view) >= 999_999)
+        made.processEvents()
+        print(f"a stored curve of 1,000,000 points, from the choice to the drawing: {(time.perf_counter() - began) * 1000:.0f} ms")
+        plot = view.board.plot("train/loss")
+        zooms = []
+        random_ = random.Random(0)
+        for _ in range(30):
+            width = 10 ** random_.uniform(2, 6)
+            start_ = random_.uniform(0, 1e6 - width)
+            began = time.perf_counter()
+            plot.show_range(start_, start_ + width)
+            plot.redraw()
+            made.processEvents()
+            zooms.append(time.perf_counter() - began)
+        print(f"zoom: drawn from what is there in {statistics.median(zooms) * 1000:.1f} ms, worst {max(zooms) * 1000:.1f} ms")
+        details = []
+        for _ in range(10):
+            width = 10 ** random_.uniform(2, 5)
+            start_ = random_.uniform(0, 1e6 - width)
+            began = time.perf_counter()
+            curve = _detail(store, view, start_, width)
+            details.append(time.perf_counter() - began)
+            assert len(curve)
+        print(f"zoom: the detail of a window read from the store in {statistics.median(details) * 1000:.1f} ms, worst {max(details) * 1000:.1f} ms")
+
+        window.desk.wants_runs.emit(live)
+        _until(made, lambda: _longest(view) >= 99_999 and len(view.board.plot("train/loss").keys) == 8)
+        redraws, stalls = [], []
+        writing = threading.Event()
+
+        def write() -> None:
+            step = 100_000
+            with Store.open(store.url) as own:
+                while not writing.is_set():
+                    for run in runs:
+                        commands.append_points(
+                            own, run.id, run.claim, [commands.SeriesBatch("train/loss", "", "lower", [step], [time.time()], [random_.random()])]
+                        )
+                    step += 1
+                    writing.wait(0.02)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        original = view.board.redraw
+
+        def timed() -> float:
+            began = time.perf_counter()
+            original()
+            view.board.grab()  # Drawing happens at the next paint: have it now.
+            redraws.append(time.perf_counter() - began)
+            return redraws[-1]
+
+        view.board.redraw = timed
+        end = time.perf_counter() + 10
+        last = time.perf_counter()
+        while time.perf_counter() < end:
+            made.processEvents()
+            now = time.perf_counter()
+            stalls.append(now - last)
+            last = now
+            time.sleep(0.001)
+        writing.set()
+        writer.join()
+        print(
+            f"8 live curves of 100,000 points: {statistics.median(redraws) * 1000:.1f} ms of the window's thread a redraw, worst "
+            f"{max(redraws) * 1000:.1f} ms; longest stall {max(stalls) * 1000:.0f} ms over {len(redraws)} redraws in 10 s"
+        )
+        window.close()
+
+
+def _detail(store: Any, view: Any, start_: float, width: float) -> Any:
+    from engines.store import queries
+
+    series = view.board._curves[next(iter(view.board._curves))].series
+    return queries.curve(store, series.id, low=start_, high=start_ + width, pixels=1600)
+
+
+def _write(store: Any, run: Any, first: int, count: int) -> None:
+    from engines.store import commands
+
+    for begin in range(first, first + count, 50_000):
+        steps = np.arange(begin, min(begin + 50_000, first + count))
+        values = 5 + np.sin(steps / 500) + np.random.default_rng(begin).normal(size=len(steps))
+        batch = commands.SeriesBatch("train/loss", "nats/token", "lower", steps.tolist(), (steps / 100).tolist(), values.tolist())
+        commands.append_points(store, run.id, run.claim, [batch])
+
+
+def _longest(view: Any) -> float:
+    plot = view.board.plot("train/loss")
+    lasts = [float(plot._lines[key].x[-1]) for key in plot.keys if len(plot._lines[key].x)] if plot is not None else []
+    return min(lasts, default=0.0)
+
+
+def _until(made: Any, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the window did not get there in time")
+        made.processEvents()
+        time.sleep(0.001)
+
+
+# --- Watching -------------------------------------------------------------------------------------------------------------------------------
+
+WATCHER = """
+import sys
+from PySide6.QtCore import QSettings
+from workbench.window import Window, application
+made = application()
+settings = QSettings(sys.argv[2], QSettings.Format.IniFormat)
+settings.setValue("view", "runs")
+window = Window(store=sys.argv[1], settings=settings)
+window.show()
+made.exec()
+"""
+
+
+def watching() -> None:
+    from engines.statistics import paired_ratio
+
+    for threads in (1, 2):
+        closed, opened = _stretches(threads)
+        found = paired_ratio(opened, closed)
+        rates = f"{statistics.median(opened):.1f} steps/s with the window open and live, {statistics.median(closed):.1f} closed"
+        ratio = f"{found.value:.3f}x [{found.low:.3f}, {found.high:.3f}], {len(opened)} pairs of {STRETCH_SECONDS:.0f} s"
+        print(f"a live run with {threads} torch thread{'s' if threads > 1 else ''}: {rates}; {ratio}")
+
+
+def _stretches(threads: int) -> tuple[list[float], list[float]]:
+    """Steps a second in stretches without and with the window, one pair a round in random order."""
+    from engines import catalogue
+    from engines.experiment import load
+    from engines.launching import Presence, ensure_supervisor
+    from engines.store import commands, queries
+    from engines.store.database import Store
+    from engines.submitting import submit
+
+    demo = load(Path(__file__).parents[2] / "resources" / "experiments" / "demo.toml")
+    experiment = demo.set("experiment.budget", {"seconds": 3600}).set("experiment.threads", threads).set("measure.evaluations", 0)
+    for variant in [each.name for each in experiment.variants[1:]]:
+        experiment = experiment.remove_variant(variant)
+    order = random.Random(0)
+    closed: list[float] = []
+    opened: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store, Presence(store.url):
+        known = catalogue.read()
+        number = submit(store, experiment, experiment.plans(known), known)
+        ensure_supervisor(store.url)
+        run = queries.runs(store, number)[0]
+
+        def steps(after: float, before: float) -> float:
+            series = next(row for row in queries.series(store, run.id) if row.key == "train/loss")
+            _, times, _ = queries.points(store, series.id)
+            return float(((times >= after) & (times < before)).sum()) / (before - after)
+
+        while not any(row.key == "train/loss" and row.count > 50 for row in queries.series(store, run.id)):
+            time.sleep(0.2)
+        try:
+            for _ in range(WATCH_ROUNDS):
+                for watched in order.sample([False, True], 2):
+                    window = subprocess.Popen([sys.executable, "-c", WATCHER, store.url, f"{folder}/watch.ini"]) if watched else None
+                    time.sleep(5.0)
+                    after = time.time()
+                    time.sleep(STRETCH_SECONDS)
+                    before = time.time()
+                    if window is not None:
+                        window.kill()
+                        window.wait()
+                    time.sleep(1.5)  # Until the last points of the stretch are stored.
+                    (opened if watched else closed).append(steps(after, before))
+        finally:
+            commands.request_cancel(store, [row.id for row in queries.runs(store, number)])
+            while not queries.run(store, run.id).over:
+                time.sleep(0.2)
+    return closed, opened
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,71 @@
+"""Pictures of the real window on a real store: every view, light and dark, in two sizes.
+
+python -m workbench.screenshots FOLDER [--store URL] [--experiment FILE] [--only VIEW]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop, QSettings, QSize
+
+from workbench.theme import RESOURCES
+from workbench.window import VIEWS, Window, application
+
+SIZES = (QSize(1280, 800), QSize(2560, 1440))
+THEMES = ("light", "dark")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take the pictures; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.screenshots", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--store", help="URL of the store (default: the user's own)")
+    parser.add_argument("--experiment", type=Path, default=RESOURCES / "experiments" / "demo.toml", help="file that the editor shows")
+    parser.add_argument("--only", choices=[key for key, *_ in VIEWS], help="one view alone")
+    given = parser.parse_args(arguments)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    application()
+    with tempfile.TemporaryDirectory() as folder:
+        for theme in THEMES:
+            settings = QSettings(str(Path(folder) / f"{theme}.ini"), QSettings.Format.IniFormat)
+            settings.setValue("theme", theme)
+            window = Window(store=given.store, experiment_path=given.experiment, settings=settings)
+            window.show()
+            if not _until(lambda window=window: window.desk.store is not None and window.desk.catalogue is not None, 60):
+                sys.stderr.write("The store or the catalogue did not open.\n")
+                window.close()
+                return 1
+            for key in [given.only] if given.only else [key for key, *_ in VIEWS]:
+                window.go(key)
+                if key == "experiment":
+                    _until(lambda window=window: window.view("experiment").checked, 60)
+                for size in SIZES:
+                    window.resize(size)
+                    _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
+                    picture = window.grab()
+                    path = given.folder / f"{key}-{theme}-{size.width()}x{size.height()}.png"
+                    picture.save(str(path))
+                    sys.stdout.write(f"{path}\n")
+            window.close()
+            window.deleteLater()
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    return 0
+
+
+def _until(reached: Callable[[], bool], seconds: float) -> bool:
+    """Let the window live until something is reached, at most so many seconds; whether it was."""
+    deadline = QDeadlineTimer(round(seconds * 1000))
+    while not reached():
+        if deadline.hasExpired():
+            return False
+        QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
