@@ -93,7 +93,7 @@ class Pipeline:
 
     def finish(self) -> list[dict[str, Any]]:
         """Hook `finish`; returns the records that rebuild the structure: [{"id", "parameters", "record"}]."""
-        records = []
+        records: list[dict[str, Any]] = []
         for id, technique, context in self._with("finish"):
             # What a technique did step by step during training is part of what it changed; what an earlier `finish` did is not.
             before = self._start if "step" in technique.hooks() and not records else Structure.of(self.session.model)
