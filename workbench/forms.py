@@ -226,10 +226,14 @@ class Group(QWidget):
         if self._many:
             add = QPushButton("Add one")
             add.setProperty("quiet", True)
-            add.clicked.connect(lambda: (self._append({}), self._tell()))
+            add.clicked.connect(self._add)
             column.addWidget(add, 0, Qt.AlignmentFlag.AlignLeft)
         else:
             self._append({})
+
+    def _add(self) -> None:
+        self._append({})
+        self._tell()
 
     def _append(self, values: Mapping[str, Any]) -> None:
         frame = QFrame()

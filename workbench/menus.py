@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 
-from workbench.theme import RESOURCES
+from workbench.theme import RESOURCES, Choice
 
 if TYPE_CHECKING:
     from workbench.editor.document import Document
@@ -44,7 +45,7 @@ def build(window: Window) -> None:
     file.addSeparator()
     export = file.addMenu("&Export report")
     for form, name in (("html", "HTML page …"), ("markdown", "Markdown …"), ("csv", "CSV table …"), ("json", "JSON …")):
-        action(export, name, lambda form=form: (window.go("compare"), window.view("compare").export(form)))  # type: ignore[misc]
+        action(export, name, partial(_export, window, form))
     file.addSeparator()
     action(file, "&Quit", window.close, "Ctrl+Q")
 
@@ -64,12 +65,13 @@ def build(window: Window) -> None:
 
     view = bar.addMenu("&View")
     for number, key in enumerate(window.navigation, 1):
-        action(view, window.navigation[key].text(), lambda key=key: window.go(key), f"Ctrl+{number}")  # type: ignore[misc]
+        action(view, window.navigation[key].text(), partial(window.go, key), f"Ctrl+{number}")
     view.addSeparator()
     themes = view.addMenu("&Theme")
     group = QActionGroup(window)
-    for choice, name in (("system", "As the system"), ("light", "Light"), ("dark", "Dark")):
-        made = action(themes, name, lambda choice=choice: window.choose_theme(choice))  # type: ignore[misc]
+    choices: tuple[tuple[Choice, str], ...] = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
+    for choice, name in choices:
+        made = action(themes, name, partial(window.choose_theme, choice))
         made.setCheckable(True)
         made.setChecked(window.theme_choice == choice)
         group.addAction(made)
@@ -154,15 +156,26 @@ def _fill_recent(window: Window) -> None:
     window.recent_menu.clear()
     names = [name for name in _recent(window) if Path(name).exists()]
     for name in names:
-        window.recent_menu.addAction(name, lambda name=name: window.may_discard() and (window.go("experiment"), window.open_path(Path(name))))
+        window.recent_menu.addAction(name, partial(_open_recent, window, Path(name)))
     if not names:
         window.recent_menu.addAction("None yet").setEnabled(False)
+
+
+def _open_recent(window: Window, path: Path) -> None:
+    if window.may_discard():
+        window.go("experiment")
+        window.open_path(path)
+
+
+def _export(window: Window, form: str) -> None:
+    window.go("compare")
+    window.view("compare").export(form)
 
 
 def _fill_examples(window: Window, menu: QMenu) -> None:
     menu.clear()
     for path in sorted((RESOURCES / "experiments").glob("*.toml")):
-        menu.addAction(path.stem.replace("_", " ").capitalize(), lambda path=path: open_example(window, path))
+        menu.addAction(path.stem.replace("_", " ").capitalize(), partial(open_example, window, path))
 
 
 def open_example(window: Window, path: Path) -> None:

@@ -9,13 +9,17 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
 
 from workbench.reduction import EMPTY, Outline, outline
 from workbench.theme import Theme
 from workbench.widgets.text import label, number
 
 pg.setConfigOptions(antialias=False, useOpenGL=False)
+FILLED = 0.7
+"""Share of the visible range that the points must fill; below it the range is fitted anew."""
+AHEAD = 0.15
+"""How far the x range of growing curves runs ahead of them."""
 
 
 @dataclass
@@ -63,6 +67,8 @@ class CurvePlot(QWidget):
         self._follow = True
         self._from_zero = False
         self._range = (0.0, 1.0)
+        self._heights = (math.inf, -math.inf)
+        self._shown: tuple[float, float, float, float] | None = None
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setZValue(50)
         self._cross.hide()
@@ -87,9 +93,9 @@ class CurvePlot(QWidget):
             axis.setTextPen(QColor(theme.muted))
             axis.setStyle(tickLength=-4)
             axis.enableAutoSIPrefix(False)
+            # An axis that did not change is a picture that is only copied: its texts cost more than all curves together.
+            axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self._plot.getAxis("left").setWidth(58)
-        grid = QColor(theme.grid)
-        grid.setAlpha(110)
         self._plot.showGrid(x=False, y=True, alpha=0.18)
         self._cross.setPen(pg.mkPen(theme.strong, width=1))
 
@@ -137,7 +143,7 @@ class CurvePlot(QWidget):
 
     def show_all(self) -> None:
         """Follow the data again after zooming."""
-        self._follow = True
+        self._follow, self._range, self._heights, self._shown = True, (0.0, 1.0), (math.inf, -math.inf), None
         self.viewed.emit(math.nan, math.nan)
         self._late.start()
 
@@ -154,15 +160,11 @@ class CurvePlot(QWidget):
             for line in self._lines.values():
                 line.item.setData(EMPTY.x, EMPTY.y)
             return
-        if self._follow:
-            start, stop = min(line.x[0] for line in lines), max(line.x[-1] for line in lines)
-            stop = stop if stop > start else start + 1.0
-        else:
-            start, stop = self._range
-        if (start, stop) != self._range or self._follow is False:
+        start, stop = self._followed(lines) if self._follow else self._range
+        if (start, stop) != self._range:
+            self._range = (start, stop)
             for line in lines:
-                line.stale = line.stale or (start, stop) != self._range
-        self._range = (start, stop)
+                line.stale = True
         pixels = max(100, int(self._canvas.width()))
         for line in lines:
             if line.stale:
@@ -170,6 +172,15 @@ class CurvePlot(QWidget):
                 line.item.setData(line.drawn.x, line.drawn.y, connect=line.drawn.connect, skipFiniteCheck=True)
                 line.stale = False
         self._fit(lines, start, stop)
+
+    def _followed(self, lines: list[_Line]) -> tuple[float, float]:
+        """The x range that shows all points. While they grow it runs ahead, so that axes and scales move now and then, not at every redraw."""
+        first, last = min(float(line.x[0]) for line in lines), max(float(line.x[-1]) for line in lines)
+        start, stop = self._range
+        if first == start and last <= stop and last - first >= FILLED * (stop - start):
+            return start, stop
+        grows = first == start and last > stop
+        return first, last + AHEAD * (last - first) if grows else last if last > first else first + 1.0
 
     def _fit(self, lines: list[_Line], start: float, stop: float) -> None:
         drawn = [line.drawn.y for line in lines if len(line.drawn.y)]
@@ -179,9 +190,16 @@ class CurvePlot(QWidget):
         if self._from_zero:
             low = min(low, 0.0)
         room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-        self._box.blockSignals(True)
+        bottom, top = (low if self._from_zero and low == 0 else low - room), high + room
+        if self._heights[0] <= low and high <= self._heights[1] and top - bottom >= FILLED * (self._heights[1] - self._heights[0]):
+            bottom, top = self._heights
         side = (stop - start) * 0.01
-        self._box.setRange(xRange=(start - side, stop + side), yRange=(low if self._from_zero and low == 0 else low - room, high + room), padding=0)
+        wanted = (start - side, stop + side, bottom, top)
+        if wanted == self._shown:
+            return
+        self._shown, self._heights = wanted, (bottom, top)
+        self._box.blockSignals(True)
+        self._box.setRange(xRange=wanted[:2], yRange=wanted[2:], padding=0)
         self._box.blockSignals(False)
         # Blocked signals also keep the axes from hearing of the new range; tell them.
         for side_name, axis_range in zip(("bottom", "left"), self._box.viewRange(), strict=True):
@@ -194,13 +212,13 @@ class CurvePlot(QWidget):
         if self._follow:
             return
         (start, stop), _ = self._box.viewRange()
-        self._range = (start, stop)
+        self._range, self._shown = (start, stop), None
         for line in self._lines.values():
             line.stale = True
         self._late.start()
         self.viewed.emit(start, stop)
 
-    def mouseDoubleClickEvent(self, event) -> None:  # type: ignore[no-untyped-def]
+    def mouseDoubleClickEvent(self, event) -> None:
         self.show_all()
         super().mouseDoubleClickEvent(event)
 
@@ -231,11 +249,11 @@ class CurvePlot(QWidget):
     def _show_caption(self) -> None:
         self._caption.setText(f"{self.unit} over {self._x_name}" if self.unit else f"over {self._x_name}")
 
-    def leaveEvent(self, event) -> None:  # type: ignore[no-untyped-def]
+    def leaveEvent(self, event) -> None:
         self.pointed.emit(math.nan)
         super().leaveEvent(event)
 
-    def keyPressEvent(self, event) -> None:  # type: ignore[no-untyped-def]
+    def keyPressEvent(self, event) -> None:
         if event.key() in (Qt.Key.Key_Home, Qt.Key.Key_A):
             self.show_all()
         else:

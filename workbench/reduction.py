@@ -46,12 +46,13 @@ def _columns(x: np.ndarray, low: np.ndarray, high: np.ndarray, pixels: int) -> t
     """Extremes over runs of equally many points. A column with a gap and values keeps the values; one of gaps only stays a gap."""
     size = -(-len(x) // pixels)
     starts = np.arange(0, len(x), size)
-    gap_low, gap_high = np.isnan(low), np.isnan(high)
-    lows = np.minimum.reduceat(np.where(gap_low, np.inf, low) if gap_low.any() else low, starts)
-    highs = np.maximum.reduceat(np.where(gap_high, -np.inf, high) if gap_high.any() else high, starts)
-    empty = lows > highs
-    if empty.any():
-        lows, highs = lows.copy(), highs.copy()
+    lows, highs = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
+    gaps = np.isnan(lows) | np.isnan(highs)
+    if gaps.any():
+        # Only now the long way over all points, which few curves need: gaps do not count as extremes.
+        lows = np.minimum.reduceat(np.where(np.isnan(low), np.inf, low), starts)
+        highs = np.maximum.reduceat(np.where(np.isnan(high), -np.inf, high), starts)
+        empty = lows > highs
         lows[empty] = highs[empty] = np.nan
     return x[starts], lows, highs
 

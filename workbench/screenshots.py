@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop, QSettings, QSize
@@ -36,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
             settings.setValue("theme", theme)
             window = Window(store=given.store, experiment_path=given.experiment, settings=settings)
             window.show()
-            if not _until(lambda window=window: window.desk.store is not None and window.desk.catalogue is not None, 60):
+            if not _until(partial(_opened, window), 60):
                 sys.stderr.write("The store or the catalogue did not open.\n")
                 window.close()
                 return 1
             for key in [given.only] if given.only else [key for key, *_ in VIEWS]:
                 window.go(key)
                 if key == "experiment":
-                    _until(lambda window=window: window.view("experiment").checked, 60)
+                    _until(partial(_checked, window), 60)
                 for size in SIZES:
                     window.resize(size)
                     _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
@@ -55,6 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
             window.deleteLater()
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return 0
+
+
+def _opened(window: Window) -> bool:
+    return window.desk.store is not None and window.desk.catalogue is not None
+
+
+def _checked(window: Window) -> bool:
+    return bool(window.view("experiment").checked)
 
 
 def _until(reached: Callable[[], bool], seconds: float) -> bool:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMainWindow,
+    QMenu,
     QStackedWidget,
     QToolButton,
     QVBoxLayout,
@@ -66,6 +67,8 @@ class Window(QMainWindow):
         self.resize(1280, 800)
         self.setMinimumSize(QSize(960, 600))
         self.views: dict[str, QWidget] = {}
+        self.recent_menu: QMenu
+        self.edit_menu: QMenu
         self._started = False
         self._build()
         menus.build(self)
@@ -226,7 +229,11 @@ class Window(QMainWindow):
         """A sentence in the status bar for ten seconds."""
         self._message.setText(sentence)
         self._message.setToolTip(sentence)
-        QTimer.singleShot(10_000, self._message, lambda: self._message.text() == sentence and self._message.clear())
+        QTimer.singleShot(10_000, self._message, lambda: self._unsay(sentence))
+
+    def _unsay(self, sentence: str) -> None:
+        if self._message.text() == sentence:
+            self._message.clear()
 
     def _show_title(self) -> None:
         dirty = "● " if self.document.dirty else ""
@@ -356,7 +363,7 @@ class Window(QMainWindow):
             return
         self.settings.setValue("geometry", self.saveGeometry())
         if "experiment" in self.views:
-            self.settings.setValue("editor/splitter", self.views["experiment"].splitter.saveState())
+            self.settings.setValue("editor/splitter", self.view("experiment").splitter.saveState())
         self._application.styleHints().colorSchemeChanged.disconnect(self._scheme_changed)
         for view in self.views.values():
             leave: Callable[[], None] | None = getattr(view, "leave", None)

@@ -142,6 +142,9 @@ def drawing() -> None:
         _until(made, lambda: window.desk.store is not None)
         window.go("runs")
         view = window.view("runs")
+        _until(made, lambda: view.list.list.count() == 2 and _longest(view) > 0)
+        window.desk.wants_runs.emit(live)
+        _until(made, lambda: len(view.board.plot("train/loss").keys) == 8)
 
         began = time.perf_counter()
         window.desk.wants_runs.emit(long)
@@ -191,10 +194,11 @@ def drawing() -> None:
         original = view.board.redraw
 
         def timed() -> float:
-            began = time.perf_counter()
+            # Processor time of this thread: what drawing takes from the window, whatever else the machine does.
+            began = time.thread_time()
             original()
-            view.board.grab()  # Drawing happens at the next paint: have it now.
-            redraws.append(time.perf_counter() - began)
+            view.board.plot("train/loss")._canvas.viewport().repaint()  # Otherwise it is painted later, unmeasured.
+            redraws.append(time.thread_time() - began)
             return redraws[-1]
 
         view.board.redraw = timed

@@ -154,6 +154,8 @@ def test_buttons_and_inputs_have_names(make_window: Make) -> None:
         window.go(key)
         for kind in (QAbstractButton, QComboBox, QLineEdit):
             for widget in window.view(key).findChildren(kind):
+                if widget.isHidden():
+                    continue
                 text = widget.text() if isinstance(widget, QAbstractButton) else ""
                 inner = widget.parentWidget()
                 named = widget.accessibleName() or text or (inner is not None and inner.accessibleName())

@@ -163,20 +163,20 @@ class ModelPanel(Card):
             card.show_trouble(self._trouble(part, slot, problems))
         layers = draft.raw_layers(merged)
         while len(self._cards) > len(layers):
-            card = self._cards.pop()
-            self._layers.removeWidget(card)
-            card.hide()
-            card.deleteLater()
+            gone = self._cards.pop()
+            self._layers.removeWidget(gone)
+            gone.hide()
+            gone.deleteLater()
         while len(self._cards) < len(layers):
             self._append_card()
         places = [(layer.mixer, layer.feedforward) for layer in merged.layers or []]
-        for number, (card, table, (mixer, feedforward)) in enumerate(zip(self._cards, layers, places, strict=True)):
-            card.show_layer(table, names, folder)
-            card.up.setEnabled(number > 0)
-            card.down.setEnabled(number < len(layers) - 1)
-            card.remove.setEnabled(len(layers) > 1)
-            card.mixer.show_trouble(trouble_of(mixer, problems))
-            card.feedforward.show_trouble(trouble_of(feedforward, problems))
+        for number, (layer_card, table, (mixer, feedforward)) in enumerate(zip(self._cards, layers, places, strict=True)):
+            layer_card.show_layer(table, names, folder)
+            layer_card.up.setEnabled(number > 0)
+            layer_card.down.setEnabled(number < len(layers) - 1)
+            layer_card.remove.setEnabled(len(layers) > 1)
+            layer_card.mixer.show_trouble(trouble_of(mixer, problems))
+            layer_card.feedforward.show_trouble(trouble_of(feedforward, problems))
         shown = [sentence(problem) for problem in problems if problem.path in ("model", "model.layers", f"variant[{scope}].model")]
         self._wrong.setText("\n".join(shown))
         self._wrong.setVisible(bool(shown))

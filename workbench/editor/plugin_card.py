@@ -67,9 +67,9 @@ class PluginCard(QFrame):
         info.setSizePolicy(policy)
         self._info = info
         row.addWidget(info)
-        self.actions = QHBoxLayout()
-        self.actions.setSpacing(0)
-        row.addLayout(self.actions)
+        self.corner = QHBoxLayout()
+        self.corner.setSpacing(0)
+        row.addLayout(self.corner)
         column.addLayout(row)
         self._wrong = label("", "error", wrap=True)
         self._wrong.hide()
@@ -84,7 +84,7 @@ class PluginCard(QFrame):
         """A small button at the right end."""
         button = icon_button(icon_name, tip, self._desk.theme)
         button.clicked.connect(lambda: act())
-        self.actions.addWidget(button)
+        self.corner.addWidget(button)
         return button
 
     def offer(self, entries: Sequence[Mapping[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor.places import sentence
 from workbench.icons import pixmap
-from workbench.widgets.surfaces import Card, scrolled
+from workbench.widgets.surfaces import Card, emptied, scrolled
 from workbench.widgets.text import label, short
 
 
@@ -55,7 +55,7 @@ class ProblemsPanel(QWidget):
     def show_problems(self, problems: Sequence[Problem], names: dict[int, str], *, checking: bool) -> None:
         """names: variant names by number, to say where a problem is; checking: the inspector has not answered yet."""
         self.problems = list(problems)
-        _empty(self._list)
+        emptied(self._list)
         for problem in problems:
             self._list.addWidget(self._line(problem, names))
         if problems:
@@ -94,7 +94,7 @@ class ProblemsPanel(QWidget):
 
     def show_model(self, shapes: dict[str, Any] | None, state: str = "") -> None:
         """shapes: the inspector's answer about the model that is shown."""
-        _empty(self._figures)
+        emptied(self._figures)
         for name, value, unit, tip in _figures(shapes) if shapes else ():
             row = QHBoxLayout()
             row.addWidget(label(name, "muted"))
@@ -118,13 +118,3 @@ def _figures(shapes: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         if isinstance(value, int | float):
             found.append((name, f"{value:.1f}" if key == "weights_mib" else short(value), unit, f"{value:,.0f} {unit}".strip()))
     return found
-
-
-def _empty(layout: Any) -> None:
-    while layout.count():
-        item = layout.takeAt(0)
-        if item.widget() is not None:
-            item.widget().hide()
-            item.widget().deleteLater()
-        elif item.layout() is not None:
-            _empty(item.layout())

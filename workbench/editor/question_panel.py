@@ -128,7 +128,7 @@ class QuestionPanel(Card):
         experiment = table_of(self._document.data.get("experiment"))
         budget = table_of(experiment.get("budget"))
         unit = next((unit for unit in UNITS if unit in budget), "tokens")
-        values = {key: experiment[key] for key in ("seeds", "device", "threads") if key in experiment}
+        values: Tree = {key: experiment[key] for key in ("seeds", "device", "threads") if key in experiment}
         amount = budget.get(unit)
         self.form.set_values({**values, "budget_unit": unit, **({"budget": amount} if amount is not None else {})})
         found: dict[str, str] = {}
@@ -195,7 +195,7 @@ class MeasurePanel(Card):
         card = Card(f"Target {number + 1}")
         remove = icon_button("trash", "Remove this target", self._desk.theme)
         remove.clicked.connect(lambda: self._document.edit("Remove a target", lambda data: data["target"].pop(number)))
-        card.actions.addWidget(remove)
+        card.corner.addWidget(remove)
         form = Form(TARGET_SCHEMA)
         form.edited.connect(
             lambda values: self._document.edit("Change a target", lambda data: data["target"].__setitem__(number, values), f"target {number}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
@@ -55,7 +56,7 @@ class RecipePanel(Card):
         self._wrong = label("", "error", wrap=True)
         self._wrong.hide()
         self.body.addWidget(self._wrong)
-        self._cards: list[PluginCard] = []
+        self._cards: list[_TechniqueCard] = []
 
     def offer(self, catalogue: Tree) -> None:
         """Take the techniques of the catalogue."""
@@ -67,7 +68,7 @@ class RecipePanel(Card):
             if family not in families:
                 families[family] = self._menu.addMenu(family.replace("_", " ").capitalize())
                 families[family].setToolTipsVisible(True)
-            action = families[family].addAction(str(entry["title"]), lambda name=entry["id"]: self.add(name))
+            action = families[family].addAction(str(entry["title"]), partial(self.add, str(entry["id"])))
             action.setToolTip(str(entry["id"]) if entry["available"]["ok"] else f"Not available here: {entry['available']['reason']}")
         for card in self._cards:
             card.offer(self._entries)

@@ -93,7 +93,7 @@ class _Entry(QFrame):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.rename()
 
-    def contextMenuEvent(self, event) -> None:  # type: ignore[no-untyped-def]
+    def contextMenuEvent(self, event) -> None:
         self.chosen.emit()
         if not self.more.isHidden():
             self.menu.emit()

@@ -17,7 +17,7 @@ from workbench.widgets.choices import Choice
 from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
 from workbench.widgets.text import label, number
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "properties": {
         "tokens": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100, "unit": "tokens", "description": "How much it writes."},
         "temperature": {
@@ -226,7 +226,8 @@ class AskView(QWidget):
             surprise = min(1.0, -word["log_prob"] / 12)
             shade = QColor(self._desk.theme.accent)
             ground = QColor(self._desk.theme.surface)
-            mixed = [round(g + (s - g) * surprise * 0.75) for s, g in zip(shade.getRgb()[:3], ground.getRgb()[:3], strict=True)]
+            tones = ((shade.red(), ground.red()), (shade.green(), ground.green()), (shade.blue(), ground.blue()))
+            mixed = [round(g + (s - g) * surprise * 0.75) for s, g in tones]
             ink = self._desk.theme.on_accent if surprise > 0.65 else self._desk.theme.text
             shown = escape(word["token"].replace("\n", "⏎").replace("Ġ", " ").replace("Ċ", "⏎")) + ("*" if word.get("unknown") else "")
             spans.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QBrush, QColor
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -23,7 +24,7 @@ from PySide6.QtWidgets import (
 from workbench.cards import card_html, facts, parameters_html
 from workbench.desk import Desk
 from workbench.theme import Theme
-from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
+from workbench.widgets.surfaces import Card, Empty, Notice, emptied, recolour, scrolled
 from workbench.widgets.text import label
 
 ID = Qt.ItemDataRole.UserRole
@@ -96,7 +97,7 @@ class CatalogueView(QWidget):
         self.tree.setRootIsDecorated(False)
         self.tree.setIndentation(12)
         self.tree.setAccessibleName("Plugins by family")
-        self.tree.currentItemChanged.connect(lambda item, _before: item is not None and item.data(0, ID) and self._show(item.data(0, ID)))
+        self.tree.currentItemChanged.connect(self._chosen)
         column.addWidget(self.tree, 1)
         self._none = label("Nothing in the catalogue matches.", "muted", wrap=True)
         self._none.hide()
@@ -135,7 +136,7 @@ class CatalogueView(QWidget):
         self.verify_button = QPushButton("Verify")
         self.verify_button.setToolTip("Measure the error of each statement on this machine")
         self.verify_button.clicked.connect(self.verify)
-        self.certificates.actions.addWidget(self.verify_button)
+        self.certificates.corner.addWidget(self.verify_button)
         self.statements = QVBoxLayout()
         self.statements.setSpacing(6)
         self.certificates.body.addLayout(self.statements)
@@ -168,21 +169,25 @@ class CatalogueView(QWidget):
         self._filter(self.search.text())
         self.pages.setCurrentIndex(1)
         if not self.choose(kept) and families:
-            self.tree.setCurrentItem(next(iter(families.values())).child(0))
+            self.tree.setCurrentItem(self._items()[0])
+
+    def _chosen(self, item: QTreeWidgetItem | None) -> None:
+        if item is not None and item.data(0, ID):
+            self._show(item.data(0, ID))
+
+    def _heads(self) -> list[QTreeWidgetItem]:
+        return [head for number in range(self.tree.topLevelItemCount()) if (head := self.tree.topLevelItem(number)) is not None]
 
     def _dim(self) -> None:
-        from PySide6.QtGui import QBrush, QColor
-
         for item in self._items():
             entry = self._desk.entry(item.data(0, ID))
             ok = entry is not None and entry["available"]["ok"]
             item.setForeground(0, QBrush(QColor(self._desk.theme.text if ok else self._desk.theme.muted)))
-        for number in range(self.tree.topLevelItemCount()):
-            self.tree.topLevelItem(number).setForeground(0, QBrush(QColor(self._desk.theme.muted)))
+        for head in self._heads():
+            head.setForeground(0, QBrush(QColor(self._desk.theme.muted)))
 
     def _items(self) -> list[QTreeWidgetItem]:
-        heads = [self.tree.topLevelItem(number) for number in range(self.tree.topLevelItemCount())]
-        return [head.child(number) for head in heads for number in range(head.childCount())]
+        return [item for head in self._heads() for number in range(head.childCount()) if (item := head.child(number)) is not None]
 
     def choose(self, plugin_id: str) -> bool:
         """Show a plugin's card; False where the catalogue does not hold it (yet)."""
@@ -199,14 +204,13 @@ class CatalogueView(QWidget):
     def _filter(self, text: str) -> None:
         words = text.lower().split()
         any_left = False
-        for number in range(self.tree.topLevelItemCount()):
-            head = self.tree.topLevelItem(number)
+        for head in self._heads():
             shown = 0
-            for place in range(head.childCount()):
-                entry = self._desk.entry(head.child(place).data(0, ID)) or {}
+            for item in (item for item in self._items() if item.parent() is head):
+                entry = self._desk.entry(item.data(0, ID)) or {}
                 full = f"{entry.get('id')} {entry.get('title')} {entry.get('card')} {entry.get('paper')}".lower()
                 matches = all(word in full for word in words)
-                head.child(place).setHidden(not matches)
+                item.setHidden(not matches)
                 shown += matches
             head.setHidden(not shown)
             any_left = any_left or shown > 0
@@ -266,11 +270,7 @@ class CatalogueView(QWidget):
         self.notice.say("error", sentence)
 
     def _show_statements(self, lines: list[tuple[str, str, str]]) -> None:
-        while self.statements.count():
-            item = self.statements.takeAt(0)
-            if item.widget() is not None:
-                item.widget().hide()
-                item.widget().deleteLater()
+        emptied(self.statements)
         for statement, outcome, role in lines:
             self.statements.addWidget(label(statement[:1].upper() + statement[1:], wrap=True))
             if outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
 from workbench.watching.experiment_list import ExperimentList
-from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
+from workbench.widgets.surfaces import Card, Empty, Notice, emptied, recolour, scrolled
 from workbench.widgets.text import ElidedLabel, label
 
 FORMATS = {
@@ -97,13 +98,13 @@ class CompareView(QWidget):
         row.addLayout(titles, 1)
         runs = QPushButton("Runs")
         runs.setToolTip("Show the runs of this experiment")
-        runs.clicked.connect(lambda: self.list.current is not None and self._desk.wants_runs.emit(self.list.current))
+        runs.clicked.connect(lambda: self._desk.wants_runs.emit(self.list.current or 0))
         row.addWidget(runs)
         self.export_button = QPushButton("Export report  ▾")
         self.export_button.setProperty("primary", True)
         menu = QMenu(self.export_button)
         for form, (name, _suffix, _filter) in FORMATS.items():
-            menu.addAction(f"{name} …", lambda form=form: self.export(form))
+            menu.addAction(f"{name} …", partial(self.export, form))
         self.export_button.setMenu(menu)
         row.addWidget(self.export_button)
         return bar
@@ -123,7 +124,7 @@ class CompareView(QWidget):
         self.all_keys = QCheckBox("All figures")
         self.all_keys.setToolTip("Show everything that was measured, not only the figures that judge")
         self.all_keys.toggled.connect(lambda _on: self._fill())
-        table.actions.addWidget(self.all_keys, 0, Qt.AlignmentFlag.AlignTop)
+        table.corner.addWidget(self.all_keys, 0, Qt.AlignmentFlag.AlignTop)
         self.model = VerdictTable(self)
         self.table = QTableView()
         self.table.setModel(self.model)
@@ -268,11 +269,7 @@ class CompareView(QWidget):
             self.table.selectRow(self.model.names.index(name))
 
     def _describe(self) -> None:
-        while self.words.count():
-            item = self.words.takeAt(0)
-            if item.widget() is not None:
-                item.widget().hide()
-                item.widget().deleteLater()
+        emptied(self.words)
         if self.comparison is None:
             return
         rows = self.table.selectionModel().selectedRows()

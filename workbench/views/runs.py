@@ -51,7 +51,7 @@ class RunsView(QWidget):
         self._by_time = False
         self.feed = LiveFeed(desk, self)
         self.feed.updated.connect(self._show_update)
-        self.feed.failed.connect(lambda sentence: self.notice.say("error", sentence))
+        self.feed.failed.connect(self._refused)
         self.list = ExperimentList()
         self.list.chosen.connect(self._watch)
         row = QHBoxLayout(self)
@@ -89,7 +89,7 @@ class RunsView(QWidget):
             (self.bar.resume, self.resume_selected),
             (self.bar.compare, lambda: self._desk.wants_comparison.emit(self.list.current or 0)),
             (self.bar.log, self.toggle_log),
-            (self.bar.ask, lambda: self.selected and self._desk.wants_answers.emit(self.selected[0].id)),
+            (self.bar.ask, self._ask),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
         ):
@@ -278,6 +278,10 @@ class RunsView(QWidget):
             self.list.list.setCurrentRow(-1)
             self.feed.watch(None)
             run_actions.delete(self._desk, experiment, self.feed.refresh, self._refused)
+
+    def _ask(self) -> None:
+        if self.selected:
+            self._desk.wants_answers.emit(self.selected[0].id)
 
     def _refused(self, sentence: str) -> None:
         self.notice.say("error", sentence)

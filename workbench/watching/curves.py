@@ -184,10 +184,10 @@ class CurveBoard(QWidget):
                 plot.set_curve(number, name, self._colours.get(run.variant, self._theme.muted), x, low, high)
                 curve.stale = False
         for key, plot in self._plots.items():
-            for number in set(plot.keys) - shown[key]:
-                plot.remove_curve(number)
-                if number in self._curves:
-                    self._curves[number].stale = True
+            for gone in [each for each in plot.keys if each not in shown[key]]:
+                plot.remove_curve(gone)
+                if isinstance(gone, int) and gone in self._curves:
+                    self._curves[gone].stale = True
             plot.redraw()
         return time.perf_counter() - started
 

@@ -40,10 +40,14 @@ class ExperimentList(QWidget):
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setSpacing(1)
-        self.list.currentItemChanged.connect(lambda item, _before: item is not None and self.chosen.emit(item.data(ID)))
+        self.list.currentItemChanged.connect(self._chosen)
         column.addWidget(self.list, 1)
         self._shown: list[tuple[int, str]] = []
         self.setMinimumWidth(200)
+
+    def _chosen(self, item: QListWidgetItem | None) -> None:
+        if item is not None:
+            self.chosen.emit(item.data(ID))
 
     def sizeHint(self) -> QSize:
         return QSize(240, 400)

@@ -16,7 +16,7 @@ Index = QModelIndex | QPersistentModelIndex
 class PillDelegate(QStyledItemDelegate):
     """Paints a cell with PILL as a pill around its text, one with BAR as a bar, one with SWATCH with a line of that colour first."""
 
-    def __init__(self, theme: Theme, parent=None) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, theme: Theme, parent=None) -> None:
         super().__init__(parent)
         self.theme = theme
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from workbench.icons import icon, pixmap
 from workbench.theme import Theme
@@ -21,8 +21,8 @@ class Card(QFrame):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(18, 14, 18, 16)
         outer.setSpacing(10)
-        self.actions = QHBoxLayout()
-        self.actions.setSpacing(4)
+        self.corner = QHBoxLayout()
+        self.corner.setSpacing(4)
         if heading:
             top = QHBoxLayout()
             titles = QVBoxLayout()
@@ -32,7 +32,7 @@ class Card(QFrame):
             if caption:
                 titles.addWidget(label(caption, "caption", wrap=True))
             top.addLayout(titles, 1)
-            top.addLayout(self.actions)
+            top.addLayout(self.corner)
             outer.addLayout(top)
         self.body = QVBoxLayout()
         self.body.setSpacing(8)
@@ -76,6 +76,7 @@ class Notice(QFrame):
         self._action.setProperty("quiet", True)
         self._action.clicked.connect(self._act)
         row.addWidget(self._action)
+        self._action.hide()
         close = QToolButton()
         close.setProperty("bare", True)
         close.setText("×")
@@ -83,10 +84,10 @@ class Notice(QFrame):
         close.setAccessibleName("Hide this message")
         close.clicked.connect(self.clear)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
-        self._then: Callable[[], None] | None = None
+        self._then: Callable[[], object] | None = None
         self.hide()
 
-    def say(self, kind: str, sentence: str, action: str = "", then: Callable[[], None] | None = None) -> None:
+    def say(self, kind: str, sentence: str, action: str = "", then: Callable[[], object] | None = None) -> None:
         """Show a sentence; kind: error, warning, info, ok. `action` is the word on a button that calls `then`."""
         flag(self, "notice", kind)
         self._text.setText(sentence)
@@ -175,3 +176,14 @@ def recolour(root: QWidget, theme: Theme) -> None:
             button.setIcon(icon(name, theme.muted))
     for empty in root.findChildren(Empty):
         empty.paint_with(theme)
+
+
+def emptied(layout: QLayout) -> None:
+    """Take everything out of a layout and delete it at the next turn of the event loop."""
+    while (item := layout.takeAt(0)) is not None:
+        widget, inner = item.widget(), item.layout()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()
+        elif inner is not None:
+            emptied(inner)
