@@ -60,6 +60,14 @@ class _Cursor:
     cuts: int
 
 
+@dataclass
+class _Known:
+    """What was read already: how far each series, and the series of runs that had ended and so cannot change."""
+
+    cursors: dict[int, _Cursor] = field(default_factory=dict)
+    ended: dict[int, tuple[int, list[SeriesRow]]] = field(default_factory=dict)
+
+
 class LiveFeed(QObject):
     """Reads for one view. `watch` chooses the experiment; `follow` the series keys whose points are wanted."""
 
@@ -72,7 +80,7 @@ class LiveFeed(QObject):
         self._experiment: int | None = None
         self._keys: frozenset[str] = frozenset()
         self._exact = False
-        self._cursors: dict[int, _Cursor] = {}
+        self._known = _Known()
         self._seen: int | None = None
         self._generation = 0
         self._busy = self._again = False
@@ -122,7 +130,7 @@ class LiveFeed(QObject):
 
     def _forget(self) -> None:
         self._generation += 1
-        self._cursors = {}
+        self._known = _Known()
         self.refresh()
 
     def _read(self) -> None:
@@ -134,14 +142,14 @@ class LiveFeed(QObject):
             return
         self._busy, self._again = True, False
         generation, seen = self._generation, self._seen
-        experiment, keys, exact, cursors = self._experiment, self._keys, self._exact, self._cursors
+        experiment, keys, exact, known = self._experiment, self._keys, self._exact, self._known
 
         def work() -> tuple[int | None, Update | None, float]:
             started = time.perf_counter()
             change = store.changed()
             if change == seen:
                 return change, None, time.perf_counter() - started
-            update = _gather(store, experiment, keys, exact, cursors)
+            update = _gather(store, experiment, keys, exact, known)
             return change, update, time.perf_counter() - started
 
         def done(answer: tuple[int | None, Update | None, float]) -> None:
@@ -166,8 +174,8 @@ class LiveFeed(QObject):
             self._timer.start(0 if at_once else self.pause_ms)
 
 
-def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: bool, cursors: dict[int, _Cursor]) -> Update:
-    """One read of the store. Advances the cursors, which belong to this read alone while it is under way."""
+def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: bool, memory: _Known) -> Update:
+    """One read of the store. Advances what is known, which belongs to this read alone while it is under way."""
     from engines.store import queries
 
     experiments = queries.experiments(store)
@@ -178,12 +186,16 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: boo
     found: list[SeriesRow] = []
     pieces: list[Piece] = []
     for run in runs:
+        attempt, rows = memory.ended.get(run.id, (-1, []))
+        if attempt == run.attempt and run.over:
+            found += rows
+            continue
         rows = queries.series(store, run.id)
         found += rows
         for row in rows:
             if row.key not in keys or not row.count:
                 continue
-            cursor = cursors.get(row.id)
+            cursor = memory.cursors.get(row.id)
             fresh = cursor is None or row.count < cursor.count or row.cuts != cursor.cuts
             if not fresh and cursor is not None and row.count == cursor.count:
                 continue
@@ -195,6 +207,8 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: boo
                 known = history.points
             else:
                 steps, times, values = queries.points(store, row.id, after=known - 1)
-            cursors[row.id] = _Cursor(known + len(steps), row.cuts)
+            memory.cursors[row.id] = _Cursor(known + len(steps), row.cuts)
             pieces.append(Piece(row, steps, times, values, restart=fresh, history=history))
+        if run.over:
+            memory.ended[run.id] = (run.attempt, rows)
     return Update(experiments, active, experiment, runs, queries.variants(store, experiment), found, pieces)

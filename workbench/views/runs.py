@@ -137,7 +137,8 @@ class RunsView(QWidget):
         table = QTableView()
         table.setModel(self.model)
         self.delegate = PillDelegate(self._desk.theme, table)
-        table.setItemDelegate(self.delegate)
+        for painted in (0, 2, 3):
+            table.setItemDelegateForColumn(painted, self.delegate)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setShowGrid(False)
         table.setAccessibleName("Runs of the experiment")

@@ -40,6 +40,7 @@ class RunTable(QAbstractTableModel):
         self.colours: Mapping[str, str] = {}
         self.hidden: set[int] = set()
         self._latest: dict[tuple[int, str], float | None] = {}
+        self._cells: list[list[tuple[str, object]]] = []
 
     def show_runs(self, runs: Sequence[RunRow], series: Sequence[SeriesRow], colours: Mapping[str, str]) -> None:
         """Take the runs and the last values of their series; only cells that differ are drawn again."""
@@ -49,12 +50,23 @@ class RunTable(QAbstractTableModel):
         if not same:
             self.beginResetModel()
             self.runs = list(runs)
+            self._cells = [self._row(run) for run in self.runs]
             self.endResetModel()
             return
-        before, self.runs = self.runs, list(runs)
-        for row, (old, new) in enumerate(zip(before, self.runs, strict=True)):
-            if old != new or new.active:
-                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+        self.runs = list(runs)
+        for row, run in enumerate(self.runs):
+            before, self._cells[row] = self._cells[row], self._row(run)
+            for column, (old, new) in enumerate(zip(before, self._cells[row], strict=True)):
+                if old != new:
+                    self.dataChanged.emit(self.index(row, column), self.index(row, column))
+
+    def _row(self, run: RunRow) -> list[tuple[str, object]]:
+        """Text and mark (pill kind, share) of each cell: worked out once an update, not at every painting."""
+        marks: dict[int, object] = {
+            2: "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted"),
+            3: self._fraction(run),
+        }
+        return [(self._text(run, column), marks.get(column)) for column in range(len(COLUMNS))]
 
     @property
     def has_device(self) -> bool:
@@ -92,7 +104,7 @@ class RunTable(QAbstractTableModel):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         run, column = self.runs[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(run, column)
+            return self._cells[index.row()][column][0]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(column)
         if role == SWATCH and column == 0:
@@ -100,13 +112,13 @@ class RunTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.CheckStateRole and column == 0:
             return Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
         if role == PILL and column == 2:
-            return "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted")
+            return self._cells[index.row()][column][1]
         if role == BAR and column == 3:
-            return self._fraction(run)
+            return self._cells[index.row()][column][1]
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{COLUMNS[column][0]}: {self._text(run, column)}"
+            return f"{COLUMNS[column][0]}: {self._cells[index.row()][column][0]}"
         return None
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
