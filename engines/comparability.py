@@ -10,6 +10,8 @@ from typing import Any
 _TOKEN_FREE = ("quality/valid_bits_per_char", "quality/test_bits_per_char", "size/", "memory/", "cost/train_s")
 # Settings of a corpus that change its tokens or its training split, not the text it is judged on.
 _TOKENISING = ("level", "max_vocabulary", "min_count", "lowercase", "unknown", "end_of_line", "fraction")
+UNKNOWN_SHARE = 0.001
+"""A larger share of unknown words in the test text spoils figures per character: guessing "unknown" is easier than guessing the word."""
 _TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s")
 
 
@@ -24,6 +26,8 @@ class Circumstances:
     """Device and threads as the workers recorded them, one text a distinct setting; empty where none was recorded."""
     corpora: frozenset[str]
     """Fingerprints of the prepared text, as the workers recorded them."""
+    unknown_share: float | None = None
+    """Share of unknown words among the tokens of the test split, the largest of its runs; None where a run did not record it."""
     smoke: bool = False
     resumed: bool = False
 
@@ -57,6 +61,8 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
         found.append(Obstacle("Another corpus or tokeniser than the baseline's: only figures per character survive that.", but=_TOKEN_FREE))
         if not _same_source(own.plan, baseline.plan):
             found.append(Obstacle("Other text than the baseline's.", keys=("quality/",)))
+        elif sentence := _unknown_words(own.unknown_share, baseline.unknown_share):
+            found.append(Obstacle(sentence, keys=("quality/",)))
     if _held_out(own.plan) != _held_out(baseline.plan):
         found.append(Obstacle("Judged on another amount of held-out text than the baseline.", keys=("quality/",)))
     machine_bound = ("speed/", "latency/", "energy/", "memory/", "cost/train_s")
@@ -107,10 +113,21 @@ def _same_source(own: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
     return texts[0] == texts[1]
 
 
+def _unknown_words(own: float | None, baseline: float | None) -> str:
+    """Why figures per character of two vocabularies cannot be compared; empty where both know (nearly) every word of the test text."""
+    if own is None or baseline is None:
+        return "Another vocabulary than the baseline's, and the share of unknown words is not recorded: even figures per character may mislead."
+    if max(own, baseline) <= UNKNOWN_SHARE:
+        return ""
+    return (
+        f"Another vocabulary than the baseline's, with {own:.1%} unknown words in the test text against {baseline:.1%}: "
+        "an unknown word is easier to predict than the word itself, so even figures per character mislead."
+    )
+
+
 def _held_out(plan: Mapping[str, Any]) -> Any:
     return plan.get("measure", {}).get("held_out_tokens", 0)
 
 
 def _settings(plan: Mapping[str, Any]) -> str:
     return f"{plan.get('device', 'auto')} with {plan.get('threads') or 'default'} threads"
-

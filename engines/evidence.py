@@ -103,6 +103,7 @@ def _add_circumstances(store: Store, contestant: Contestant, settings: set[str])
     done = contestant.done
     seeds = {run.id: run.seed for run in done}
     corpora = set()
+    unknown: dict[int, float] = {}
     for row in queries.effects(store, list(seeds)) if seeds else []:
         if row.technique:
             if row.run_id == done[0].id:
@@ -113,8 +114,11 @@ def _add_circumstances(store: Store, contestant: Contestant, settings: set[str])
             contestant.loss_digests[seeds[row.run_id]] = row.facts["loss_digest"]
         if "corpus" in row.facts:
             corpora.add(row.facts["corpus"])
+        if "test" in row.facts.get("unknown_share", {}):
+            unknown[row.run_id] = float(row.facts["unknown_share"]["test"])
     machines = {queries.machine(store, run.machine_id).fingerprint for run in done if run.machine_id is not None}
     contestant.circumstances = Circumstances(
         contestant.plan, frozenset(machines), frozenset(settings), frozenset(corpora),
+        unknown_share=max(unknown.values()) if unknown and unknown.keys() == seeds.keys() else None,
         smoke=any(run.smoke for run in contestant.runs), resumed=any(run.attempt > 1 for run in done),
     )  # fmt: skip

@@ -29,8 +29,9 @@ def test_equal_circumstances_have_no_obstacle():
         ({"machines": frozenset({"machine b"})}, ["speed/train_tokens_per_s", "memory/train_peak_host_mib", "cost/train_s"],
          ["quality/test_perplexity", "size/model_mib", "cost/train_tokens"]),
         ({"conditions": frozenset({"cpu with 2 threads"})}, ["latency/p50_ms", "speed/train_tokens_per_s"], ["quality/test_perplexity"]),
-        ({"corpora": frozenset({"text 2"})}, ["quality/test_perplexity", "speed/train_tokens_per_s", "compute/flops_per_token"],
-         ["quality/test_bits_per_char", "size/model_mib", "memory/train_peak_host_mib"]),
+        ({"corpora": frozenset({"text 2"})}, ["quality/test_perplexity", "quality/test_bits_per_char",
+          "speed/train_tokens_per_s", "compute/flops_per_token"],
+         ["size/model_mib", "memory/train_peak_host_mib"]),
         ({"resumed": True}, ["speed/train_tokens_per_s", "memory/train_peak_host_mib", "cost/train_s"],
          ["quality/test_perplexity", "speed/infer_tokens_per_s", "size/parameters"]),
         ({"plan": PLAN | {"measure": {"held_out_tokens": 500}}}, ["quality/test_perplexity"], ["speed/train_tokens_per_s", "size/parameters"]),
@@ -57,10 +58,30 @@ def test_other_text_spoils_even_bits_per_character():
     assert blocked(own, "quality/test_bits_per_char")
 
 
+def level(name, unknown_share, corpus="text 2"):
+    """Circumstances of the same text cut at another level or with another vocabulary."""
+    plan = PLAN | {"corpus": PLAN["corpus"] | {"level": name}}
+    return replace(HERE, plan=plan, corpora=frozenset({corpus}), unknown_share=unknown_share)
+
+
 def test_another_level_of_the_same_text_is_compared_by_the_character():
-    own = replace(HERE, plan=PLAN | {"corpus": PLAN["corpus"] | {"level": "char"}}, corpora=frozenset({"text 2"}))
-    assert blocked(own, "quality/test_perplexity")
-    assert not blocked(own, "quality/test_bits_per_char")
+    own, baseline = level("char", 0.0), replace(HERE, unknown_share=0.001)
+    assert blocked(own, "quality/test_perplexity", baseline=baseline)
+    assert not blocked(own, "quality/test_bits_per_char", baseline=baseline)
+
+
+@pytest.mark.parametrize(("own", "baseline", "says"), [
+    (0.0, 0.08, "0.0% unknown words in the test text against 8.0%"), (0.05, 0.0, "5.0% unknown words in the test text against 0.0%"),
+    (None, 0.0, "is not recorded"), (0.0, None, "is not recorded"),
+])  # fmt: skip
+def test_unknown_words_spoil_even_bits_per_character(own, baseline, says):
+    (sentence,) = blocked(level("char", own), "quality/test_bits_per_char", baseline=replace(HERE, unknown_share=baseline))
+    assert says in sentence
+    assert not blocked(level("char", own), "size/model_mib", baseline=replace(HERE, unknown_share=baseline))
+
+
+def test_unknown_words_of_the_same_vocabulary_are_no_obstacle():
+    assert not blocked(level("word", 0.08, "text 1"), "quality/test_bits_per_char", baseline=replace(HERE, unknown_share=0.08))
 
 
 def test_plans_stand_in_where_nothing_was_recorded():

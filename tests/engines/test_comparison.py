@@ -30,17 +30,18 @@ def store(store_url):
 def submit(store, variants=("full", "small"), seeds=(0, 1, 2, 3, 4), smoke=False, name="Which?"):
     rows = [{"name": each, "plan": PLAN | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
     text = f'[experiment]\nname = "{name}"\n'
-    return commands.submit(
-        store, name=name, digest="d" * 64, text=text, document={}, folder="/f", variants=rows, seeds=list(seeds), smoke=smoke
-    )
+    return commands.submit(store, name=name, digest="d" * 64, text=text, document={}, folder="/f", variants=rows, seeds=list(seeds), smoke=smoke)
 
 
 def perplexity(run):
     return {"full": 180.0, "small": 200.0}.get(run.variant, 150.0) * (1 + 0.001 * np.sin(3.0 * run.seed + len(run.variant)))
 
 
-def work(store, *, fail=(), machine="here", extra=None, digests=None):
-    """Claim and finish every queued run with figures that depend on variant and seed. fail: variants that fail."""
+def work(store, *, fail=(), machine="here", extra=None, digests=None, conditions=None):
+    """Claim and finish every queued run with figures that depend on variant and seed. fail: variants that fail.
+
+    conditions: variant -> facts about the conditions of its runs.
+    """
     machine_id = commands.put_machine(store, machine, {"cpu": "test", "versions": {"torch": "2"}, "gpus": []})
     supervisor = commands.register_supervisor(store, "host", 1, 1.0, machine_id)
     while (run := commands.claim_run(store, supervisor)) is not None:
@@ -62,6 +63,8 @@ def work(store, *, fail=(), machine="here", extra=None, digests=None):
             EffectRow("", "training", "10 updates.", {"loss_digest": digest}),
             EffectRow("pruning/magnitude", "finish", "Half are zero.", {"zeros": 5}),
         ]
+        if run.variant in (conditions or {}):
+            effects.append(EffectRow("", "conditions", "Text.", conditions[run.variant]))
         commands.put_effects(store, run.id, claim, effects)
         losses = SeriesBatch("train/loss", "nats/token", "lower", [1, 2, 3], [1.0, 2.0, 3.0], [5, float("nan"), 4])
         commands.append_points(store, run.id, claim, [losses])
@@ -253,6 +256,21 @@ def test_threads_that_differ_are_said(store):
     work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=1.0, better="lower", detail={"device": "cpu", "threads": len(run.variant)})])
     found = compare(store, [experiment])
     assert any("Other device or threads" in sentence for sentence in found["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [({"test": 0.0}, "no practical difference"), ({"test": 0.1}, "not enough data"), ({}, "not enough data")]
+)
+def test_unknown_words_decide_whether_vocabularies_are_compared_by_the_character(store, share, verdict):
+    def bits(run):
+        return [ResultRow(key="quality/test_bits_per_char", value=2.0, unit="bits", better="lower")]
+
+    conditions = {"full": {"corpus": "a", "unknown_share": {"test": 0.0}}, "small": {"corpus": "b", "unknown_share": share}}
+    experiment = submit(store)
+    work(store, extra=bits, conditions=conditions)
+    results = compare(store, [experiment])["variants"]["small"]["results"]
+    assert results["quality/test_bits_per_char"]["verdict"] == verdict
+    assert results["quality/test_perplexity"]["verdict"] == "not enough data"
 
 
 def test_nan_and_missing_values_are_absent(store):
