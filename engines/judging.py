@@ -3,7 +3,8 @@
 How a quantity is judged follows from its key:
 
 counts   size/*, compute/*, trained tokens and operations: exact, judged from the values themselves
-timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else
+timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else;
+         training itself is not timed in such rounds, so its speed and seconds are shown without a verdict
 paired   everything else (quality, memory): values of the same seeds side by side, at least five of them
 """
 
@@ -22,6 +23,7 @@ from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Direction, Interval
 Kind = Literal["counts", "timed", "paired"]
 
 _EXACT_COSTS = ("cost/train_tokens", "cost/train_flops")
+_TRAINING_TIMES = ("speed/train_tokens_per_s", "speed/time_to_quality_s", "cost/train_s")
 _TIMED = ("speed/", "latency/", "energy/", "cost/")
 UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 
@@ -64,7 +66,7 @@ def entry(key: str, measured: Measured, baseline: Measured | None, margin: float
     }  # fmt: skip
     if baseline is None:
         return found | _judged(None, None, None, "not enough data", "The baseline has no figure for this.")
-    ratio, n, reason = _ratio(kind, measured, baseline)
+    ratio, n, reason = _ratio(key, measured, baseline)
     quotient = _number(ratio.value)
     if obstacle:
         return found | _judged(quotient, None, None, "not enough data", obstacle)
@@ -115,8 +117,9 @@ def _value(kind: Kind, measured: Measured) -> Interval:
     return found if found.n >= FEWEST_SEEDS else Interval(found.value, math.nan, math.nan, found.n)
 
 
-def _ratio(kind: Kind, measured: Measured, baseline: Measured) -> tuple[Interval, int, str]:
+def _ratio(key: str, measured: Measured, baseline: Measured) -> tuple[Interval, int, str]:
     """Ratio with its interval, number of pairs, and what is missing for a verdict ("" when nothing is)."""
+    kind = kind_of(key)
     if measured.by_round and baseline.by_round:
         upper, lower = _pairs(measured.by_round, baseline.by_round)
         if not _divisible(upper, lower):
@@ -133,12 +136,19 @@ def _ratio(kind: Kind, measured: Measured, baseline: Measured) -> tuple[Interval
         return Interval(float(np.median(ratios)), float(ratios.min()), float(ratios.max()), len(upper)), len(upper), ""
     if kind == "timed":
         middle = float(np.median(np.array(upper) / np.array(lower)))
-        return Interval(middle, math.nan, math.nan, len(upper)), len(upper), "Timed in separate runs, not in interleaved rounds."
+        return Interval(middle, math.nan, math.nan, len(upper)), len(upper), _apart(key)
     found = statistics.paired_ratio(upper, lower)
     if found.n < FEWEST_SEEDS:
         plain = Interval(found.value, math.nan, math.nan, found.n)
         return plain, found.n, f"Only {_count(found.n, 'seed')} in common; a verdict needs {FEWEST_SEEDS}."
     return found, found.n, ""
+
+
+def _apart(key: str) -> str:
+    """Why times of runs that were not interleaved carry no verdict."""
+    if key.split("@")[0] in _TRAINING_TIMES:
+        return "Training speed is measured in separate runs, one after another; interleaved training rounds are not part of this version."
+    return "Timed in separate runs, not in interleaved rounds."
 
 
 def _lonely(measured: Measured, baseline: Measured) -> Interval:
