@@ -118,7 +118,10 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
     """What keeps the variant's figures from being judged, and what has to be said about it."""
     found, notes = comparability.obstacles(own.circumstances, baseline.circumstances), []
     for side, whose in ((own, "This variant"), (baseline, "The baseline")):
-        if comparability.unlearned({key: judging.own_value(key, measured) for key, measured in side.measured.items()}):
+        # A smoke run is not meant to learn anything, so that it did not is no news.
+        if not side.circumstances.smoke and comparability.unlearned(
+            {key: judging.own_value(key, measured) for key, measured in side.measured.items()}
+        ):
             sentence = f"{whose} has not learned more than word frequencies."
             found.append(Obstacle(sentence, keys=("quality/",)))
             if side is own:
