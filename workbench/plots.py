@@ -68,6 +68,7 @@ class CurvePlot(QWidget):
         self._from_zero = False
         self._range = (0.0, 1.0)
         self._heights = (math.inf, -math.inf)
+        self._scaled = True
         self._shown: tuple[float, float, float, float] | None = None
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setZValue(50)
@@ -91,7 +92,7 @@ class CurvePlot(QWidget):
             axis = self._plot.getAxis(side)
             axis.setPen(QColor(theme.border))
             axis.setTextPen(QColor(theme.muted))
-            axis.setStyle(tickLength=-4)
+            axis.setStyle(tickLength=-4, maxTickLevel=1)
             axis.enableAutoSIPrefix(False)
             # An axis that did not change is a picture that is only copied: its texts cost more than all curves together.
             axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
@@ -156,6 +157,7 @@ class CurvePlot(QWidget):
     def redraw(self) -> None:
         """Draw the curves whose points changed since the last call, and fit the axes."""
         lines = [line for line in self._lines.values() if len(line.x)]
+        self._show_scales(on=bool(lines))
         if not lines:
             for line in self._lines.values():
                 line.item.setData(EMPTY.x, EMPTY.y)
@@ -172,6 +174,13 @@ class CurvePlot(QWidget):
                 line.item.setData(line.drawn.x, line.drawn.y, connect=line.drawn.connect, skipFiniteCheck=True)
                 line.stale = False
         self._fit(lines, start, stop)
+
+    def _show_scales(self, *, on: bool) -> None:
+        """Ticks and grid only where there is something to read off: they are most of what painting a plot costs."""
+        if on != self._scaled:
+            self._scaled = on
+            for side in ("left", "bottom"):
+                self._plot.getAxis(side).setTicks(None if on else [[]])
 
     def _followed(self, lines: list[_Line]) -> tuple[float, float]:
         """The x range that shows all points. While they grow it runs ahead, so that axes and scales move now and then, not at every redraw."""

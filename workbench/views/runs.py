@@ -226,7 +226,9 @@ class RunsView(QWidget):
         self.table.setMinimumHeight(min(wanted, 4 * ROW + around))
         self.table.setMaximumHeight(max(1, len(self.model.runs)) * ROW + around)
         log = 0 if self.log.isHidden() else 170
-        self.vertical.setSizes([wanted, max(100, self.vertical.height() - wanted - log), log])
+        sizes = [wanted, max(100, self.vertical.height() - wanted - log), log]
+        if sizes != self.vertical.sizes():
+            self.vertical.setSizes(sizes)
 
     def _fetch_detail(self, series_id: int, low: float, high: float) -> None:
         store = self._desk.store

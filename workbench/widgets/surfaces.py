@@ -74,6 +74,7 @@ class Notice(QFrame):
         row.addWidget(self._text, 1)
         self._action = QPushButton()
         self._action.setProperty("quiet", True)
+        self._action.setAccessibleName("Act on this message")
         self._action.clicked.connect(self._act)
         row.addWidget(self._action)
         self._action.hide()
@@ -93,6 +94,7 @@ class Notice(QFrame):
         self._text.setText(sentence)
         self._text.setAccessibleName(f"{kind}: {sentence}")
         self._action.setText(action)
+        self._action.setAccessibleName(action or "Act on this message")
         self._action.setVisible(bool(action))
         self._then = then
         self.show()
@@ -143,6 +145,7 @@ class Empty(QWidget):
         column.addLayout(middle)
         self.button = QPushButton(action)
         self.button.setProperty("primary", True)
+        self.button.setAccessibleName(action or heading)
         self.button.clicked.connect(self.acted)
         column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
         self.button.setVisible(bool(action))
