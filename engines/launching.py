@@ -20,6 +20,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,8 @@ from engines.store.address import sqlite_path, store_url, user_folder
 START_SECONDS = 30.0
 """How long a supervisor may take to say that it holds its lock (a cold disk, a loaded machine)."""
 _numbers = itertools.count()
+_OPEN_FILES_STAY = sys.platform == "win32"
+"""Whether the system refuses to remove a file that somebody has open."""
 
 
 class LaunchError(RuntimeError):
@@ -224,8 +227,7 @@ class Presence:
 
     def close(self) -> None:
         if self._lock is not None:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+            _remove(self._lock)
             self._lock = None
 
     def __enter__(self) -> Presence:
@@ -247,6 +249,19 @@ def clients(url: str) -> int:
             continue
         except FileNotFoundError:
             continue
+        _remove(lock)
+    return present
+
+
+def _remove(lock: FileLock) -> None:
+    """Release a lock that we hold and remove its file."""
+    path = Path(lock.lock_file)
+    if _OPEN_FILES_STAY:
+        lock.release()
+        # Whoever has opened it meanwhile holds it now; the file is then theirs.
+        with suppress(OSError):
+            path.unlink()
+    else:
+        # Removed while it is held: afterwards a client could have taken it already, and would be present without a file.
         path.unlink(missing_ok=True)
         lock.release()
-    return present

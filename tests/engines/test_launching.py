@@ -61,6 +61,29 @@ def _present_until_killed(url: str) -> None:
         time.sleep(600)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="stands in for the other system")
+def test_a_lock_file_goes_where_an_open_file_cannot_be_removed(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    unlink = Path.unlink
+
+    def refuse_open_files(path: Path, missing_ok: bool = False) -> None:
+        if path.exists():
+            with path.open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise PermissionError("The file is in use by another process.") from None
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_open_files)
+    monkeypatch.setattr(launching, "_OPEN_FILES_STAY", True)
+    with Presence(store_url):
+        (launching.lock_folder(store_url) / f"client-{launching._host()}-1-0.lock").touch()
+        assert launching.clients(store_url) == 1
+    assert list(launching.lock_folder(store_url).glob("client-*")) == []
+
+
 def test_a_client_that_looks_at_the_gate_sees_the_supervisor_or_starts_one(store_url: str) -> None:
     """Leaving and coming at the same time, many times over: whoever came is served."""
     with nothing_left(store_url):
