@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines import catalogue as catalogues
-from engines import comparison, launching
+from engines import comparison, launching, timetable
 from engines import experiment as experiments
 from engines.asking import Inspector
 from engines.console.output import RequestError, note
@@ -49,7 +49,10 @@ class Handle:
             with launching.Presence(self.store), interruptible() as interruption:
                 with progress(quiet=quiet) as display:
                     follow(store, list(self.runs), interruption, display.show, warn=note)
-                if interruption.count or not wait_until_timed(store, self.id, interruption, tell=(lambda sentence: None) if quiet else note):
+                if interruption.count:
+                    timetable.cancel(store, self.id, "Cancelled by its client.")
+                    raise KeyboardInterrupt
+                if not wait_until_timed(store, self.id, interruption, tell=(lambda sentence: None) if quiet else note):
                     raise KeyboardInterrupt
         finally:
             store.close()

@@ -26,9 +26,14 @@ class Entrant:
 
 
 def is_due(store: Store, experiment_id: int) -> bool:
-    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up."""
+    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up.
+
+    Who cancelled a run or deleted the experiment wants no more work done on it: then it is not due, until the run is resumed.
+    """
     runs = queries.runs(store, experiment_id)
-    if not runs or any(run.smoke or not run.over for run in runs):
+    if not runs or any(run.smoke or run.status == CANCELLED or not run.over for run in runs):
+        return False
+    if queries.experiment(store, experiment_id).deleted is not None:
         return False
     if any(session.status != LOST for session in queries.rounds(store, experiment_id, status=None)):
         return False

@@ -63,6 +63,8 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
         with _machine_lock(stop, tell):
             if len(queries.rounds(store, experiment_id, status=None)) > known:
                 raise Stopped("Called off while it waited for another session.")
+            if queries.experiment(store, experiment_id).deleted is not None:
+                raise Stopped("The experiment was deleted.")
             # All are open before the first begins: between two targets nobody may take the experiment for timed.
             sessions = [Session(store, experiment_id, candidates, plan, target, stop, tell) for target in plan.get("targets") or [{}]]
             outcomes = [session.run() for session in sessions]
@@ -115,6 +117,10 @@ class Session:
         return status
 
     def _time(self) -> tuple[str, dict[str, Any]]:
+        runtime = self.target.get("runtime") or "torch"
+        if runtime != "torch":
+            # Plain torch timed under another runtime's name would be a wrong figure; an ended session keeps it from being due again.
+            return FAILED, {"reason": f'Target "{self.target.get("name", "")}": runtime {runtime} is not run by this version; nothing was timed.'}
         log = Path(self.store.folder) / "timing" / f"experiment-{self.experiment_id}.log"
         with ExitStack() as stack:
             self._tell(f"Loading {len(self.entrants)} models.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engines import catalogue as catalogues
 from engines import experiment as experiments
+from engines import timetable
 from engines.asking import Inspector
 from engines.console.output import note, say, write_json
 from engines.console.progress import outcome, progress
@@ -81,6 +82,9 @@ def watch(store: Store, runs: list[int], *, quiet: bool, jobs: int | None) -> in
         with progress(quiet=quiet) as display:
             rows = follow(store, runs, interruption, display.show, jobs=jobs, warn=note)
         if interruption.count:
+            for experiment in sorted({row.experiment_id for row in rows}):
+                # Runs that ended before they were cancelled would be timed.
+                timetable.cancel(store, experiment, "Cancelled by its client.")
             left = sum(not row.over for row in rows)
             note(f"Interrupted; {left} runs have not ended yet." if left else "Interrupted; the runs were cancelled.")
             return INTERRUPTED

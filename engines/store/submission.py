@@ -11,7 +11,7 @@ from sqlalchemy import Connection, String, cast, delete, insert, literal, select
 from engines.store import tables
 from engines.store.database import Store
 from engines.store.failures import StoreError
-from engines.store.rows import ACTIVE, CANCELLED, DONE, QUEUED, RESUMABLE
+from engines.store.rows import ACTIVE, CANCELLED, DONE, QUEUED, RESUMABLE, RUNNING
 
 _run = tables.run.c
 
@@ -111,10 +111,13 @@ def requeue(store: Store, run_ids: Iterable[int]) -> list[int]:
 
 
 def delete_experiment(store: Store, experiment_id: int) -> None:
-    """Delete an experiment: it is gone from every list at once, its runs are cancelled; `gc` frees its rows and files."""
+    """Delete an experiment: it is gone from every list at once, its runs and timing are cancelled; `gc` frees its rows and files."""
     with store.writing() as connection:
         _existing(connection, experiment_id)
         _cancel(connection, _run.experiment_id == experiment_id)
+        timing = tables.timing.c
+        # A session looks between its rounds whether it is still open.
+        connection.execute(update(tables.timing).where(timing.experiment_id == experiment_id, timing.status == RUNNING).values(status=CANCELLED))
         connection.execute(update(tables.experiment).where(tables.experiment.c.id == experiment_id).values(deleted=time.time()))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines import timekeeping, timetable
+from engines.console import running
 from engines.following import Interruption
 from engines.store import commands, queries
 from engines.store.database import Store
@@ -161,6 +162,19 @@ def test_an_interruption_calls_the_session_off(store):
     assert not timekeeping.wait_until_timed(store, number, Client(press_after=2))
     assert not timetable.is_pending(store, number)
     assert timekeeping.wait_until_timed(store, number, Interruption())
+
+
+def test_ctrl_c_that_comes_with_the_end_of_the_last_run_leaves_the_timing_out(store, monkeypatch):
+    number = experiment(store)
+    rows = queries.runs(store, number)
+
+    def follow(store, runs, interruption, *arguments, **options):
+        interruption.press()
+        return rows
+
+    monkeypatch.setattr(running, "follow", follow)
+    assert running.watch(store, [row.id for row in rows], quiet=True, jobs=None) == running.INTERRUPTED
+    assert not timetable.is_due(store, number)
 
 
 def test_a_supervisor_that_died_is_replaced(store, monkeypatch):

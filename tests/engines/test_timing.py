@@ -114,6 +114,17 @@ def test_each_target_has_its_own_session(store):
     assert {json.loads(turn[4])["threads"] for turn in turns(store)} == {1, 2}
 
 
+def test_a_target_of_another_runtime_is_not_timed_under_its_name(store):
+    targets = [{"name": "odd", "runtime": "onnxruntime"}, {"name": "plain", "runtime": "torch"}]
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, targets=targets)
+    said = []
+    timing.measure(store, number, tell=said.append)
+    assert {row.target for row in queries.rounds(store, number)} == {"plain"}
+    assert {json.loads(turn[4])["name"] for turn in turns(store)} == {"plain"}
+    assert any('Target "odd": runtime onnxruntime is not run by this version' in sentence for sentence in said)
+    assert not timetable.is_due(store, number)
+
+
 def test_what_cannot_run_on_the_target_is_left_out_with_its_sentence(store):
     number = experiment(store, {"full": {"rate": 100.0}, "gpu": {"fails": "torch finds no such device here"}, "fast": {"rate": 200.0}})
     assert timing.measure(store, number) == "done"
@@ -173,6 +184,39 @@ def test_an_experiment_is_due_once_when_all_runs_have_ended(store):
     rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
     queued = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
     assert not timetable.is_due(store, queued)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deleted"])
+def test_nothing_is_timed_after_a_run_was_cancelled_or_the_experiment_deleted(store, how):
+    rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "abc"]
+    number = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
+    supervisor = commands.register_supervisor(store, "host", 1, 1.0)
+    for _ in "ab":
+        run = commands.claim_run(store, supervisor)
+        folder = Path(store.folder) / "runs" / str(run.id) / "model"
+        folder.mkdir(parents=True)
+        (folder / "plan.json").write_text("{}", encoding="utf-8")
+        commands.finish_run(store, run.id, run.claim, "done")
+    last = queries.runs(store, number)[-1]
+    if how == "cancelled":
+        commands.request_cancel(store, [last.id])
+    else:
+        run = commands.claim_run(store, supervisor)
+        commands.finish_run(store, run.id, run.claim, "failed")
+        assert timetable.is_due(store, number)
+        commands.delete_experiment(store, number)
+    assert not timetable.is_due(store, number)
+
+
+def test_a_session_ends_when_its_experiment_is_deleted(store):
+    number = experiment(store, {"full": {"rate": 100.0, "noise": 0.3}, "fast": {"rate": 200.0}})
+
+    def tell(sentence):
+        if sentence.startswith("Round 2"):
+            commands.delete_experiment(store, number)
+
+    assert timing.measure(store, number, tell=tell) == "cancelled"
+    assert len(turns(store)) == 6
 
 
 def test_a_session_is_called_off_through_the_store(store):
