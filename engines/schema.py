@@ -139,15 +139,13 @@ class Measure(Table):
 
 
 class Target(Table):
-    """`[[target]]`: where finished variants are timed, and what they must not exceed there."""
+    """`[[target]]`: where finished variants are timed. runtime: what runs them there; this version knows one."""
 
     name: Name
     device: Device = "auto"
     threads: Whole | None = None
     batch: Whole = 1
-    runtime: Literal["torch", "onnxruntime"] = "torch"
-    max_memory_mib: Annotated[float, Field(gt=0)] | None = None
-    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    runtime: Literal["torch"] = "torch"
 
 
 class Variant(Table):
@@ -221,8 +219,10 @@ def _problem(error: ErrorDetails) -> Problem:
         return Problem(path, value, f"must be {words} {context[bound]}")
     if kind == "string_pattern_mismatch":
         if keys[-1] == "device":
-            return Problem(path, value, "must be one of auto, cpu, cuda, cuda:N, mps", did_you_mean(str(value), ["auto", "cpu", "cuda", "mps"]))
+            return Problem(path, value, "must be one of auto, cpu, cuda, cuda:N, mps", _device_meant(str(value)))
         return Problem(path, value, "must be one line without blanks at its ends")
+    if kind == "literal_error" and keys[0] == "target" and keys[-1] == "runtime":
+        return Problem(path, value, "must be torch: this version runs finished models with torch only", 'write runtime = "torch", or leave it out')
     if kind == "literal_error":
         known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         return Problem(path, value, f"must be one of {', '.join(known)}", did_you_mean(str(value), known) if isinstance(value, str) else "")
@@ -234,6 +234,14 @@ def _problem(error: ErrorDetails) -> Problem:
     elif kind in ("int_type", "float_type") and isinstance(value, str):
         hint = "leave the quotes away"
     return Problem(path, value, _RULES.get(kind, error["msg"]), hint)
+
+
+def _device_meant(value: str) -> str:
+    """The device somebody had in mind. torch calls every GPU of NVIDIA and AMD cuda, which no resemblance of names tells."""
+    name, _, number = value.lower().partition(":")
+    if name in ("gpu", "nvidia", "rocm", "hip"):
+        return f'did you mean "cuda{":" + number if number.isdigit() else ""}"?'
+    return did_you_mean(value, ["auto", "cpu", "cuda", "mps"])
 
 
 def _infinite(value: Any, path: str) -> list[Problem]:

@@ -56,15 +56,7 @@ TARGET_SCHEMA: Tree = {
         "device": DEVICE,
         "threads": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None, "unit": "threads", "description": ""},
         "batch": {"type": "integer", "minimum": 1, "default": 1, "unit": "sequences", "description": "Sequences at a time."},
-        "runtime": {"enum": ["torch", "onnxruntime"], "default": "torch", "description": "What runs the finished model."},
-        "max_memory_mib": {
-            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None, "unit": "MiB",
-            "description": "It must not need more.",
-        },
-        "max_latency_ms": {
-            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None, "unit": "ms",
-            "description": "It must not take longer.",
-        },
+        "runtime": {"enum": ["torch"], "default": "torch", "description": "What runs the finished model; this version: torch."},
     }
 }  # fmt: skip
 
