@@ -270,7 +270,7 @@ def test_the_finished_model_survives_saving_and_restoring(id: str, tmp_path: Pat
     trainer = trained(tmp_path, recipe(id))
     records = trainer.pipeline.finish()
     model: Any = trainer.session.model.eval()
-    save_finished(model, trainer.session.plan, records, tmp_path / "model")
+    save_finished(model, trainer.session.plan, records, tmp_path / "model", trainer.session.text.fingerprint)
     loaded: Any = load_finished(tmp_path / "model", "cpu", trainer.session.text).model
     batch = batch_of()
     with torch.no_grad():

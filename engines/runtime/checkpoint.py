@@ -58,7 +58,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Any:
 
 def _pack(node: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     if isinstance(node, torch.Tensor):
-        tensors[path] = node.detach().cpu().contiguous().clone()
+        tensor = node.detach().cpu().contiguous()
+        # A file holds each storage once; only where two entries share one (tied weights) is a copy made, since copies cost peak memory.
+        shared = any(tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in tensors.values() if tensor.numel())
+        tensors[path] = tensor.clone() if shared else tensor
         return {_TENSOR: path}
     if isinstance(node, dict):
         # Optimiser states have integer keys, which JSON objects cannot hold: pairs keep them.

@@ -1,21 +1,30 @@
 """Figures of a finished model beside its quality: size, operations, and speed, latency and memory on each target.
 
-Everything here runs after training, on the reloaded model. Warm-up is discarded and declared in the figure's detail; inside a timed window
-nothing is written, logged or sampled. Figures of different variants come from different moments: only interleaved rounds compare speeds.
+    python -m engines.runtime.evaluate --model FOLDER --device DEVICE
+
+A process of its own that has loaded the model and nothing else, so that memory is the model's and not its training's. It prints one line of
+JSON. Warm-up is discarded and declared in the figure's detail; inside a timed window nothing is written, logged or sampled. Figures of
+different variants come from different moments: only interleaved rounds compare speeds.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from engines import probes
-from engines.runtime.finished import Finished
+from engines.runtime.finished import Finished, load_finished
 from engines.runtime.flops import count
 from engines.runtime.plan import PlanError, device_of, threads_of
 from engines.store.commands import ResultRow
@@ -29,6 +38,50 @@ SECONDS = 1.0
 """Length of one timed stretch; at least MINIMUM repeats."""
 MINIMUM = 5
 LATENCY_STEPS = 100
+LOOK_SECONDS = 0.25
+
+
+class EvaluationError(RuntimeError):
+    """The process that measures a finished model failed; the message is for the user."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="engines.runtime.evaluate")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args(argv)
+    folder = arguments.model
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    torch.set_num_threads(threads_of(plan.get("threads")))
+    told: list[str] = []
+    finished = load_finished(folder, arguments.device)
+    rows = figures(finished, (folder / "weights.safetensors").stat().st_size, told.append)
+    sys.stdout.write(json.dumps({"rows": [asdict(row) for row in rows], "told": told}) + "\n")
+    return 0
+
+
+def in_fresh_process(folder: Path, device: torch.device, announce: Callable[[str], None], stopped: Callable[[], bool]) -> list[ResultRow]:
+    """The figures of the finished model in a folder, measured by a process that holds nothing else; none where `stopped` says so first.
+
+    Raises EvaluationError with the last words of a process that failed.
+    """
+    command = [sys.executable, "-m", "engines.runtime.evaluate", "--model", str(folder), "--device", str(device)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while True:
+            try:
+                out, words = process.communicate(timeout=LOOK_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if stopped():
+                    process.kill()
+                    return []
+    if process.returncode:
+        last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
+        raise EvaluationError(f"The finished model could not be measured: {last}")
+    answer = json.loads(out.splitlines()[-1])
+    for sentence in answer["told"]:
+        announce(sentence)
+    return [ResultRow(**row) for row in answer["rows"]]
 
 
 def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
@@ -158,6 +211,8 @@ def _generation_steps(model: Any, prompt_1T: torch.Tensor, device: torch.device)
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _device(model: Any) -> torch.device:
@@ -166,3 +221,7 @@ def _device(model: Any) -> torch.device:
 
 def _row(key: str, value: float, unit: str, better: str, target: str = "", detail: Mapping[str, Any] | None = None) -> ResultRow:
     return ResultRow(key=key, value=float(value), unit=unit, better=better, target=target, detail=dict(detail or {}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

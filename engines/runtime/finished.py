@@ -33,8 +33,11 @@ class Finished:
     text: Text
 
 
-def save_finished(model: nn.Module, plan: Mapping[str, Any], records: list[dict[str, Any]], folder: Path) -> int:
-    """Write the model; returns the bytes of its weights file. Tensors that share storage (tied weights) are written once."""
+def save_finished(model: nn.Module, plan: Mapping[str, Any], records: list[dict[str, Any]], folder: Path, text: str) -> int:
+    """Write the model; returns the bytes of its weights file. Tensors that share storage (tied weights) are written once.
+
+    text: fingerprint of the text that it was trained on.
+    """
     tensors: dict[str, torch.Tensor] = {}
     first: dict[tuple[Any, ...], str] = {}
     aliases: dict[str, str] = {}
@@ -54,6 +57,7 @@ def save_finished(model: nn.Module, plan: Mapping[str, Any], records: list[dict[
     save_file(tensors, fresh / "weights.safetensors", metadata={"aliases": json.dumps(aliases)})
     (fresh / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     (fresh / "records.json").write_text(json.dumps(records), encoding="utf-8")
+    (fresh / "facts.json").write_text(json.dumps({"text": text}), encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(fresh, folder)
@@ -61,16 +65,25 @@ def save_finished(model: nn.Module, plan: Mapping[str, Any], records: list[dict[
 
 
 def load_finished(folder: Path, device: torch.device | str = "cpu", text: Text | None = None) -> Finished:
-    """Rebuild the structure (assemble, then each technique's `restore`), then load the weights. In evaluation mode, frozen."""
+    """Rebuild the structure (assemble, then each technique's `restore`), then load the weights. In evaluation mode, frozen.
+
+    text: the prepared corpus, where the caller has it; else it is prepared from the plan. Raises FinishedError with a sentence.
+    """
     try:
         plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         records = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         weights, aliases = _read_weights(folder / "weights.safetensors", device)
     except (OSError, ValueError, SafetensorError) as error:
         raise FinishedError(f"There is no finished model in {folder}: {error}. Did its run end as 'done'?") from error
     task = cast(Task, plugin(plan["task"]))
     if text is None:
         text = text_of(cast(Any, plugin(plan["corpus"])), lambda _: None)
+    if facts["text"] != text.fingerprint:
+        raise FinishedError(
+            f"The model in {folder} was trained on another text or vocabulary than the one it is now asked to read (its ids mean other words). "
+            "Use the corpus it was trained on; a teacher and its student need the same one."
+        )
     model = task.assemble(plan["model"], block, text, plan["training"]["sequence"])
     for entry in records:
         technique = cast(Technique, plugin({"id": entry["id"], **entry["parameters"]}))

@@ -116,7 +116,8 @@ _FORMULAS: dict[Any, Any] = {
 }
 
 _HEAVY = ("mm", "matmul", "conv", "rnn", "lstm", "gru", "fft", "attention", "linear", "dot", "sparse", "einsum", "mv", "quantized")
-_LIGHT = ("_mm_out_sparse_dense_pattern", "comm", "_sparse_coo_tensor", "sparse_dim", "to_sparse", "sparse_resize", "normalize", "linspace")
+_LIGHT = ("prepack", "make_quantized", "_sparse_coo_tensor", "sparse_dim", "to_sparse", "sparse_resize", "comm", "normalize", "linspace")
+"""Names that only look heavy: packing of weights, bookkeeping of sparse tensors, exchanges."""
 
 
 class _Unknown(TorchDispatchMode):

@@ -50,6 +50,13 @@ def _verify(plugin: str, trial: Mapping[str, Any] | None = None) -> list[dict[st
     return verify(plugin, trial)
 
 
+def _trial(trial: Mapping[str, Any]) -> None:
+    """Whether certificates can be checked on this trial at all; an error where not."""
+    from engines.runtime.verify import trial_of
+
+    trial_of(trial)
+
+
 def _generate(
     store: str, run: int, prompt: str = "", tokens: int = 100, temperature: float = 1.0, top_k: int = 0, seed: int = 0
 ) -> dict[str, Any]:
@@ -71,6 +78,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "shapes": _shapes,
     "matches": _matches,
     "verify": _verify,
+    "trial": _trial,
     "generate": _generate,
     "probability": _probability,
 }

@@ -60,9 +60,8 @@ def block(choice: Mapping[str, Any]) -> Block:
 def device_of(name: str) -> torch.device:
     """auto | cpu | cuda | cuda:1 | mps -> a device that is there."""
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        # mps only on request: it has no float64, and much of the catalogue was never tried on it.
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(device.type, False)
     if not present:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from engines import probes
-from engines.api import Figure
+from engines.api import Figure, Text
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
 from engines.runtime.recorder import Recorder
-from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Control, Trainer
+from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
 from engines.store.database import Store
 from engines.store.queries import RunRow
+from engines.toolbox.batches import map_tensors
 
 
 class Run:
@@ -42,17 +41,27 @@ class Run:
         self._phase("corpus")
         parts = Parts.of(self.plan)
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
-        self._event("info", "corpus", f"{text.fingerprint} {dict(text.facts)}")
+        self._event("info", "corpus", _sentence(text))
         self._phase("model")
         trainer = self._prepare(parts, text, device)
         if not trainer.trained:
             self._phase("training")
             self._train(trainer)
+            self._store_results()
         self._phase("finishing")
-        finished, bytes_written = self._finish(trainer)
+        finished = self._finish(trainer)
         self._phase("evaluating")
-        self._evaluate(trainer, finished, bytes_written)
-        commands.put_results(self.store, self.row.id, self.claim, self.results)
+        self._judge(trainer, finished)
+        self._store_results()
+        self.results = evaluate.in_fresh_process(
+            self.folder / "model", _evaluation_device(trainer.session), lambda told: self._event("info", "measure", told), lambda: self.control.stop
+        )
+        if self.control.stop:
+            raise Cancelled
+        self._store_results()
+
+    def discard_checkpoint(self) -> None:
+        """Once the run is recorded as done, nothing resumes it."""
         checkpoint.discard(self.folder / "checkpoint")
 
     def _prepare(self, parts: Parts, text: Any, device: torch.device) -> Trainer:
@@ -69,9 +78,10 @@ class Run:
         pipeline = Pipeline(parts.techniques, session)
         trainer = Trainer(session, pipeline, self.recorder, self.control, self.folder / "checkpoint")
         found = checkpoint.find(self.folder / "checkpoint")
-        earlier = checkpoint.load(found, device) if found else None
+        # On the CPU: an optimiser's step counters stay there, or every update would wait for the device.
+        earlier = checkpoint.load(found) if found else None
         if earlier:
-            pipeline.load_state_dict(earlier["techniques"])
+            pipeline.load_state_dict(map_tensors(lambda tensor: tensor.to(device), earlier["techniques"]))
         self._session = session
         pipeline.shape_model()
         pipeline.assemble()
@@ -83,25 +93,22 @@ class Run:
 
     def _train(self, trainer: Trainer) -> None:
         session = trainer.session
-        peak_is_clean = probes.reset_peak()
-        if session.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(session.device)
+        trainer.forget_peaks()
         trainer.train()
         if session.stop_reason:
             self._event("info", "stop", session.stop_reason)
-        # Without a reset the high-water mark would include reading the corpus; then the figure is left out.
-        if peak_is_clean:
-            self._result(Figure("memory/train_peak_host_mib", probes.peak_resident_mib(), "MiB", "lower"), {"resumed": self.row.attempt > 1})
-        if session.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(session.device) / 2**20
-            self._result(Figure("memory/train_peak_device_mib", peak, "MiB", "lower"), {"what": "allocator"})
+        if trainer.peak_host_mib is not None:
+            detail = {"what": "training steps alone", "resumed": self.row.attempt > 1}
+            self._result(Figure("memory/train_peak_host_mib", trainer.peak_host_mib, "MiB", "lower"), detail)
+        if trainer.peak_device_mib is not None:
+            self._result(Figure("memory/train_peak_device_mib", trainer.peak_device_mib, "MiB", "lower"), {"what": "allocator"})
         speed = trainer.tokens_per_second()
         if speed:
             rate, steps = speed
             detail = {"steps": steps, "warm_up_steps": WARM_UP_STEPS, "interleaved": False, "resumed": self.row.attempt > 1}
             self._result(Figure("speed/train_tokens_per_s", rate, "tokens/s", "higher"), detail)
 
-    def _finish(self, trainer: Trainer) -> tuple[Finished, int]:
+    def _finish(self, trainer: Trainer) -> Finished:
         session, pipeline = trainer.session, trainer.pipeline
         weights = pipeline.evaluation_weights()
         if weights is not None:
@@ -110,34 +117,39 @@ class Run:
         self.recorder.flush()
         effects = [
             EffectRow("", "training", f"{session.step:,} updates.", {"loss_digest": trainer.loss_digest, "steps": session.step}),
-            EffectRow("", "conditions", f"Text {session.text.fingerprint}.", {"corpus": session.text.fingerprint}),
+            EffectRow("", "conditions", _sentence(session.text), {"corpus": session.text.fingerprint, "unknown_share": _unknown_share(session.text)}),
             *(EffectRow(e.technique, e.hook, e.sentence, e.facts) for e in pipeline.stated_effects()),
         ]
         commands.put_effects(self.store, self.row.id, self.claim, effects)
         folder = self.folder / "model"
-        bytes_written = save_finished(session.model, self.plan, records, folder)
+        bytes_written = save_finished(session.model, self.plan, records, folder, session.text.fingerprint)
         commands.put_artifact(self.store, self.row.id, self.claim, "model", "finished model", folder, bytes_written)
         # Reloaded, so that what is judged is what is kept.
-        return load_finished(folder, _evaluation_device(session), session.text), bytes_written
+        return load_finished(folder, _evaluation_device(session), session.text)
 
-    def _evaluate(self, trainer: Trainer, finished: Finished, bytes_written: int) -> None:
+    def _judge(self, trainer: Trainer, finished: Finished) -> None:
+        """Quality on the held-out splits, and the price of getting there."""
         session = trainer.session
         held_out = int(self.plan["measure"]["held_out_tokens"])
         for split in ("valid", "test"):
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
                 self._result(figure, {"held_out_tokens": held_out or "all"})
-        teachers = [queries.results(self.store, [need]) for need in self.row.needs]
-        inherited = {row.key: row.value for rows in teachers for row in rows if row.key.startswith("cost/") and row.value is not None}
-        price = [
-            Figure("cost/train_s", session.seconds, "s", "lower"),
-            Figure("cost/train_tokens", float(session.tokens), "tokens", "lower"),
+        price: list[tuple[Figure, dict[str, Any]]] = [
+            (Figure("cost/train_s", session.seconds, "s", "lower"), {}),
+            (Figure("cost/train_tokens", float(session.tokens), "tokens", "lower"), {}),
         ]
         if trainer.work is not None:
-            price.append(Figure("cost/train_flops", trainer.work.flops * session.tokens / trainer.work_tokens, "FLOP", "lower"))
-        for figure in price:
-            total = figure.value + inherited.get(figure.key, 0.0)
-            self._result(Figure(figure.key, total, figure.unit, figure.better), {"own": figure.value, "of_needed_runs": total - figure.value})
-        self.results.extend(evaluate.figures(finished, bytes_written, lambda sentence: self._event("info", "measure", sentence)))
+            flops = Figure("cost/train_flops", trainer.work.flops * session.tokens / trainer.work_tokens, "FLOP", "lower")
+            price.append((flops, {"estimate": f"one step of {trainer.work_tokens} tokens, times all tokens", "uncounted": trainer.work.uncounted}))
+        needed = [{row.key: row.value for row in queries.results(self.store, [need])} for need in self.row.needs]
+        for figure, detail in price:
+            inherited = [results.get(figure.key) for results in needed]
+            if any(value is None for value in inherited):
+                self._event("warning", "price", f"{figure.key} of a needed run is not known, so this run's total is left out.")
+                continue
+            others = sum(value for value in inherited if value is not None)
+            total = Figure(figure.key, figure.value + others, figure.unit, figure.better)
+            self._result(total, {**detail, "own": figure.value, "of_needed_runs": others})
 
     def _teacher(self, reference: str) -> torch.nn.Module:
         """The finished model of the needed run of that variant, on this run's device."""
@@ -160,13 +172,28 @@ class Run:
     def _result(self, figure: Figure, detail: dict[str, Any]) -> None:
         self.results.append(ResultRow(key=figure.key, value=figure.value, unit=figure.unit, better=figure.better, detail=detail))
 
+    def _store_results(self) -> None:
+        commands.put_results(self.store, self.row.id, self.claim, self.results)
+        self.results = []
+
+
+def _unknown_share(text: Text) -> dict[str, float]:
+    """Share of unknown tokens in each split; figures per character compare across vocabularies only where it is about zero."""
+    unknown = text.vocabulary.unknown
+    return {split: float((ids == unknown).mean()) if unknown is not None else 0.0 for split, ids in text.splits.items()}
+
+
+def _sentence(text: Text) -> str:
+    sizes = ", ".join(f"{split} {len(ids):,}" for split, ids in text.splits.items())
+    unknown = _unknown_share(text).get("test", 0.0)
+    return (
+        f"{text.level} level, {text.vocabulary.size:,} types; tokens: {sizes}; {100 * unknown:.1f}% of the test split unknown; "
+        f"licence {text.licence}; fingerprint {text.fingerprint[:12]}."
+    )
+
 
 def _evaluation_device(session: Session) -> torch.device:
     """Where the finished model is judged: where it was trained, but the CPU where its kernels exist only there (int8)."""
     devices = {tensor.device for tensor in (*session.model.parameters(), *session.model.buffers())}
     return devices.pop() if len(devices) == 1 else session.device
 
-
-def folder_of(store: Store, run_id: int) -> Path:
-    """Where a run's files lie."""
-    return store.folder / "runs" / str(run_id)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engines import probes
 from engines.api import Figure
 from engines.runtime import checkpoint, flops
 from engines.runtime.context import Session
 from engines.runtime.pipeline import Pipeline
-from engines.toolbox.batches import detach
+from engines.toolbox.batches import detach, map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,10 @@ class Trainer:
         self._read_at = self._window_at = time.perf_counter()
         self._window = (session.tokens, session.seconds)
         self._warm: tuple[int, float, int] | None = None
+        self.peak_host_mib: float | None = None
+        self.peak_device_mib: float | None = None
+        """High-water marks of the training steps alone, MiB; None where the system cannot tell."""
+        self._peaks_are_clean = True
         self._last_loss = math.nan
         self._saved_at = time.monotonic()
         self._save_every = float(os.environ.get("WORKBENCH_CHECKPOINT_SECONDS", "120"))
@@ -89,12 +94,10 @@ class Trainer:
             if over:
                 break
             if self.control.stop:
-                self._read_losses()
                 self.save()
                 raise Cancelled
             if time.monotonic() - self._saved_at > self._save_every:
                 self.save()
-        self._read_losses()
         self.trained = True
         self.save()
 
@@ -107,7 +110,7 @@ class Trainer:
                 raise Cancelled
             if self.session.tokens >= goal:
                 break
-        self._read_losses()
+        self._settle()
 
     def steps(self, learning_rate: Callable[[Batch], float]) -> Iterator[None]:
         """One update per turn. The clock runs from the end of one update to the end of the next, the data's wait included."""
@@ -141,6 +144,34 @@ class Trainer:
             yield
             clock += time.perf_counter() - paused
 
+    def _settle(self) -> None:
+        """Wait for what is under way on the device and read its losses; on the clock, since it is training's own work."""
+        start = time.perf_counter()
+        self._read_losses()
+        self.session.seconds += time.perf_counter() - start
+
+    @contextmanager
+    def _outside_training(self) -> Iterator[None]:
+        """Validation and checkpoints: neither their time nor their memory is training's."""
+        self._settle()
+        self.note_peaks()
+        yield
+        self.forget_peaks()
+
+    def note_peaks(self) -> None:
+        """Take the high-water marks of host and device into the run's peaks."""
+        if self._peaks_are_clean:
+            self.peak_host_mib = max(self.peak_host_mib or 0.0, probes.peak_resident_mib())
+        if self.session.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.session.device) / 2**20
+            self.peak_device_mib = max(self.peak_device_mib or 0.0, peak)
+
+    def forget_peaks(self) -> None:
+        """Start the high-water marks anew. Where the system cannot, there is no host peak: it would include more than training."""
+        self._peaks_are_clean = probes.reset_peak() and self._peaks_are_clean
+        if self.session.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.session.device)
+
     # --- what is written ----------------------------------------------------------------------------------------------------------------
 
     def _read_losses(self) -> None:
@@ -149,7 +180,7 @@ class Trainer:
         if not self._unread:
             return
         unread, self._unread = self._unread, []
-        means = [loss / count for loss, (_, _, _, count) in zip(torch.stack([u[2] for u in unread]).double().tolist(), unread, strict=True)]
+        means = [loss / count for loss, (_, _, _, count) in zip(torch.stack([u[2] for u in unread]).cpu().double().tolist(), unread, strict=True)]
         self.recorder.add_many("train/loss", [(u[0], u[1], mean) for u, mean in zip(unread, means, strict=True)], "nats/token")
         self.loss_digest = zlib.crc32(struct.pack(f"{len(means)}d", *means), self.loss_digest)
         self._last_loss = means[-1]
@@ -185,13 +216,13 @@ class Trainer:
         if auxiliary is not None:
             self.recorder.add("train/auxiliary", step, float(auxiliary.detach()), "nats/token")
         for layer, counts in (self._extras.get("load") or {}).items():
-            shares = (counts.double() / counts.sum().clamp(min=1)).tolist()
+            shares = (counts.cpu().double() / counts.cpu().sum().clamp(min=1)).tolist()
             for expert, share in enumerate(shares):
                 self.recorder.add(f"experts/{layer}/{expert}", step, share, "share of tokens")
 
     def _validate(self) -> None:
-        self._read_losses()
-        figures = self.held_out()
+        with self._outside_training():
+            figures = self.held_out()
         for figure in figures:
             self.recorder.add(figure.key, self.session.step, figure.value, figure.unit)
         self.pipeline.validated(figures)
@@ -233,6 +264,11 @@ class Trainer:
 
     def save(self) -> None:
         """Everything that an uninterrupted run would have at this moment."""
+        with self._outside_training():
+            self._save()
+        self._saved_at = time.monotonic()
+
+    def _save(self) -> None:
         session = self.session
         assert session.optimizer is not None
         self.recorder.flush()
@@ -243,22 +279,29 @@ class Trainer:
             "model": dict(session.model.state_dict()), "optimizer": session.optimizer.state_dict(), "techniques": self.pipeline.state_dict(),
             "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
             "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
-            "stop_reason": session.stop_reason, "warm": self._warm,
+            "stop_reason": session.stop_reason, "warm": self._warm, "text": session.text.fingerprint,
             "work": self.work and [self.work.flops, self.work.uncounted, self.work_tokens],
         }  # fmt: skip
         checkpoint.save(state, self.folder)
-        self._saved_at = time.monotonic()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `save` wrote. The pipeline is assembled already; its techniques' states were given before that."""
+        """Take up what `save` wrote. The pipeline is assembled already; its techniques' states were given before that.
+
+        Raises CheckpointError where the corpus is another text now.
+        """
         session = self.session
+        if state["text"] != session.text.fingerprint:
+            raise checkpoint.CheckpointError(
+                "The corpus has changed since this run was interrupted, so it cannot go on: run the experiment anew, or bring the old text back."
+            )
         assert session.optimizer is not None
         session.model.load_state_dict(state["model"])
         session.optimizer.load_state_dict(state["optimizer"])
         session.stream.load_state_dict(state["stream"])
         session.step, session.tokens, session.seconds = state["step"], state["tokens"], state["seconds"]
         session.stop_reason = state["stop_reason"]
-        self.state, self._warm = state["carried"], state["warm"]
+        self.state = map_tensors(lambda tensor: tensor.to(session.device), state["carried"])
+        self._warm = state["warm"]
         self.evaluations_done, self.trained, self.loss_digest = state["evaluations_done"], state["trained"], state["digest"]
         if state["work"]:
             operations, uncounted, self.work_tokens = state["work"]

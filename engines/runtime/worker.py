@@ -20,6 +20,7 @@ import torch
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.checkpoint import CheckpointError
+from engines.runtime.evaluate import EvaluationError
 from engines.runtime.finished import FinishedError
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
@@ -34,7 +35,7 @@ SUPERVISOR_GONE = 75
 CLAIM_LOST = 76
 STORE_FAILED = 74
 
-_REQUEST_IS_WRONG = (CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError)
+_REQUEST_IS_WRONG = (CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError, EvaluationError)
 _OUT_OF_MEMORY_ADVICE = (
     "Use a smaller batch or sequence, memory/gradient_accumulation, memory/gradient_checkpointing, precision/mixed, or a head that does not "
     "hold all logits (softmax/adaptive, softmax/importance_sampled)."
@@ -71,8 +72,9 @@ def _listen(control: Control) -> None:
 def _run(store: Store, run_id: int, claim: str, control: Control) -> int:
     row = queries.run(store, run_id)
     recorder = Recorder(store, run_id, claim)
+    run = Run(store, row, claim, recorder, control)
     try:
-        Run(store, row, claim, recorder, control).execute()
+        run.execute()
         status, reason, advice = "done", "", ""
     except Cancelled:
         status, reason, advice = "cancelled", "Stopped on request; a checkpoint was written.", "Resume continues from it."
@@ -90,6 +92,8 @@ def _run(store: Store, run_id: int, claim: str, control: Control) -> int:
     recorder.close()
     recorder.check()
     commands.finish_run(store, run_id, claim, status, reason, advice)
+    if status == "done":
+        run.discard_checkpoint()
     return 0 if status == "done" else 1
 
 

@@ -49,7 +49,7 @@ class ClipNorm(Technique):
             clipped.append(norm > self.max_norm)
             if ctx.step % every == 0:
                 ctx.log("train/gradient_norm", float(norm))
-                ctx.log("clipped", float(torch.stack(clipped).double().mean()), "share of updates")
+                ctx.log("clipped", float(torch.stack(clipped).float().mean()), "share of updates")
                 clipped.clear()
             update()
 

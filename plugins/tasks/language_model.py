@@ -173,7 +173,7 @@ def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> It
 
 def _nats(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:
     """(sum of the exact nll, nothing)."""
-    return head.nll(hidden_ND, target_N).double().sum().item(), 0.0
+    return head.nll(hidden_ND, target_N).cpu().double().sum().item(), 0.0
 
 
 def _ranks(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:

@@ -92,7 +92,7 @@ def test_pruned_and_quantised_models_survive_the_disk(tmp_path: Path, tied: bool
     step = made.session.step
     records = made.pipeline.finish()
     assert made.session.step == step + 10, "fine-tuning is real training, and counted"
-    save_finished(made.session.model, made.session.plan, records, tmp_path / "model")
+    save_finished(made.session.model, made.session.plan, records, tmp_path / "model", made.session.text.fingerprint)
     loaded = load_finished(tmp_path / "model", "cpu", made.session.text)
     figures = [
         made.session.task.evaluate(m.eval(), made.session.text, "valid", 400, 5, torch.device("cpu")) for m in (made.session.model, loaded.model)

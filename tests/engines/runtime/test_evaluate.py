@@ -19,7 +19,7 @@ def finished(folder: Path, techniques: list[dict[str, Any]], **changes: Any) -> 
     plan = small.plan([SGD, *techniques], budget={"steps": 2}, **changes)
     trainer = small.trainer(folder, plan)
     trainer.train()
-    written = save_finished(trainer.session.model, plan, trainer.pipeline.finish(), folder / "model")
+    written = save_finished(trainer.session.model, plan, trainer.pipeline.finish(), folder / "model", trainer.session.text.fingerprint)
     return load_finished(folder / "model", "cpu", trainer.session.text), written
 
 

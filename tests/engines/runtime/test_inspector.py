@@ -187,9 +187,10 @@ def test_a_finished_model_writes_and_judges(asked: Inspector, tmp_path: Path, st
     from engines.runtime.plan import Parts, block, text_of
 
     parts = Parts.of(chosen)
-    model = parts.task.assemble(chosen["model"], block, text_of(parts.corpus, lambda sentence: None), 12)
+    text = text_of(parts.corpus, lambda sentence: None)
+    model = parts.task.assemble(chosen["model"], block, text, 12)
     store = Store.open(store_url)
-    save_finished(model, chosen, [], store.folder / "runs" / "7" / "model")
+    save_finished(model, chosen, [], store.folder / "runs" / "7" / "model", text.fingerprint)
     store.close()
     written = asked.ask("generate", store=store_url, run=7, prompt="the cat", tokens=9, seed=3)
     assert written["text"].startswith("the cat")

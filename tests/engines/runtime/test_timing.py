@@ -32,7 +32,7 @@ def model(tmp_path_factory):
         "training": {"batch": 4, "sequence": 8}, "techniques": [],
     }  # fmt: skip
     text = text_of(plugin(plan["corpus"]), lambda _: None)
-    save_finished(plugin(plan["task"]).assemble(plan["model"], block, text, 8), plan, [], folder / "model")
+    save_finished(plugin(plan["task"]).assemble(plan["model"], block, text, 8), plan, [], folder / "model", text.fingerprint)
     return folder / "model"
 
 

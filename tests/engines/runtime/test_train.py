@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from engines import probes
 from engines.runtime import checkpoint
+from engines.runtime.finished import FinishedError, load_finished, save_finished
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import block
 from engines.runtime.train import Cancelled, Diverged
@@ -109,3 +112,46 @@ def test_operations_of_a_step_are_counted(tmp_path: Path) -> None:
 def test_a_recipe_without_an_optimizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="has no optimizer: add one"):
         small.trainer(tmp_path, small.plan([]))
+
+
+def test_a_checkpoint_holds_no_step_whose_loss_is_not_stored(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM]))
+    turns = made.steps(lambda batch: 1.0)
+    for _ in range(3):
+        next(turns)
+    made.save()
+    assert len(small.losses(made)) == 3
+    found = checkpoint.find(tmp_path / "checkpoint")
+    assert found is not None
+    assert checkpoint.load(found)["digest"] == made.loss_digest != 0
+
+
+def test_peaks_are_those_of_training_steps_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM]))
+    evaluate = type(made.session.task).evaluate
+    hog = []
+
+    def evaluate_and_waste(*arguments: object) -> object:
+        hog.append(torch.ones(50_000_000))
+        hog.clear()
+        return evaluate(*arguments)  # type: ignore[arg-type]
+
+    made.forget_peaks()
+    before = probes.resident_mib()
+    monkeypatch.setattr(type(made.session.task), "evaluate", evaluate_and_waste)
+    made.train()
+    assert made.peak_host_mib is None or made.peak_host_mib < before + 100
+
+
+def test_resuming_on_another_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM]))
+    made.train()
+    found = checkpoint.find(tmp_path / "checkpoint")
+    assert found is not None
+    other = replace(small.text(), fingerprint="another")
+    monkeypatch.setattr(small, "text", lambda: other)
+    with pytest.raises(checkpoint.CheckpointError, match="corpus has changed"):
+        small.trainer(tmp_path, small.plan([ADAM]), earlier=checkpoint.load(found))
+    save_finished(made.session.model, made.session.plan, [], tmp_path / "model", made.session.text.fingerprint)
+    with pytest.raises(FinishedError, match="trained on another text"):
+        load_finished(tmp_path / "model", "cpu", other)
