@@ -35,7 +35,7 @@ class Sample:
 class Custody:
     """Starts `python -m <module> --store URL --run ID --claim TOKEN` in a process group of its own, with a pipe as its standard input.
 
-    folder: the run's folder; standard output and error of the worker are appended to worker.log in it.
+    folder: the run's folder; standard output and error of the worker are appended to worker.log in it. Raises OSError.
     """
 
     def __init__(self, url: str, run_id: int, claim: str, folder: Path, module: str = WORKER_MODULE) -> None:
@@ -61,9 +61,17 @@ class Custody:
                 **_own_group(),
             )
         self.pid = self._process.pid
-        self._seen = psutil.Process(self.pid)
-        self.pid_started = self._seen.create_time()
-        self._seen.cpu_percent(None)
+        try:
+            self._seen = psutil.Process(self.pid)
+            self.pid_started = self._seen.create_time()
+            self._seen.cpu_percent(None)
+        except psutil.Error as error:
+            # A process that nobody can watch is not kept.
+            self._process.kill()
+            self._process.wait()
+            _end_group(self.pid)
+            self._close_pipe()
+            raise OSError(f"its process {self.pid} cannot be looked at ({error})") from error
 
     @property
     def exit_code(self) -> int | None:

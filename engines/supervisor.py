@@ -110,6 +110,7 @@ class Supervisor:
         if changed != self._seen_change or now >= self._next_heartbeat:
             self._seen_change = changed
             self._obey()
+            self._end_unwatched()
             self._start_runs()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
@@ -151,17 +152,28 @@ class Supervisor:
 
     def _start(self, row: RunRow) -> None:
         folder = Path(self.store.folder) / "runs" / str(row.id)
+        device = str(queries.plan(self.store, row.id).get("device", "auto"))
         try:
             custody = Custody(self.store.url, row.id, row.claim, folder, self.module)
         except OSError as error:
             commands.finish_run(self.store, row.id, row.claim, "failed", f"The worker could not be started: {error}.", "")
+            self.timekeeper.consider(row.experiment_id)
             return
-        device = str(queries.plan(self.store, row.id).get("device", "auto"))
         watch = Watch(custody, self._gpus, self._gpus.index_of(device))
         self.watches.append(watch)
         if watch.death_notice is not None:
             self._selector.register(watch.death_notice, selectors.EVENT_READ)
         commands.set_process(self.store, row.id, row.claim, custody.pid, custody.pid_started)
+
+    def _end_unwatched(self) -> None:
+        """End runs that we claimed and nobody works on: the store refused between the claim and the start, or when the failure was to be written."""
+        watched = {watch.custody.claim for watch in self.watches}
+        for row in commands.runs_held(self.store, self.id):
+            if row.claim not in watched:
+                reason = "The worker could not be started: the store refused meanwhile."
+                commands.finish_run(self.store, row.id, row.claim, "failed", reason, "Resume queues it again.")
+                self.timekeeper.consider(row.experiment_id)
+                _say(f"run r{row.id}: failed: {reason}")
 
     def _obey(self) -> None:
         """Pass cancel requests on, and learn the step that samples are drawn at."""

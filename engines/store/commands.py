@@ -20,13 +20,14 @@ from engines.store.database import Store
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.submission import clear_request, delete_experiment, put_note, request_cancel, requeue, restore_experiment, set_tag, submit
-from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_of_dead, set_process
+from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_held, runs_of_dead, set_process
 
 __all__ = [
     "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "append_points", "claim_run", "clear_request", "close_timing",
     "delete_experiment", "end_supervisor", "finish_run", "gc", "heartbeat", "mark_lost", "open_timing", "put_artifact", "put_effects",
     "put_event", "put_machine", "put_note", "put_results", "put_rounds", "register_supervisor", "request_cancel", "requeue",
-    "restore_experiment", "runs_of_dead", "set_phase", "set_process", "set_progress", "set_status", "set_tag", "submit", "truncate_points",
+    "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process", "set_progress", "set_status", "set_tag", "submit",
+    "truncate_points",
 ]  # fmt: skip
 
 _run = tables.run.c

@@ -90,6 +90,12 @@ def runs_of_dead(store: Store, supervisor_id: int, host: str) -> list[RunRow]:
         return run_rows(connection, _run.status.in_(ACTIVE), _run.supervisor_id.in_(others))
 
 
+def runs_held(store: Store, supervisor_id: int) -> list[RunRow]:
+    """Live runs of this supervisor, also those of deleted experiments."""
+    with store.reading() as connection:
+        return run_rows(connection, _run.status.in_(ACTIVE), _run.supervisor_id == supervisor_id)
+
+
 def mark_lost(store: Store, run_id: int, reason: str) -> bool:
     """A live run is given up: its claim ends, so that a worker that still lives cannot write. False where it had ended meanwhile."""
     advice = "Resume continues from its checkpoint."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -12,7 +13,9 @@ import pytest
 from engines import launching, probes
 from engines.launching import Presence, ensure_supervisor
 from engines.store import commands, queries
-from engines.store.database import Store
+from engines.store.database import Store, StoreError
+from engines.store.rows import RunRow
+from engines.supervisor import Supervisor
 from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, queue, supervisor_gone, under_way, until
 
 
@@ -136,6 +139,85 @@ def test_it_is_small_and_idle_while_a_run_is_live(store: Store) -> None:
         assert used / seconds < 0.02
         commands.request_cancel(store, [run])
         ended(store, run)
+
+
+@pytest.fixture
+def supervisor(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """One in this process, whose ticks the test makes."""
+    for name, value in SCRIPTED.items():
+        monkeypatch.setenv(name, value)
+    made = Supervisor(store, module=SCRIPTED["WORKBENCH_WORKER_MODULE"])
+    yield made
+    for watch in made.watches:
+        watch.custody.kill()
+        watch.custody.wait(10)
+    made.timekeeper.close()
+
+
+def ticks_until(supervisor: Supervisor, store: Store, run: int) -> RunRow:
+    def over() -> bool:
+        supervisor._next_heartbeat = 0.0
+        with suppress(StoreError):
+            supervisor._tick()
+        return queries.run(store, run).over
+
+    until(over, f"the end of run {run}")
+    return queries.run(store, run)
+
+
+def refusing_once(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:
+    real, calls = getattr(module, name), []
+
+    def refuse(*arguments: object, **options: object) -> object:
+        calls.append(name)
+        if len(calls) == 1:
+            raise StoreError("The disk is full.")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, refuse)
+
+
+def test_a_run_whose_failure_to_start_could_not_be_written_ends_at_the_next_tick(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = queue(store, [{"train": 1}])
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("engines.supervisor.Custody", fail)
+    refusing_once(monkeypatch, commands, "finish_run")
+    with pytest.raises(StoreError):
+        supervisor._tick()
+    assert queries.run(store, run).status == "starting"
+    row = ticks_until(supervisor, store, run)
+    assert row.status == "failed"
+    assert "could not be started" in row.reason
+
+
+def test_a_store_that_refuses_the_plan_leaves_no_run_behind(store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = queue(store, [{"train": 1}], [{"train": 1}])
+    refusing_once(monkeypatch, queries, "plan")
+    assert ticks_until(supervisor, store, first).status == "failed"
+    assert ticks_until(supervisor, store, second).status == "done"
+
+
+def test_a_worker_that_cannot_be_looked_at_is_ended_and_its_run_failed(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = queue(store, [{"train": -1}])
+    pids = []
+
+    def gone(pid: int) -> psutil.Process:
+        pids.append(pid)
+        raise psutil.NoSuchProcess(pid)
+
+    monkeypatch.setattr("engines.custody.psutil.Process", gone)
+    supervisor._tick()
+    row = queries.run(store, run)
+    assert (row.status, supervisor.watches) == ("failed", [])
+    assert "cannot be looked at" in row.reason
+    assert not psutil.pid_exists(pids[0])
 
 
 def test_told_to_end_it_stops_its_workers_cleanly(store: Store) -> None:
