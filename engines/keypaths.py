@@ -48,8 +48,7 @@ def locate(data: dict[str, Any], path: str | Keys) -> Keys:
     steps = split(path) if isinstance(path, str) else path
     if isinstance(steps[0], str) and steps[0] not in ExperimentFile.model_fields:
         if steps[0] not in ExperimentTable.model_fields:
-            known = [*ExperimentFile.model_fields, *ExperimentTable.model_fields]
-            raise KeyPathError(f"{json.dumps(steps[0])} is an unknown key", did_you_mean(steps[0], known))
+            raise KeyPathError(f"{json.dumps(steps[0])} is an unknown key", _meant(steps))
         steps = ("experiment", *steps)
     here: Any = data
     keys: list[str | int] = []
@@ -61,6 +60,14 @@ def locate(data: dict[str, Any], path: str | Keys) -> Keys:
             here = here.get(str(step)) if isinstance(here, dict) else None
         keys.append(step)
     return tuple(keys)
+
+
+def _meant(steps: Keys) -> str:
+    """What to write where the first step is no key of the top: the table that has such a key, else a name that resembles it."""
+    for name in ("training", "measure", "model"):
+        if steps[0] in ExperimentFile.model_fields[name].annotation.model_fields:  # type: ignore[union-attr]  # all three are tables
+            return f"did you mean {json.dumps(join(name, *steps), ensure_ascii=False)}?"
+    return did_you_mean(str(steps[0]), [*ExperimentFile.model_fields, *ExperimentTable.model_fields])
 
 
 def _position(items: list[Any], step: str | int, path: str) -> int:

@@ -91,6 +91,21 @@ def test_wrong_overrides_are_refused_all_at_once() -> None:
         assert words in sentences
 
 
+@pytest.mark.parametrize(
+    ("assigned", "hint"),
+    [
+        ("techniques=[]", 'did you mean "training.techniques"?'),
+        ("batch=3", 'did you mean "training.batch"?'),
+        ("margin=0.1", 'did you mean "measure.margin"?'),
+        ("head.cutoffs=[2]", 'did you mean "model.head.cutoffs"?'),
+    ],
+)
+def test_a_key_without_its_table_is_answered_with_both(assigned: str, hint: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        experiment().override([assigned])
+    assert [problem.hint for problem in caught.value.problems] == [hint]
+
+
 def test_an_override_is_not_blamed_for_what_was_wrong_before() -> None:
     wrong = experiment().set("measure.rouns", 3)
     assert wrong.override(["training.batch=3"]).get("training.batch") == 3
