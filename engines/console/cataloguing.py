@@ -93,7 +93,7 @@ def _help(field: dict[str, Any]) -> str:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """Exit code 0 where every certificate holds, 1 where one does not."""
+    """Exit code 0 where every certificate holds, 1 where one does not. Raises InspectorError for a trial that cannot be made here."""
     found = catalogues.read()
     plugins = found["plugins"]
     ids = (
@@ -104,6 +104,8 @@ def verify(arguments: argparse.Namespace) -> int:
     trial = {name: value for name in TRIAL if (value := getattr(arguments, name)) is not None}
     checked: list[dict[str, Any]] = []
     with Inspector() as inspector:
+        # A trial that cannot be is one refusal, not a failure of every plugin.
+        inspector.ask("trial", trial=trial)
         for id in ids:
             try:
                 checked += [{"id": id, **each} for each in inspector.ask("verify", plugin=id, trial=trial)]

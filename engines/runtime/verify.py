@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -17,14 +17,14 @@ from engines.runtime.plan import device_of
 
 ROUNDINGS = 8
 """Roundings of a number format coarser than float32 that a result may be off by. Tolerances are stated for float32 and finer; sums over the
-few dozen terms of a trial were seen to be off by up to 3 roundings of bfloat16 and float16, a wrong equation by a hundred and more."""
+few dozen terms of a trial were seen to be off by up to 3 roundings of bfloat16 and float16."""
 
 
 def verify(id: str, trial: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """[{statement, error, tolerance, holds}] of every certificate of a plugin on a trial (keys of api.Trial; what is missing is its default).
 
-    The tolerance is the stated one, or what a coarser
-    number format than float32 allows. A certificate that raises has error None and a "reason". Raises ValueError for a trial that cannot be, UnknownPlugin, BrokenPlugin.
+    The tolerance is the stated one, or what a number format coarser than float32 allows. A certificate that raises has error None and a
+    "reason". Raises ValueError for a trial that cannot be, UnknownPlugin, BrokenPlugin.
     """
     made = trial_of(trial or {})
     module = sys.modules[catalogue.load(id).__module__]
@@ -68,8 +68,8 @@ def trial_of(values: Mapping[str, Any]) -> Trial:
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype of the trial is {trial.dtype!r}: use float64, float32, float16 or bfloat16.")
     try:
-        device_of(trial.device)
+        device = device_of(trial.device)
     except RuntimeError as error:
         # What torch raises for a name that is no device at all.
         raise ValueError(f"device of the trial is {trial.device!r}: use cpu, cuda, cuda:0 ...") from error
-    return trial
+    return replace(trial, device=str(device))

@@ -138,7 +138,8 @@ def chunks_equal_quadratic(trial: Trial) -> float:
                 block = Linear(heads=2, positions=positions, chunk=chunk).build(trials.site(trial))
                 x_BTD = trials.hidden(trial)
                 q, k, v = (split_heads(project(x_BTD), 2) for project in (block.query, block.key, block.value))
-                y_BTD = block.output(join_heads(quadratic(feature(q), feature(k), v, rotary=positions == "rotary")))
+                y_BHTK = quadratic(feature(q), feature(k), v.to(torch.promote_types(v.dtype, torch.float32)), rotary=positions == "rotary")
+                y_BTD = block.output(join_heads(y_BHTK).to(x_BTD.dtype))
                 worst = max(worst, trials.difference(block(x_BTD, None)[0], y_BTD, [x_BTD, *block.parameters()]))
         return worst
 

@@ -246,3 +246,11 @@ def test_a_supervisor_that_dies_under_a_watching_client_is_replaced(store: Store
     assert asked.returncode == 1
     assert "lost" in told
     assert queries.run(store, following).status == "done"
+
+
+def test_certificates_on_a_device_that_is_not_here_are_one_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "--device", "cuda:99"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert 'device = "cuda:99"' in said.err
+    assert said.err.count("\n") == 1
