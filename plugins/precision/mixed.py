@@ -13,6 +13,8 @@ from engines.toolbox.optimization import largest_difference, trainable
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
 FIRST_SCALE = 2.0**16
+SMALLEST_SCALE = 2.0**-14
+"""The smallest normal number of fp16. A gradient that overflows even so is past 10^9 or not finite at all: no scale mends that."""
 GROWTH_INTERVAL = 2000
 """Updates in a row without overflow after which the scale is doubled; both as in torch.amp.GradScaler."""
 
@@ -27,10 +29,11 @@ class Mixed(Technique):
 
         g = grad(s l) / s                                              (1)
         where g is finite:  w <- update(w, g); after k such updates in a row  s <- 2 s     (2)
-        where g overflowed: w stays; s <- s / 2                                            (3)
+        where g overflowed: w stays; s <- max(s / 2, s_0)                                  (3)
 
     bf16 has the exponent of float32 and needs no scale: (1) to (3) are skipped.
-    Symbols: l loss, s scale (2^16 at first, powers of two, so that dividing is exact), k = 2000.
+    Symbols: l loss, s scale (2^16 at first, powers of two, so that dividing is exact), k = 2000, s_0 = 2^-14. Training ends where g overflows
+    at s_0.
     Cost: a cast a weight and step; half the memory of most activations. With fp16 one read of a number from the device a step, for (3).
     Does nothing when: the model has no matrix products, or the device has no 16-bit arithmetic; there it is slower than float32.
     Parameters: dtype, bf16 or fp16.
@@ -53,7 +56,7 @@ class Mixed(Technique):
             raise ValueError(
                 f'precision/mixed was asked for fp16 on {device}, where recurrent and other kernels exist only in bf16: set dtype = "bf16".'
             )
-        ctx.effect(f"Matrix products in {self.dtype}; weights, their gradients and the optimizer in {_held(ctx.model)}.{_warning(device)}")
+        ctx.effect(f"Matrix products in {self.dtype}; weights, their gradients and the optimizer in {_held(ctx.model)}.{_warning(ctx.device)}")
         half = torch.bfloat16 if self.dtype == "bf16" else torch.float16
 
         def in_half(batch: Any, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
@@ -94,7 +97,12 @@ class Mixed(Technique):
                     state["scale"], state["clean"] = before * 2, 0
             else:
                 ctx.optimizer.zero_grad(set_to_none=True)
-                state["scale"], state["clean"] = before / 2, 0  # (3)
+                state["scale"], state["clean"] = max(before / 2, SMALLEST_SCALE), 0  # (3)
+                if before <= SMALLEST_SCALE:
+                    ctx.stop(
+                        f"gradients are not finite even with the loss scaled by {before:g}, so every update would be skipped: training has diverged. "
+                        'Use dtype = "bf16", a smaller learning rate, or optimization/clip_norm.'
+                    )
             if state["scale"] != before:
                 ctx.log("loss_scale", state["scale"])
 
@@ -106,20 +114,24 @@ def _held(module: nn.Module) -> str:
     return ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters()}))
 
 
-def _warning(device: str) -> str:
+def _warning(device: torch.device) -> str:
     """What stands against a gain on this device, as far as it can be known."""
-    if device == "cpu":
+    if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         if not any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16")):
             return " This processor has no bf16 instructions: expect it to be slower than float32."
-    elif device == "cuda" and torch.cuda.get_device_capability() < (7, 0):
+    elif device.type == "cuda" and torch.cuda.get_device_capability(device) < (7, 0):
         return " This GPU has no 16-bit matrix units."
     return ""
 
 
 @certificate("Scaling the loss by s and dividing the gradients by s is exact, for any number of passes before an update", tolerance=0.0)
 def scaling_is_exact(trial: Trial) -> float:
-    """Largest difference of gradients with and without the scale, over two accumulated passes (in the trial's own number format)."""
+    """Largest difference of gradients with and without the scale, over two accumulated passes (in the trial's own number format,
+    float16 excepted)."""
+    if trial.dtype == "float16":
+        # The technique keeps weights and their gradients in 32 bits; in 16 the scale alone would be past the largest number.
+        trial = Trial(**{**vars(trial), "dtype": "float32"})
     module, scaled_module = specimen(trial), specimen(trial)
     technique = Mixed(dtype="fp16")
     plain, scaled = backward_of(module), technique.gradient(backward_of(scaled_module), Surroundings(scaled_module))

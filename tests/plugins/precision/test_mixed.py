@@ -79,6 +79,45 @@ def test_the_loss_scale_moves_as_torch_moves_it(monkeypatch: pytest.MonkeyPatch)
     assert [key for key, *_ in context.logged] == ["loss_scale"] * 3
 
 
+def test_gradients_that_overflow_at_every_scale_end_training_with_a_reason() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3))
+    module = torch.nn.Module()
+    module.weight = parameter
+    context = Surroundings(module, torch.optim.SGD([parameter], lr=0.5))
+    stopped: list[str] = []
+    context.stop = stopped.append  # type: ignore[method-assign]
+    technique = Mixed(dtype="fp16")
+
+    def forward_backward(batch, state, count=None, scale=1.0):
+        (parameter.sum() * float("nan") * scale).backward()
+        return parameter.sum().detach(), 1, state, {}
+
+    backward = technique.gradient(forward_backward, context)
+    update = technique.step(lambda: pytest.fail("updated with gradients that are not finite"), context)
+    for _ in range(30):  # 2^16 to 2^-14
+        backward(None, None)
+        update()
+    assert (context.state["scale"], stopped) == (mixed.SMALLEST_SCALE, [])
+    backward(None, None)
+    update()
+    assert context.state["scale"] == mixed.SMALLEST_SCALE
+    assert len(stopped) == 1
+    assert "not finite" in stopped[0]
+    assert torch.equal(parameter, torch.ones(3))
+
+
+def test_the_gpu_of_the_run_is_asked_for_its_abilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    abilities = {0: (9, 0), 1: (6, 1)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: abilities[device.index if device is not None else 0])
+    assert mixed._warning(torch.device("cuda", 0)) == ""
+    assert "no 16-bit matrix units" in mixed._warning(torch.device("cuda", 1))
+
+
+def test_the_certificate_of_the_scale_holds_in_every_format() -> None:
+    for dtype in ("float64", "float32", "bfloat16", "float16"):
+        assert mixed.scaling_is_exact(Trial(**{**vars(TRIAL), "dtype": dtype})) == 0.0
+
+
 @pytest.mark.parametrize("clip_first", [True, False])
 @pytest.mark.parametrize("accumulate_first", [True, False])
 def test_true_gradients_reach_clipping_and_accumulation_in_any_order(clip_first: bool, accumulate_first: bool) -> None:
