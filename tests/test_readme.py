@@ -102,6 +102,7 @@ def test_its_certificates_hold(installed: dict[str, str], tmp_path: Path) -> Non
     assert all(each["statement"] in README for each in found)
 
 
+@pytest.mark.slow
 def test_it_trains_and_changes_what_is_learned(installed: dict[str, str], tmp_path: Path) -> None:
     code = (
         "import json; from pathlib import Path\nfrom tests.engines.runtime import session as small\n"

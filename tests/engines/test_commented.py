@@ -139,6 +139,7 @@ def test_fresh_text_reads_back(data: dict[str, Any]) -> None:
     assert parse(dump(from_dict(data)), ".").data == data
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(documents)
 def test_any_values_can_be_written_into_any_text(data: dict[str, Any]) -> None:
@@ -161,6 +162,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), values), min_size=1, max_size=5))
 def test_any_edits_of_a_commented_file_read_back_and_keep_the_head_comment(edits: list[tuple[str, Any]]) -> None:

@@ -20,6 +20,7 @@ def _pytest(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_new_package_runs_and_passes_its_own_test(tmp_path: Path) -> None:
     lab = tmp_path / "My Lab-2"
     lab.mkdir()

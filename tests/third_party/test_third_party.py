@@ -81,6 +81,7 @@ def test_its_certificate_holds(installed: dict[str, str]) -> None:
     assert run(code, installed).strip() == "True"
 
 
+@pytest.mark.slow
 def test_each_weight_moves_by_the_learning_rate(installed: dict[str, str]) -> None:
     code = (
         "import torch\nfrom engines.api import Trial\nfrom engines.toolbox.specimen import Surroundings, backward_of, batches, specimen\n"

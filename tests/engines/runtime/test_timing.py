@@ -59,6 +59,7 @@ def test_a_process_of_its_own_answers_line_by_line_and_leaves(model, tmp_path):
     assert watch._process.returncode == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_timed_is_a_sentence(model, tmp_path):
     with Remote(model, {"device": "cuda:7"}, tmp_path / "log") as watch, pytest.raises(StopwatchError, match="cuda:7"):
         watch.loaded()

@@ -67,6 +67,7 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
     store.close()
 
 
+@pytest.mark.slow
 def test_a_diverging_run_fails_with_its_step_and_keeps_its_points(store_url: str, corpus: dict[str, Any]) -> None:
     store, run, ended = work(store_url, small.plan([{"id": "optimization/sgd", "lr": 1e38}], corpus=corpus))
     row = queries.run(store, run)
@@ -80,6 +81,7 @@ def test_a_diverging_run_fails_with_its_step_and_keeps_its_points(store_url: str
     store.close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_loses_nothing_stored(store_url: str, corpus: dict[str, Any]) -> None:
     def full_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

@@ -51,6 +51,7 @@ def test_docstrings_are_prose(cache: Path) -> None:
     assert text.level == "word"
 
 
+@pytest.mark.slow
 def test_a_fraction_is_a_subset_and_leaves_the_held_out_files_alone(cache: Path) -> None:
     whole, part = (PythonStdlib(level="char", fraction=share).prepare(cache, quiet) for share in (1.0, 0.25))
     assert len(part.splits["train"]) < 0.5 * len(whole.splits["train"])

@@ -141,6 +141,7 @@ def test_buffers_are_not_part_of_the_saved_model() -> None:
     assert sorted(build().state_dict()) == ["output.bias", "output.weight"]
 
 
+@pytest.mark.slow
 def test_training_by_samples_learns_the_distribution() -> None:
     """A table of context -> next token; the exact nll after training on samples comes close to that of training on everything."""
     trial = Trial(vocabulary=200, width=8, seed=4)
