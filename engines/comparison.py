@@ -143,7 +143,7 @@ def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Ma
         found += comparability.warnings({entrant.name: entrant.circumstances for entrant in entrants if entrant.done}, baseline.name)
     loads = [m.detail["load"]["machine_percent"] for m in baseline.measured.values() if m.by_round and "load" in m.detail]
     if loads and max(loads) > BUSY_PERCENT:
-        found.append(f"Other work used {max(loads):.0f}% of the machine when the timing began; its intervals are wider for it.")
+        found.append(f"Other work used {max(loads):.0f}% of the machine during the timing; its intervals are wider for it.")
     for key, same in controls.items():
         low, high = same["ratio_low"], same["ratio_high"]
         if low is not None and not low <= 1 <= high:

@@ -30,6 +30,7 @@ from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
 from engines.store.rows import RunRow
 from engines.timekeeping import Timekeeper
+from engines.timinglock import is_timing
 from engines.watching import Watch
 
 TICK_SECONDS = 0.25
@@ -64,6 +65,8 @@ class Supervisor:
         self._selector.register(self._wake, selectors.EVENT_READ)
         self._seen_change: int | None = None
         self._timing = False
+        self._postponed = False
+        """Whether runs wait for the timing session of another store, which has been said."""
         self._next_sample = self._next_flush = self._next_heartbeat = self._next_look = 0.0
         self._alone_since: float | None = None
         self._store_fails_since: float | None = None
@@ -143,12 +146,32 @@ class Supervisor:
         if self.timekeeper.busy:
             return
         while not self.ending and len(self.watches) < self.jobs:
+            if self._has_to_wait():
+                return
             row = commands.claim_run(self.store, self.id)
             if row is None:
                 if not self.watches:
                     self.timekeeper.start_next()
                 return
             self._start(row)
+
+    def _has_to_wait(self) -> bool:
+        """Whether there is a run that must not start, because it would disturb the timing session of another store."""
+        ready = self._ready()
+        if ready is None or not is_timing():
+            self._postponed = False
+            return False
+        # Nothing in this store changes when that session ends: look again at the next tick.
+        self._seen_change = None
+        if not self._postponed:
+            self._postponed = True
+            commands.put_event(self.store, ready.id, "info", "waits", "It waits for a timing session of this machine to end.")
+            _say(f"run r{ready.id} waits for a timing session of this machine to end")
+        return True
+
+    def _ready(self) -> RunRow | None:
+        """A queued run that needs no other run first."""
+        return next((row for row in queries.runs(self.store, status="queued") if not row.waits), None)
 
     def _start(self, row: RunRow) -> None:
         folder = Path(self.store.folder) / "runs" / str(row.id)

@@ -25,15 +25,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from engines import probes, statistics
 from engines.stopwatches import Stopwatch, StopwatchError
 from engines.store import commands, queries
-from engines.store.address import store_url, user_folder
+from engines.store.address import store_url
 from engines.store.database import Store, StoreError
 from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, RoundRow
 from engines.timetable import QUANTITIES, Entrant, close, entrants
+from engines.timinglock import machine_to_ourselves
 
 STEPS = 100
 """Next-token steps in a turn, fewer where they would take longer than the window."""
@@ -93,6 +92,8 @@ class Session:
         self.margin = float(wanted.get("margin", 0.02))
         self.measured: dict[Entrant, list[dict[str, float]]] = {}
         self.absent: dict[str, str] = {}
+        self.loads: list[dict[str, float]] = []
+        """What else the machine did before each round."""
         self._order = random.Random(experiment_id)
         process = {"host": platform.node(), "pid": os.getpid(), "started": probes.started(os.getpid())}
         facts = {"window_seconds": self.window, "target": dict(target), "process": process}
@@ -131,12 +132,18 @@ class Session:
                     del watches[entrant]
             if self.baseline not in plans or len({entrant.variant_id for entrant in plans}) < 2:
                 return FAILED, {"reason": "The baseline and another variant have to run on the target; see `absent`."}
-            # All processes wait now: what is measured here is what else the machine does.
-            probes.load_facts()
-            time.sleep(LOOK_SECONDS)
-            facts = {"load": probes.load_facts(), "plans": {entrant.name: plan for entrant, plan in plans.items()}}
             done, why = self._rounds(watches, plans)
-        return (DONE if done else FAILED), facts | {"rounds": done, "ended": why, "seed_of_order": self.experiment_id}
+        facts = {
+            "load": max(self.loads, key=lambda load: load["machine_percent"]), "loads": self.loads, "plans": {e.name: p for e, p in plans.items()},
+            "rounds": done, "ended": why, "seed_of_order": self.experiment_id,
+        }  # fmt: skip
+        return (DONE if done else FAILED), facts
+
+    def _look_around(self) -> None:
+        """What else the machine does: all our processes wait now."""
+        probes.load_facts()
+        time.sleep(LOOK_SECONDS)
+        self.loads.append(probes.load_facts())
 
     def _warm(self, entrant: Entrant, watch: Stopwatch) -> dict[str, Any] | None:
         """What a turn of this entrant consists of; None where it cannot be timed here."""
@@ -155,6 +162,7 @@ class Session:
         """(rounds made, why no more)."""
         start = time.monotonic()
         for n in range(self.rounds):
+            self._look_around()
             self._round(n, watches, plans)
             if self.baseline not in watches:
                 return n, "The baseline failed."
@@ -209,25 +217,19 @@ class Session:
 
 @contextmanager
 def _machine_lock(stop: Callable[[], str], tell: Callable[[str], None]) -> Iterator[None]:
-    """Held by the one timing session of this machine and user, across stores. Others wait and say so. Raises Stopped."""
-    path = user_folder() / "timing.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    """The lock of the machine. Who waits for another session says so once. Raises Stopped."""
     told = False
-    while True:
-        try:
-            lock.acquire(timeout=LOOK_SECONDS)
-            break
-        except Timeout:
-            if not told:
-                told = True
-                tell(f"Another timing session runs on this machine; waiting for {path}.")
-            if reason := stop():
-                raise Stopped(reason) from None
-    try:
+
+    def wait(path: Path) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            tell(f"Another timing session runs on this machine; waiting for {path}.")
+        if reason := stop():
+            raise Stopped(reason)
+
+    with machine_to_ourselves(LOOK_SECONDS, wait):
         yield
-    finally:
-        lock.release()
 
 
 def main(argv: list[str] | None = None) -> int:

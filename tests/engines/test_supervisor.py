@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from engines import launching, probes
+from engines import launching, probes, timinglock
 from engines.launching import Presence, ensure_supervisor
 from engines.store import commands, queries
 from engines.store.database import Store, StoreError
@@ -200,6 +201,19 @@ def test_a_store_that_refuses_the_plan_leaves_no_run_behind(store: Store, superv
     refusing_once(monkeypatch, queries, "plan")
     assert ticks_until(supervisor, store, first).status == "failed"
     assert ticks_until(supervisor, store, second).status == "done"
+
+
+def test_no_run_starts_beside_the_timing_session_of_another_store(
+    store: Store, supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timinglock, "user_folder", lambda: tmp_path / "user")
+    (run,) = queue(store, [{"train": 1}])
+    with timinglock.machine_to_ourselves(1.0, pytest.fail):
+        for _ in range(3):
+            supervisor._tick()
+        assert queries.run(store, run).status == "queued"
+        assert [event.kind for event in queries.events(store, run)] == ["waits"]
+    assert ticks_until(supervisor, store, run).status == "done"
 
 
 def test_a_worker_that_cannot_be_looked_at_is_ended_and_its_run_failed(

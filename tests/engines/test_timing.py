@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines import stopwatches, timetable, timing
+from engines import stopwatches, timetable, timing, timinglock
 from engines.comparison import compare
 from engines.store import commands, queries
 from engines.store.database import Store
@@ -32,7 +32,7 @@ def obedient(monkeypatch, tmp_path):
         return popen([command[0], str(FAKE), *command[3:]], **options)
 
     monkeypatch.setattr(stopwatches.subprocess, "Popen", start)
-    monkeypatch.setattr(timing, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(timinglock, "user_folder", lambda: tmp_path / "user")
     monkeypatch.setattr(timing, "LOOK_SECONDS", 0.01)
 
 
@@ -131,6 +131,23 @@ def test_what_cannot_run_on_the_target_is_left_out_with_its_sentence(store):
     found = queries.rounds(store, number)[0]
     assert found.facts["absent"] == {"gpu": "torch finds no such device here"}
     assert len(found.values) == 2
+
+
+def test_what_else_the_machine_does_is_recorded_for_each_round(store, monkeypatch):
+    seen = iter(range(1000))
+    monkeypatch.setattr(timing.probes, "load_facts", lambda: {"machine_percent": float(next(seen))})
+    number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "fast": {"rate": 200.0}})
+    assert timing.measure(store, number) == "done"
+    facts = queries.rounds(store, number)[0].facts
+    assert [load["machine_percent"] for load in facts["loads"]] == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert facts["load"] == facts["loads"][-1]
+
+
+def test_a_session_is_seen_from_elsewhere_while_it_lasts(store):
+    assert not timinglock.is_timing()
+    with timing._machine_lock(lambda: "", lambda sentence: None):
+        assert timinglock.is_timing()
+    assert not timinglock.is_timing()
 
 
 def test_a_process_that_dies_leaves_the_others(store):
@@ -266,9 +283,9 @@ def test_a_session_whose_process_died_is_lost_and_due_again(store):
 def test_a_process_that_has_to_go_says_so_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 100_000})
     code = (
-        "import sys, subprocess, pathlib; from engines import stopwatches, timing; popen = subprocess.Popen\n"
+        "import sys, subprocess, pathlib; from engines import stopwatches, timing, timinglock; popen = subprocess.Popen\n"
         f"stopwatches.subprocess.Popen = lambda c, **o: popen([c[0], {str(FAKE)!r}, *c[3:]], **o)\n"
-        f"timing.user_folder = lambda: pathlib.Path({str(tmp_path / 'user')!r}); timing.Session._is_known_closely = lambda self: False\n"
+        f"timinglock.user_folder = lambda: pathlib.Path({str(tmp_path / 'user')!r}); timing.Session._is_known_closely = lambda self: False\n"
         f"sys.exit(timing.main(['--store', {store_url!r}, '--experiment', '{number}', '--attached']))\n"
     )
     monkeypatch.undo()
