@@ -56,7 +56,7 @@ class CurvePlot(QWidget):
         self._plot = pg.PlotItem(enableMenu=False)
         self._canvas = pg.PlotWidget(plotItem=self._plot)
         self._canvas.setFrameShape(self._canvas.Shape.NoFrame)
-        self._canvas.setAccessibleName(f"{title} in {unit}")
+        self._canvas.setAccessibleName(f"{title} in {unit}" if unit else title)
         self._canvas.setMinimumHeight(110)
         column.addWidget(self._canvas, 1)
         self._plot.hideButtons()
@@ -249,6 +249,13 @@ class CurvePlot(QWidget):
                 nearest = min(len(line.x) - 1, int(np.searchsorted(line.x, x)))
                 parts.append(f"{line.name} {number(float(line.high[nearest]))}")
         self._caption.setText(f"at {number(x)}:  " + "   ".join(parts[:5]) if parts else "")
+
+    def set_unit(self, unit: str) -> None:
+        """The unit, which is known only once the first point is there."""
+        if unit and unit != self.unit:
+            self.unit = unit
+            self._canvas.setAccessibleName(f"{self.title} in {unit}")
+            self._show_caption()
 
     def name_x(self, name: str) -> None:
         """What x counts: steps, seconds."""

@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
                 window.go(key)
                 if key == "experiment":
                     _until(partial(_checked, window), 60)
+                if key == "compare":
+                    _until(partial(_compared, window), 10)  # It stays empty where no variant is done.
                 for size in SIZES:
                     window.resize(size)
                     _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
@@ -64,6 +66,10 @@ def _opened(window: Window) -> bool:
 
 def _checked(window: Window) -> bool:
     return bool(window.view("experiment").checked)
+
+
+def _compared(window: Window) -> bool:
+    return window.view("compare").comparison is not None
 
 
 def _until(reached: Callable[[], bool], seconds: float) -> bool:

@@ -12,13 +12,13 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from engines.report import labels
+from workbench.comparing import names
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
 from workbench.widgets.text import label
 
 NO_SIZE = ""
 SMALLEST, LARGEST = 13.0, 34.0
-TEXT_HEIGHT = 20.0
 
 
 class Scatter(QWidget):
@@ -56,7 +56,10 @@ class Scatter(QWidget):
         self.canvas.setAccessibleName("Scatter of the variants")
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)
-        self._plot.getViewBox().disableAutoRange()
+        self._box = self._plot.getViewBox()
+        self._box.disableAutoRange()
+        self._names: dict[str, tuple[pg.TextItem, float]] = {}
+        self._box.sigResized.connect(lambda *_: self._place_names())
         column.addWidget(self.canvas, 1)
         self._note = label("", "caption", wrap=True)
         column.addWidget(self._note)
@@ -101,7 +104,7 @@ class Scatter(QWidget):
 
     def _draw(self) -> None:
         self._plot.clear()
-        self.points, self.front = {}, []
+        self.points, self.front, self._names = {}, [], {}
         if self._comparison is None:
             return
         x_key, y_key, size_key = (self.choices[name].currentData() for name in ("x", "y", "size"))
@@ -119,10 +122,11 @@ class Scatter(QWidget):
         if len(corner) > 1:
             pen = pg.mkPen(self._theme.strong, width=1, style=pg.QtCore.Qt.PenStyle.DashLine)
             self._plot.plot([p[0] for p in corner], [p[1] for p in corner], pen=pen)
-        self._spread(x, y)
+        self._spread(*([end for name in chosen for end in _ends(results[name][key])] for key in (x_key, y_key)))
         sizes = _sizes([_value(results[name], size_key) for name in chosen] if size_key else [None] * len(chosen))
         for name, size in zip(chosen, sizes, strict=True):
             self._dot(name, size, baseline=name == self._comparison["baseline"])
+        self._place_names()
         for side, key, which in (("bottom", x_key, better[0]), ("left", y_key, better[1])):
             arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)"}.get(which, "")
             self._plot.getAxis(side).setLabel(labels.name(key) + arrow, color=self._theme.muted)
@@ -142,20 +146,40 @@ class Scatter(QWidget):
             if low is not None and high is not None and low != high:
                 ends = ([low, high], [y, y]) if horizontal else ([x, x], [low, high])
                 self._plot.plot(*ends, pen=pg.mkPen(colour, width=1))
-        # The anchor is in heights of the text: it hangs that far above the middle of the dot, whatever the dot's size.
-        text = pg.TextItem(name + (" (baseline)" if baseline else ""), color=self._theme.text, anchor=(0.5, 1.0 + size / 2 / TEXT_HEIGHT))
-        text.setPos(x, y)
+        text = pg.TextItem(name + (" (baseline)" if baseline else ""), color=self._theme.text, anchor=(0, 0))
         text.setZValue(20)
+        self._names[name] = text, size
         self._plot.addItem(text, ignoreBounds=True)
 
-    def _spread(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Room around the dots, so that names are not cut off."""
+    def _place_names(self) -> None:
+        """Names keep their distance in pixels, so they are placed again whenever the plot changes its size."""
+        width, height = self._box.width(), self._box.height()
+        if not self._names or width < 1 or height < 1:
+            return
+        (left, right), (bottom, top) = self._box.viewRange()
+        across, up = (right - left) / width, (top - bottom) / height
+        dots, extents = [], []
+        for name, (text, size) in self._names.items():
+            x, y = self.points[name]
+            dots.append(((x - left) / across, (top - y) / up, size))
+            area = text.textItem.boundingRect()
+            extents.append((area.width(), area.height()))
+        for (text, _size), box in zip(self._names.values(), names.place(dots, extents, (width, height)), strict=True):
+            text.setPos(left + box[0] * across, top - box[1] * up)
+
+    def _spread(self, x: Sequence[float], y: Sequence[float]) -> None:
+        """Room around the dots and their intervals, so that names are not cut off."""
         ranges = []
         for values in (x, y):
-            low, high = float(values.min()), float(values.max())
-            room = (high - low) * 0.18 or abs(high) * 0.2 or 1.0
+            low, high = min(values), max(values)
+            room = (high - low) * 0.12 or abs(high) * 0.2 or 1.0
             ranges.append((low - room, high + room * 1.2))
-        self._plot.getViewBox().setRange(xRange=ranges[0], yRange=ranges[1], padding=0)
+        self._box.setRange(xRange=ranges[0], yRange=ranges[1], padding=0)
+
+
+def _ends(result: Mapping[str, Any]) -> list[float]:
+    """The value of a figure and the ends of its interval, where it has one."""
+    return [float(result[key]) for key in ("value", "low", "high") if result.get(key) is not None]
 
 
 def _value(results: Mapping[str, Any], key: str | None) -> float | None:

@@ -260,7 +260,9 @@ class CompareView(QWidget):
         self.table.resizeRowsToContents()
         header = self.table.horizontalHeader()
         fits = sum(header.sectionSize(n) for n in range(header.count())) < self.table.viewport().width()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch if fits else QHeaderView.ResizeMode.Interactive)
+        # Figures and intervals are never cut; what room is left goes to the names.
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch if fits else QHeaderView.ResizeMode.ResizeToContents)
         rows = sum(self.table.rowHeight(n) for n in range(len(self.model.names)))
         self.table.setFixedHeight(min(560, rows + header.height() + (4 if fits else 18)))
 

@@ -118,7 +118,6 @@ class RunsView(QWidget):
         stack.addWidget(self.board, 1)
         self.log = QPlainTextEdit()
         self.log.setReadOnly(True)
-        self.log.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.log.setAccessibleName("Log of the selected run")
         self.log.setStyleSheet("font-family: monospace")
         self.log.hide()

@@ -81,6 +81,8 @@ class CurveBoard(QWidget):
 
     def show_keys(self, keys: Sequence[str], units: Mapping[str, str]) -> None:
         """Have one plot for each series key, in this order."""
+        for key, plot in self._plots.items():
+            plot.set_unit(units.get(key, ""))
         if tuple(keys) == self.keys:
             return
         self.keys = tuple(keys)

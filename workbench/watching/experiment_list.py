@@ -37,7 +37,7 @@ class ExperimentList(QWidget):
         self.list = QListWidget()
         self.list.setProperty("flat", True)
         self.list.setAccessibleName("Stored experiments")
-        self.list.setWordWrap(True)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setSpacing(1)
         self.list.currentItemChanged.connect(self._chosen)
