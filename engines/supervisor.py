@@ -144,6 +144,8 @@ class Supervisor:
     def _start_runs(self) -> None:
         """Start what is queued; when nothing is, time what has ended. Timed work shares the machine with no run."""
         if self.timekeeper.busy:
+            if self._ready() is not None:
+                self.timekeeper.postpone()
             return
         while not self.ending and len(self.watches) < self.jobs:
             if self._has_to_wait():

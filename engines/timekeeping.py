@@ -1,23 +1,30 @@
-"""When experiments are timed: after their runs, one at a time, while no run is at work. The supervisor's part of a timing session."""
+"""When experiments are timed: after their runs, one at a time, while no run is at work. The supervisor's part of a timing session.
+
+A supervisor times only what had a run end in its care, the newest first: nobody waits for what an earlier one left.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from engines import timetable
 from engines.following import GUARD_SECONDS, Interruption
 from engines.launching import ensure_supervisor, holder, process_environment
 from engines.store import queries
 from engines.store.database import Store
+from engines.store.rows import LOST
+from engines.timetable import ORPHANED, POSTPONED
 
 MODULE = "engines.timing"
-RECENT = 5
-"""How many of the newest experiments a new supervisor looks at: those that an earlier one may have left untimed."""
 LEAVE_SECONDS = 10.0
+"""How long a session that was told to stop may take (it looks between turns); then its processes are killed."""
 LOOK_SECONDS = 0.5
 
 
@@ -29,7 +36,9 @@ class Timekeeper:
         self._candidates: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._experiment = 0
-        self._ending = False
+        self._why = ""
+        """Why the session was told to stop; empty while it may go on."""
+        self._kill_at = 0.0
 
     def consider(self, experiment_id: int) -> None:
         """A run of this experiment has ended; perhaps it was the last."""
@@ -37,24 +46,27 @@ class Timekeeper:
             self._candidates.append(experiment_id)
 
     def take_over(self) -> None:
-        """What a supervisor that died left: sessions that nobody holds any more, experiments that it did not come to."""
-        for row in queries.experiments(self._store)[-RECENT:]:
-            timetable.close_abandoned(self._store, row.id)
-            self.consider(row.id)
+        """End what a supervisor that died left: sessions that nobody holds any more."""
+        for experiment_id in queries.being_timed(self._store):
+            timetable.close_abandoned(self._store, experiment_id)
 
     @property
     def busy(self) -> bool:
-        """Whether a session runs. One that ended without a word is closed in the store."""
+        """Whether a session runs. One that ended without a word is closed in the store, one that does not stop when told is killed."""
         if self._process is None:
             return False
+        if self._why and self._process.poll() is None and time.monotonic() > self._kill_at:
+            _kill(self._process)
         code = self._process.poll()
         if code is None:
             return True
         self._close_pipe()
-        self._process = None
-        if not self._ending:
-            # It closes its session itself, unless it died; then nobody shall wait for it.
+        # It closes its session itself, unless it died; then nobody shall wait for it.
+        if self._why:
+            timetable.close(self._store, self._experiment, LOST, self._why)
+        else:
             timetable.cancel(self._store, self._experiment, f"The timing process ended with code {code}; its log says why.")
+        self._process, self._why = None, ""
         return False
 
     @property
@@ -63,17 +75,24 @@ class Timekeeper:
         return self.busy or any(timetable.is_due(self._store, each) for each in self._candidates)
 
     def start_next(self) -> None:
-        """Start the session of the next experiment that is due, unless one runs."""
+        """Start the session of the newest experiment that is due, unless one runs."""
         while not self.busy and self._candidates:
-            experiment_id = self._candidates.pop(0)
+            experiment_id = max(self._candidates)
+            self._candidates.remove(experiment_id)
             if timetable.is_due(self._store, experiment_id):
                 self._start(experiment_id)
 
+    def postpone(self) -> None:
+        """Ask the session to make way for new runs: what it has measured is given up, and it is made anew when nothing is queued."""
+        if self._process is not None and not self._why:
+            self.consider(self._experiment)
+            self._stop(POSTPONED)
+
     def end(self) -> None:
-        """Ask the session to stop; `busy` tells when it has."""
-        self._ending = True
+        """Ask the session to stop, for good; `busy` tells when it has."""
         self._candidates.clear()
-        self._close_pipe()
+        if self._process is not None and not self._why:
+            self._stop(ORPHANED)
 
     def close(self) -> None:
         """End the session now."""
@@ -82,8 +101,15 @@ class Timekeeper:
             try:
                 self._process.wait(LEAVE_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                _kill(self._process)
+
+    def _stop(self, why: str) -> None:
+        self._why, self._kill_at = why, time.monotonic() + LEAVE_SECONDS
+        if self._process is not None and self._process.stdin is not None:
+            # It has gone by itself, or its pipe is closed already.
+            with suppress(OSError, ValueError):
+                self._process.stdin.write(f"{why}\n".encode())
+        self._close_pipe()
 
     def _start(self, experiment_id: int) -> None:
         log = Path(self._store.folder) / "timing" / f"experiment-{experiment_id}.log"
@@ -102,10 +128,24 @@ class Timekeeper:
                 self._process.stdin.close()
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a session together with the models that it times."""
+    with suppress(psutil.NoSuchProcess):
+        models = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for model in models:
+            with suppress(psutil.NoSuchProcess):
+                model.kill()
+    process.wait()
+
+
 def wait_until_timed(
     store: Store, experiment_id: int, interruption: Interruption, *, jobs: int | None = None, tell: Callable[[str], None] = lambda sentence: None
 ) -> bool:
-    """Wait for the timing session that follows the runs of an experiment, where one is due. An interruption cancels it: then False."""
+    """Wait for the timing session that follows the runs of an experiment, where the supervisor will make one.
+
+    An interruption cancels it: then False.
+    """
     seen: int | None = None
     told = False
     looks = 0
@@ -117,6 +157,8 @@ def wait_until_timed(
         if changed != seen:
             seen = changed
             if not timetable.is_pending(store, experiment_id):
+                if timetable.is_due(store, experiment_id):
+                    tell("The finished models are not timed: the supervisor that ran them is gone.")
                 return True
             if not told:
                 told = True

@@ -14,6 +14,10 @@ from engines.store.rows import CANCELLED, DONE, LOST, RUNNING, RunRow
 QUANTITIES = {"speed/infer_tokens_per_s": ("tokens/s", "higher"), "latency/p50_ms": ("ms", "lower"), "latency/p95_ms": ("ms", "lower")}
 """What a session measures: key -> unit, and which direction is better."""
 
+ORPHANED = "Who started the timing is gone."
+POSTPONED = "New runs came; it is made anew after them."
+"""Why a session stops without being called off: it ends as lost and may be made anew."""
+
 
 @dataclass(frozen=True)
 class Entrant:
@@ -44,8 +48,14 @@ def is_due(store: Store, experiment_id: int) -> bool:
 
 
 def is_pending(store: Store, experiment_id: int) -> bool:
-    """Whether a session of this experiment runs or is due."""
-    return bool(queries.rounds(store, experiment_id, status=RUNNING)) or is_due(store, experiment_id)
+    """Whether a session of this experiment runs, or is due and in the care of a supervisor that lives."""
+    return bool(queries.rounds(store, experiment_id, status=RUNNING)) or (is_due(store, experiment_id) and _is_in_care(store, experiment_id))
+
+
+def _is_in_care(store: Store, experiment_id: int) -> bool:
+    """Whether a supervisor lives that had a run of this experiment; no other one times it."""
+    alive = {row.id for row in queries.supervisors(store, alive=True) if row.host != platform.node() or probes.is_alive(row.pid, row.pid_started)}
+    return any(run.supervisor_id in alive for run in queries.runs(store, experiment_id))
 
 
 def close(store: Store, experiment_id: int, status: str, reason: str) -> None:

@@ -31,7 +31,7 @@ from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
 from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, RoundRow
-from engines.timetable import QUANTITIES, Entrant, close, entrants
+from engines.timetable import ORPHANED, POSTPONED, QUANTITIES, Entrant, close, entrants
 from engines.timinglock import machine_to_ourselves
 
 STEPS = 100
@@ -39,7 +39,6 @@ STEPS = 100
 BUDGET_SECONDS = 300.0
 """How long the rounds of one target may take."""
 LOOK_SECONDS = 0.5
-ORPHANED = "Who started the timing is gone."
 CANCELLED_EXIT = 130
 
 
@@ -68,8 +67,8 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
             sessions = [Session(store, experiment_id, candidates, plan, target, stop, tell) for target in plan.get("targets") or [{}]]
             outcomes = [session.run() for session in sessions]
     except Stopped as reason:
-        # Nobody called it off where only its supervisor went: the next one makes it anew.
-        close(store, experiment_id, LOST if str(reason) == ORPHANED else CANCELLED, str(reason))
+        # Nobody called it off where its supervisor went or runs came: it may be made anew.
+        close(store, experiment_id, LOST if str(reason) in (ORPHANED, POSTPONED) else CANCELLED, str(reason))
         tell(f"Cancelled. {reason}")
         return CANCELLED
     return FAILED if FAILED in outcomes else DONE
@@ -233,7 +232,10 @@ def _machine_lock(stop: Callable[[], str], tell: Callable[[str], None]) -> Itera
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Time one experiment. Ends cleanly on Ctrl+C and SIGTERM, and when its standard input, held by who started it, ends."""
+    """Time one experiment. Ends cleanly on Ctrl+C and SIGTERM, and when its standard input, held by who started it, ends.
+
+    What the input said until then is the reason.
+    """
     parser = argparse.ArgumentParser(prog="engines.timing", description="Times the finished variants of an experiment in interleaved rounds.")
     parser.add_argument("--store", default=None, help="SQLAlchemy URL of the store")
     parser.add_argument("--experiment", type=int, required=True)
@@ -245,8 +247,7 @@ def main(argv: list[str] | None = None) -> int:
         reasons.append(f"Told to end ({signal.Signals(number).name}).")
 
     def follow_input() -> None:
-        sys.stdin.read()
-        reasons.append(ORPHANED)
+        reasons.append(sys.stdin.read().strip() or ORPHANED)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)

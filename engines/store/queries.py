@@ -15,6 +15,7 @@ from engines.store.failures import StoreError
 from engines.store.rows import (
     DONE,
     QUEUED,
+    RUNNING,
     ArtifactRow,
     Curve,
     EffectRow,
@@ -32,8 +33,8 @@ from engines.store.rows import (
 
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
-    "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "curve", "effects", "events", "experiment", "experiments", "machine", "notes",
-    "plan", "points", "results", "rounds", "run", "runs", "series", "supervisors", "tags", "variants",
+    "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment", "experiments",
+    "machine", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "supervisors", "tags", "variants",
 ]  # fmt: skip
 
 
@@ -166,6 +167,13 @@ def rounds(store: Store, experiment_id: int, status: str | None = "done") -> lis
                 (control if row.control else values.setdefault(row.variant_id, {}))[row.n] = value
         found.append(TimingRow(**session._mapping, baseline=baseline, values=values, control=control))
     return found
+
+
+def being_timed(store: Store) -> list[int]:
+    """Ids of the experiments with a timing session that has not been closed, also of deleted ones."""
+    c = tables.timing.c
+    with store.reading() as connection:
+        return list(connection.execute(select(c.experiment_id).where(c.status == RUNNING).distinct()).scalars())
 
 
 def notes(store: Store, experiment_id: int) -> list[NoteRow]:

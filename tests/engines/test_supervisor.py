@@ -216,9 +216,21 @@ def test_no_run_starts_beside_the_timing_session_of_another_store(
     assert ticks_until(supervisor, store, run).status == "done"
 
 
-def test_a_worker_that_cannot_be_looked_at_is_ended_and_its_run_failed(
-    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queued_run_postpones_the_timing_session(store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    busy = type(supervisor.timekeeper).busy
+    monkeypatch.setattr(type(supervisor.timekeeper), "busy", property(lambda self: not asked))
+    monkeypatch.setattr(supervisor.timekeeper, "postpone", lambda: asked.append("postpone"))
+    supervisor._tick()
+    assert asked == []
+    (run,) = queue(store, [{"train": 1}])
+    supervisor._tick()
+    assert asked == ["postpone"]
+    monkeypatch.setattr(type(supervisor.timekeeper), "busy", busy)
+    assert ticks_until(supervisor, store, run).status == "done"
+
+
+def test_a_worker_that_cannot_be_looked_at_is_ended_and_its_run_failed(store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     (run,) = queue(store, [{"train": -1}])
     pids = []
 

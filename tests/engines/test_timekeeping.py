@@ -1,18 +1,22 @@
-"""Experiments are timed once, after their runs, one at a time; what a dead process or supervisor left is put right."""
+"""Experiments are timed once, after their runs, one at a time; who stops one, and what a dead process or supervisor left."""
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from engines import timekeeping, timetable
+from engines import probes, timekeeping, timetable
 from engines.console import running
 from engines.following import Interruption
 from engines.store import commands, queries
 from engines.store.database import Store
+from tests.engines.processes import until
 
 WAITS = "import sys; sys.stdin.read()"
 DIES = "import os; os._exit(9)"
@@ -53,7 +57,7 @@ def keeper(store):
 def experiment(store, *, finish=True):
     rows = [{"name": name, "plan": {}, "baseline": name == "a", "needs": []} for name in "ab"]
     number = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[0], smoke=False)
-    supervisor = commands.register_supervisor(store, "host", 1, 1.0)
+    supervisor = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()))
     while finish and (run := commands.claim_run(store, supervisor)) is not None:
         model = Path(store.folder) / "runs" / str(run.id) / "model"
         model.mkdir(parents=True)
@@ -62,13 +66,20 @@ def experiment(store, *, finish=True):
     return number
 
 
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def gone(keeper):
     """Wait for the end of the process in hand."""
     keeper._process.wait(10)
     assert not keeper.busy
 
 
-def test_one_session_at_a_time_in_the_order_of_the_experiments(store, keeper, started):
+def test_one_session_at_a_time_the_newest_experiment_first(store, keeper, started):
     first, second = experiment(store), experiment(store)
     waiting = experiment(store, finish=False)
     for each in (first, second, waiting, first):
@@ -76,16 +87,16 @@ def test_one_session_at_a_time_in_the_order_of_the_experiments(store, keeper, st
     assert keeper.pending
     keeper.start_next()
     keeper.start_next()
-    assert started == [first]
+    assert started == [second]
     assert keeper.busy
     keeper._close_pipe()
     gone(keeper)
     keeper.start_next()
-    assert started == [first, second]
+    assert started == [second, first]
     keeper._close_pipe()
     gone(keeper)
     keeper.start_next()
-    assert started == [first, second]
+    assert started == [second, first]
     assert not keeper.pending
 
 
@@ -99,16 +110,53 @@ def test_nobody_waits_for_a_process_that_died_without_a_word(store, keeper, star
     assert "ended with code 9" in queries.rounds(store, number, status="cancelled")[0].facts["reason"]
 
 
-def test_a_supervisor_that_leaves_leaves_the_session_to_the_next(store, keeper, started):
+def test_a_new_supervisor_closes_what_was_left_and_times_nothing_that_it_did_not_run(store, keeper, started):
+    untouched, number = experiment(store), experiment(store)
+    process = {"host": platform.node(), "pid": 2**22 + 1, "started": 1.0}
+    commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower", "process": process})
+    keeper.take_over()
+    assert not keeper.pending
+    assert queries.rounds(store, number, status="lost")
+    assert timetable.is_due(store, untouched)
+    for row in queries.supervisors(store):
+        commands.end_supervisor(store, row.id)
+    heard = []
+    assert timekeeping.wait_until_timed(store, untouched, Interruption(), tell=heard.append)
+    assert "not timed" in heard[0]
+
+
+def test_new_runs_postpone_a_session_which_is_then_made_anew(store, keeper, started):
     number = experiment(store)
     keeper.consider(number)
     keeper.start_next()
-    keeper.end()
+    keeper.postpone()
     gone(keeper)
-    assert timetable.is_due(store, number)
-    following = timekeeping.Timekeeper(store)
-    following.take_over()
-    assert following.pending
+    assert keeper.pending
+    keeper.start_next()
+    assert started == [number, number]
+    assert keeper.busy
+
+
+@pytest.mark.parametrize("how", ["end", "postpone"])
+def test_a_session_that_does_not_stop_is_killed_with_its_models(store, keeper, started, monkeypatch, tmp_path, how):
+    monkeypatch.setattr(timekeeping, "LEAVE_SECONDS", 0.0)
+    started.code = (
+        "import subprocess, sys, time, pathlib; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(tmp_path / 'draft')!r}).write_text(str(child.pid)); pathlib.Path({str(tmp_path / 'draft')!r})"
+        f".rename({str(tmp_path / 'child')!r}); time.sleep(600)"
+    )
+    number = experiment(store)
+    keeper.consider(number)
+    keeper.start_next()
+    commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower"})
+    until((tmp_path / "child").exists, "its model")
+    assert keeper.busy
+    getattr(keeper, how)()
+    until(lambda: not keeper.busy, "its end", 10)
+    child = int((tmp_path / "child").read_text(encoding="utf-8"))
+    until(lambda: not alive(child), "the end of its model", 10)
+    assert queries.rounds(store, number, status="lost")
+    assert keeper.pending == (how == "postpone")
 
 
 def test_a_process_that_cannot_be_started_is_said(store, keeper, monkeypatch):
@@ -160,7 +208,7 @@ def test_a_client_waits_until_the_session_is_over(store):
 def test_an_interruption_calls_the_session_off(store):
     number = experiment(store)
     assert not timekeeping.wait_until_timed(store, number, Client(press_after=2))
-    assert not timetable.is_pending(store, number)
+    assert not timetable.is_due(store, number)
     assert timekeeping.wait_until_timed(store, number, Interruption())
 
 

@@ -241,7 +241,7 @@ def test_a_session_is_called_off_through_the_store(store):
 
     def tell(sentence):
         if sentence.startswith("Round 2"):
-            assert timetable.is_pending(store, number)
+            assert queries.rounds(store, number, status="running")
             timetable.cancel(store, number, "Enough.")
 
     assert timing.measure(store, number, tell=tell) == "cancelled"
@@ -279,7 +279,7 @@ def test_a_session_whose_process_died_is_lost_and_due_again(store):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("how", ["terminated", "orphaned"])
+@pytest.mark.parametrize("how", ["terminated", "orphaned", "postponed"])
 def test_a_process_that_has_to_go_says_so_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 100_000})
     code = (
@@ -295,10 +295,16 @@ def test_a_process_that_has_to_go_says_so_and_leaves_no_child(store, store_url, 
     if how == "terminated":
         os.kill(process.pid, signal.SIGTERM)
     else:
+        if how == "postponed":
+            process.stdin.write(f"{timetable.POSTPONED}\n")
         process.stdin.close()
     process.stderr.read()
     assert process.wait(30) == 130
-    reason, status = {"terminated": ("Told to end (SIGTERM).", "cancelled"), "orphaned": (timing.ORPHANED, "lost")}[how]
+    reason, status = {
+        "terminated": ("Told to end (SIGTERM).", "cancelled"),
+        "orphaned": (timetable.ORPHANED, "lost"),
+        "postponed": (timetable.POSTPONED, "lost"),
+    }[how]
     assert queries.rounds(store, number, status=status)[0].facts["reason"] == reason
-    assert timetable.is_due(store, number) == (how == "orphaned")
+    assert timetable.is_due(store, number) == (how != "terminated")
     assert not any(psutil.pid_exists(int(turn[0])) for turn in turns(store))
