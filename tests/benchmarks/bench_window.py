@@ -164,6 +164,7 @@ def drawing() -> None:
         _until(made, lambda: view.list.list.count() == 2 and _longest(view) > 0)
         window.desk.wants_runs.emit(live)
         _until(made, lambda: len(view.board.plot("train/loss").keys) == 8)
+        _settle(made)  # The eight curves are painted before the clock starts.
 
         began = time.perf_counter()
         window.desk.wants_runs.emit(long)
@@ -194,6 +195,7 @@ def drawing() -> None:
 
         window.desk.wants_runs.emit(live)
         _until(made, lambda: _longest(view) >= 99_999 and len(view.board.plot("train/loss").keys) == 8)
+        _settle(made)
         redraws, stalls, own = [], [], []
         claims = ",".join(f"{run.id}:{run.claim}" for run in runs)
         writer = subprocess.Popen([sys.executable, "-c", WRITER, store.url, claims], stdin=subprocess.PIPE)
@@ -220,8 +222,8 @@ def drawing() -> None:
         writer.communicate()
         print(
             f"8 live curves of 100,000 points: {statistics.median(redraws) * 1000:.1f} ms of the window's thread a redraw, worst "
-            f"{max(redraws) * 1000:.1f} ms; longest stall {max(stalls) * 1000:.0f} ms, most of the thread's own time in one {max(own) * 1000:.0f} ms, "
-            f"over {len(redraws)} redraws in 10 s"
+            f"{max(redraws) * 1000:.1f} ms; longest stall {max(stalls) * 1000:.0f} ms, its own time at most {max(own) * 1000:.0f} ms,"
+            f" over {len(redraws)} redraws in 10 s"
         )
         window.close()
 
@@ -256,6 +258,12 @@ def _until(made: Any, reached: Callable[[], bool], seconds: float = 60.0) -> Non
             raise TimeoutError("the window did not get there in time")
         made.processEvents()
         time.sleep(0.001)
+
+
+def _settle(made: Any, seconds: float = 1.0) -> None:
+    """Let the window paint what it was given last."""
+    end = time.monotonic() + seconds
+    _until(made, lambda: time.monotonic() > end)
 
 
 # --- Watching -------------------------------------------------------------------------------------------------------------------------------
