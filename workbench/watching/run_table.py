@@ -27,6 +27,11 @@ COLUMNS = (
     ("Time", "How long a finished run took; what is left of a running one, estimated from its pace"),
 )
 KINDS = {"running": "accent", "starting": "accent", "done": "ok", "failed": "danger", "lost": "danger", "cancelled": "muted", "queued": "muted"}
+# Painting asks for every role of every cell: looking up Qt's enumerations there would cost more than the painting itself.
+DISPLAY, ALIGNMENT, CHECK = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.CheckStateRole
+TIP, SPOKEN = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
+ANSWERED = frozenset(int(role) for role in (DISPLAY, ALIGNMENT, CHECK, TIP, SPOKEN, SWATCH, PILL, BAR))
+LEFT, RIGHT = (side | Qt.AlignmentFlag.AlignVCenter for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight))
 
 
 class RunTable(QAbstractTableModel):
@@ -101,25 +106,27 @@ class RunTable(QAbstractTableModel):
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
 
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        run, column = self.runs[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._cells[index.row()][column][0]
-        if role == Qt.ItemDataRole.TextAlignmentRole:
+    def data(self, index: Index, role: int = DISPLAY) -> Any:
+        if role not in ANSWERED:
+            return None
+        row, column = index.row(), index.column()
+        text, mark = self._cells[row][column]
+        if role == DISPLAY:
+            return text
+        if role == ALIGNMENT:
             return _alignment(column)
-        if role == SWATCH and column == 0:
-            return self.colours.get(run.variant)
-        if role == Qt.ItemDataRole.CheckStateRole and column == 0:
-            return Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
-        if role == PILL and column == 2:
-            return self._cells[index.row()][column][1]
-        if role == BAR and column == 3:
-            return self._cells[index.row()][column][1]
-        if role == Qt.ItemDataRole.ToolTipRole:
+        if role == PILL:
+            return mark if column == 2 else None
+        if role == BAR:
+            return mark if column == 3 else None
+        if role == SWATCH:
+            return self.colours.get(self.runs[row].variant) if column == 0 else None
+        run = self.runs[row]
+        if role == CHECK:
+            return None if column else Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
+        if role == TIP:
             return f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
-        if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{COLUMNS[column][0]}: {self._cells[index.row()][column][0]}"
-        return None
+        return f"{COLUMNS[column][0]}: {text}"
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
         if role != Qt.ItemDataRole.CheckStateRole:
@@ -172,5 +179,4 @@ def state_word(run: RunRow) -> str:
 
 
 def _alignment(column: int) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignLeft if column in (0, 2, 3) else Qt.AlignmentFlag.AlignRight
-    return side | Qt.AlignmentFlag.AlignVCenter
+    return LEFT if column in (0, 2, 3) else RIGHT
