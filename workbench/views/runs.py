@@ -136,8 +136,7 @@ class RunsView(QWidget):
         table = QTableView()
         table.setModel(self.model)
         self.delegate = PillDelegate(self._desk.theme, table)
-        for painted in (0, 2, 3):
-            table.setItemDelegateForColumn(painted, self.delegate)
+        table.setItemDelegate(self.delegate)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setShowGrid(False)
         table.setAccessibleName("Runs of the experiment")

@@ -10,11 +10,12 @@ from workbench.theme import Theme
 
 PILL, BAR, SWATCH = Qt.ItemDataRole.UserRole + 1, Qt.ItemDataRole.UserRole + 2, Qt.ItemDataRole.UserRole + 3
 """Roles: PILL a kind (accent, ok, danger, warning, muted), BAR a share from 0 to 1, SWATCH a curve colour."""
+MARKED = QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver | QStyle.StateFlag.State_HasFocus
 Index = QModelIndex | QPersistentModelIndex
 
 
 class PillDelegate(QStyledItemDelegate):
-    """Paints a cell with PILL as a pill around its text, one with BAR as a bar, one with SWATCH with a line of that colour first."""
+    """Paints a cell with PILL as a pill around its text, one with BAR as a bar, one with SWATCH with a line of that colour first, others as text."""
 
     def __init__(self, theme: Theme, parent=None) -> None:
         super().__init__(parent)
@@ -22,11 +23,9 @@ class PillDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         kind, share, swatch = index.data(PILL), index.data(BAR), index.data(SWATCH)
-        if kind is None and share is None and swatch is None:
-            super().paint(painter, option, index)
-            return
         style = option.widget.style() if option.widget else None
-        if style is not None:
+        # The style sheet's way to paint a cell is slow, and where nothing marks the cell there is nothing to paint.
+        if style is not None and option.state & MARKED:
             style.drawPrimitive(QStyle.PrimitiveElement.PE_PanelItemViewItem, option, painter, option.widget)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -36,6 +35,9 @@ class PillDelegate(QStyledItemDelegate):
             self._pill(painter, area, text, str(kind))
         elif share is not None:
             self._bar(painter, area, text, float(share))
+        elif swatch is None:
+            painter.setPen(QColor(self.theme.text))
+            painter.drawText(area, index.data(Qt.ItemDataRole.TextAlignmentRole), text)
         else:
             self._swatch(painter, area, text, str(swatch), index.data(Qt.ItemDataRole.CheckStateRole))
         painter.restore()
