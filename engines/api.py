@@ -219,10 +219,10 @@ class Technique(Plugin):
 
 @dataclass(frozen=True)
 class Text:
-    """A prepared corpus: token ids of each split as (memory-mapped) integer arrays, and what is needed to judge on them.
+    """A prepared corpus: token ids of each split as (memory-mapped) integer arrays of shape (T,), and what is needed to judge on them.
 
-    characters: characters of the original text of each split, end of line included, as (T+1,) cumulative counts per token are too large:
-    `characters[split]` is the total; `character_ends[split]` an array of shape (T,) with the original characters up to and including each token.
+    character_ends: for each split an array of shape (T,) with the characters of the original text up to and including each token (line ends
+    count), so that bits per original character can be given for any prefix.
     """
 
     splits: Mapping[str, np.ndarray]
