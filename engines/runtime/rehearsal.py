@@ -1,0 +1,91 @@
+"""Training steps of a plan outside any run: for who times or profiles them. Nothing is recorded, validated, checkpointed or kept.
+
+The model, the recipe and the batches are those of a run of the same seed, through the same pipeline and loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engines.api import Text
+from engines.runtime.context import Budget, Session
+from engines.runtime.finished import load_finished
+from engines.runtime.pipeline import Pipeline
+from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
+from engines.runtime.train import Control, Trainer
+
+
+class Unrecorded:
+    """Stands where a run has its recorder: points go nowhere."""
+
+    def add(self, key: str, step: int, value: float, unit: str = "", at: float | None = None) -> None:
+        """Forget a point."""
+
+    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "") -> None:
+        """Forget points."""
+
+    def progress(self, **figures: float | None) -> None:
+        """Forget progress."""
+
+    def check(self) -> None:
+        """Nothing can have failed."""
+
+    def flush(self) -> None:
+        """Nothing is pending."""
+
+
+class Rehearsal:
+    """The training of one plan, step by step.
+
+    teachers: variant -> folder of its finished model, for techniques that read one. text: the prepared corpus, where the caller has it.
+    device and threads: where the plan's own are not wanted. Raises PlanError, RecipeError, FinishedError and what plugins raise.
+    """
+
+    def __init__(
+        self, plan: Mapping[str, Any], seed: int = 0, *, teachers: Mapping[str, Path] | None = None, text: Text | None = None,
+        device: str | None = None, threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self.plan = plan
+        self.device = device_of(device or plan["device"])
+        self.threads = threads_of(threads or plan.get("threads"))
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(seed)
+        parts = Parts.of(plan)
+        self.text = text or text_of(parts.corpus, lambda sentence: None)
+        training = plan["training"]
+        known = dict(teachers or {})
+
+        def teacher(reference: str) -> nn.Module:
+            if reference not in known:
+                raise PlanError(f'The recipe needs the finished model of the variant "{reference}", and there is none.')
+            return load_finished(known[reference], self.device, self.text).model
+
+        self.session = Session(
+            plan=plan, task=parts.task, text=self.text, device=self.device, dtype=torch.get_default_dtype(), seed=seed,
+            budget=Budget.of(plan["budget"]), model=parts.task.assemble(plan["model"], block, self.text, training["sequence"]).to(self.device),
+            stream=parts.task.batches(self.text, training["batch"], training["sequence"], seed), log=lambda key, value, unit: None,
+            held_out=lambda: self._trainer.held_out(), teacher=teacher, fine_tune=lambda *a: self._trainer.fine_tune(*a),
+        )  # fmt: skip
+        self.pipeline = Pipeline(parts.techniques, self.session)
+        self.pipeline.shape_model()
+        self.pipeline.assemble()
+        self._trainer = Trainer(self.session, self.pipeline, Unrecorded(), Control(), Path())  # type: ignore[arg-type]
+        self._steps = self._trainer.steps(lambda batch: self.pipeline.multiplier(self.session.progress) * batch.lr_scale)
+
+    def step(self) -> int:
+        """One update; returns the tokens it saw. What is under way on a device is not waited for: see `wait`."""
+        before = self.session.tokens
+        next(self._steps)
+        return self.session.tokens - before
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
