@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability, judging, statistics
+from engines import comparability, judging, limits, statistics
 from engines.comparability import Obstacle
 from engines.evidence import Contestant, add_rounds, contestants
 from engines.store import queries
@@ -38,10 +38,11 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
          verdict}}}}}
 
     with more beside it. Each result also has `points` (seed -> value), `interleaved` and `reason` (why that verdict). Each variant has
-    `status` (runs by status), `failures`, `techniques`, `effects`, `notes`. At the top stand `experiments` (ids), `metrics` (keys that
-    judge), `margin`, `level`, `tuned`, `warnings`, `control` (the baseline timed against itself) and `verdicts` (how many were made, in all
-    and on the judging metrics). A quantity that was not measured is absent. With several experiments the variants are named
-    "variant (experiment)" and held against the baseline of the first. Raises ComparisonError for an unknown experiment.
+    `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds). At the top
+    stand `experiments` (ids), `metrics` (keys that judge), `margin`, `level`, `tuned`, `warnings`, `control` (the baseline timed against
+    itself) and `verdicts` (how many were made, in all and on the judging metrics). A quantity that was not measured is absent. With several
+    experiments the variants are named "variant (experiment)" and held against the baseline of the first.
+    Raises ComparisonError for an unknown experiment.
     """
     if not experiment_ids:
         raise ComparisonError("Name at least one experiment to compare.")
@@ -99,6 +100,7 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
         else:
             obstacle = next((each.sentence for each in obstacles if each.holds_for(key, bool(measured.by_round))), "")
             results[key] = judging.entry(key, measured, baseline.measured.get(key), margins.get(key, margin), obstacle)
+    exceeded, unchecked = limits.held_against(own.plan.get("targets") or [], results)
     return {
         "runs": [run.id for run in own.runs],
         "status": dict(Counter(run.status for run in own.runs)),
@@ -109,7 +111,8 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
         ],
         "techniques": [choice["id"] for choice in own.plan.get("techniques", [])],
         "effects": [{"technique": e.technique, "hook": e.hook, "sentence": e.sentence, "facts": dict(e.facts)} for e in own.effects],
-        "notes": notes,
+        "notes": notes + (unchecked if own.done else []),
+        "violations": exceeded,
         "results": results,
     }
 

@@ -139,13 +139,19 @@ class Measure(Table):
 
 
 class Target(Table):
-    """`[[target]]`: where finished variants are timed. runtime: what runs them there; this version knows one."""
+    """`[[target]]`: where finished variants are timed. runtime: what runs them there; this version knows one.
+
+    max_memory: MiB, the peak while the model judges text (of the device on a GPU, else of the host). max_latency_ms: ms, what 95 of 100
+    next-token steps stay within. Variants over a limit are marked, not dropped.
+    """
 
     name: Name
     device: Device = "auto"
     threads: Whole | None = None
     batch: Whole = 1
     runtime: Literal["torch"] = "torch"
+    max_memory: Annotated[float, Field(gt=0)] | None = None
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
 
 
 class Variant(Table):

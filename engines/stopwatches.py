@@ -37,9 +37,10 @@ class Stopwatch:
     def __init__(self, folder: Path, target: Mapping[str, Any], log: Path, module: str = MODULE) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", module, "--model", str(folder), "--target", json.dumps(target)]
+        environment = process_environment() | STEADY_ALLOCATOR
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=process_environment() | STEADY_ALLOCATOR
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment
             )
         self._log = log
         self._lines: queue.Queue[str] = queue.Queue()

@@ -52,6 +52,8 @@ class Mark:
     label_y: float
     anchor: str
     hint: str
+    over: bool = False
+    """Whether the variant exceeds a limit of a target."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def scatter(comparison: Mapping[str, Any], x_key: str, y_key: str) -> Figure | N
                 name, index, round(px, 1), round(py, 1), bool(on_front), [tuple(round(float(v), 1) for v in line) for line in whiskers],  # type: ignore[misc]
                 round(px + (-9 if right_half else 9), 1), round(py - 7, 1), "end" if right_half else "start",
                 f"{name}: {labels.name(x_key)} {labels.figure(x['value'])} {x['unit']}, {labels.name(y_key)} {labels.figure(y['value'])} {y['unit']}",
+                bool(labels.over_limits(comparison["variants"][name])),
             )
         )  # fmt: skip
     path = _line(sorted((mark.x, mark.y) for mark in marks if mark.on_front))

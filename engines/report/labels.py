@@ -35,6 +35,8 @@ _NAMES = {
 
 SIGNS = {"better": "+", "worse": "-", "no practical difference": "=", "not enough data": "?"}
 LEGEND = "+ better   - worse   = no practical difference   ? not enough data"
+OVER = "over a limit"
+"""What stands beside the name of a variant that exceeds a limit of a target."""
 
 
 def name(key: str) -> str:
@@ -92,6 +94,12 @@ def other_keys(comparison: Mapping[str, Any], shown: Sequence[str]) -> list[str]
     """Every measured key that is not among the shown ones."""
     present = {key for variant in comparison["variants"].values() for key in variant["results"]}
     return sorted(present - set(shown))
+
+
+def over_limits(variant: Mapping[str, Any]) -> Sequence[str]:
+    """The limits of targets that a variant exceeds, in sentences."""
+    found: Sequence[str] = variant.get("violations", ())
+    return found
 
 
 def state(variant: Mapping[str, Any]) -> str:

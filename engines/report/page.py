@@ -84,6 +84,8 @@ def html(
         ratio=labels.ratio,
         interval=labels.interval,
         state=labels.state,
+        over_limits=labels.over_limits,
+        over=labels.OVER,
     )
 
 

@@ -41,7 +41,8 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     rows = [["variant", *(labels.short(key) for key in keys)], ["---", *("---:" for _ in keys)]]
     for name, variant in comparison["variants"].items():
         cells = [_markdown_cell(variant["results"].get(key), name == comparison["baseline"]) for key in keys]
-        rows.append([f"**{_md(name)}**" if name == comparison["baseline"] else _md(name), *cells])
+        shown = f"**{_md(name)}**" if name == comparison["baseline"] else _md(name)
+        rows.append([f"{shown} ({labels.OVER})" if labels.over_limits(variant) else shown, *cells])
     parts = [
         f"# {_md(comparison['experiment'])}",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
@@ -56,7 +57,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
 
 CSV_COLUMNS = (
     "experiment", "variant", "baseline", "key", "target", "value", "unit", "better", "n", "low", "high", "ratio", "ratio_low", "ratio_high",
-    "verdict", "reason",
+    "verdict", "reason", "violations",
 )  # fmt: skip
 
 
@@ -69,7 +70,8 @@ def comma_separated(comparison: Mapping[str, Any]) -> str:
             bare, _, target = key.partition("@")
             row = {column: result.get(column) for column in CSV_COLUMNS}
             names = {"experiment": _inert(comparison["experiment"]), "variant": _inert(name), "baseline": _inert(comparison["baseline"])}
-            writer.writerow(row | names | {"key": bare, "target": _inert(target)})
+            violations = _inert(" ".join(labels.over_limits(variant)))
+            writer.writerow(row | names | {"key": bare, "target": _inert(target), "violations": violations})
     return file.getvalue()
 
 
@@ -91,7 +93,8 @@ def latex(comparison: Mapping[str, Any]) -> str:
     ]
     for name, variant in comparison["variants"].items():
         cells = (_latex_cell(variant["results"].get(key), name == comparison["baseline"]) for key in keys)
-        lines_.append(f"    {_tex(name)} & {' & '.join(cells)} \\\\")
+        over = f" ({labels.OVER})" if labels.over_limits(variant) else ""
+        lines_.append(f"    {_tex(name)}{over} & {' & '.join(cells)} \\\\")
     return "\n".join([*lines_, "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])
 
 

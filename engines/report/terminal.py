@@ -28,8 +28,9 @@ def table(comparison: Mapping[str, Any], console: Console | None = None) -> None
     for key in keys:
         grid.add_column(labels.short(key), justify="right")
     for name, variant in comparison["variants"].items():
-        is_baseline = name == comparison["baseline"]
-        grid.add_row(Text(name, style="bold" if is_baseline else ""), *(_cell(variant["results"].get(key), is_baseline) for key in keys))
+        is_baseline, over = name == comparison["baseline"], bool(labels.over_limits(variant))
+        shown = Text(f"{name}\n{labels.OVER}" if over else name, style="bold" if is_baseline else "")
+        grid.add_row(shown, *(_cell(variant["results"].get(key), is_baseline) for key in keys), style="dim" if over else None)
     console.print(grid)
     console.print(Text(f"{labels.LEGEND}   (ratio to the baseline \"{comparison['baseline']}\")", style="dim"), soft_wrap=True)
     for line in lines(comparison):
@@ -40,7 +41,7 @@ def lines(comparison: Mapping[str, Any]) -> list[str]:
     """What the table cannot say: warnings, failures, notes, and what is missing for the open verdicts."""
     found = [f"Note: {sentence}" for sentence in comparison["warnings"]]
     for name, variant in comparison["variants"].items():
-        found += [f"{name}: {sentence}" for sentence in variant["notes"]]
+        found += [f"{name}: {sentence}" for sentence in (*labels.over_limits(variant), *variant["notes"])]
         found += [f"{name}: run {f['run']} (seed {f['seed']}) {f['status']}. {f['reason']} {f['advice']}".rstrip() for f in variant["failures"]]
     open_: dict[str, set[str]] = {}
     for name, variant in comparison["variants"].items():

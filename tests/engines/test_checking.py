@@ -47,8 +47,9 @@ def problems_after(*edits: tuple[str, Any]) -> list[Problem]:
         ("experiment.budget", {"tokens": 3, "steps": 3}, "experiment.budget", "exactly one of tokens, steps, seconds, epochs", ""),
         ("experiment.budget", {}, "experiment.budget", "but is empty", ""),
         ("target[0].runtime", "onnxruntime", "target[0].runtime", "this version runs finished models with torch only", 'runtime = "torch"'),
-        ("target[0].max_memory_mib", 100, "target[0].max_memory_mib", "is an unknown key", ""),
-        ("target[0].max_latency_ms", 5.0, "target[0].max_latency_ms", "is an unknown key", ""),
+        ("target[0].max_memory_mib", 100, "target[0].max_memory_mib", "is an unknown key", 'did you mean "max_memory"?'),
+        ("target[0].max_memory", 0, "target[0].max_memory", "must be greater than 0", ""),
+        ("target[0].max_latency_ms", "5 ms", "target[0].max_latency_ms", "must be a number", ""),
         ("model.layers[0].norm", "batch", "model.layers[0].norm", "must be one of layer, rms, none", ""),
         ("model.layers", [], "model.layers", "must not be empty", ""),
         # ids, slots, parameters

@@ -27,8 +27,9 @@ def store(store_url):
     opened.close()
 
 
-def submit(store, variants=("full", "small"), seeds=(0, 1, 2, 3, 4), smoke=False, name="Which?"):
-    rows = [{"name": each, "plan": PLAN | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
+def submit(store, variants=("full", "small"), seeds=(0, 1, 2, 3, 4), smoke=False, name="Which?", targets=()):
+    plan = PLAN | {"targets": list(targets)}
+    rows = [{"name": each, "plan": plan | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
     text = f'[experiment]\nname = "{name}"\n'
     return commands.submit(store, name=name, digest="d" * 64, text=text, document={}, folder="/f", variants=rows, seeds=list(seeds), smoke=smoke)
 
@@ -150,6 +151,19 @@ def test_rounds_on_a_target_are_a_quantity_of_their_own(store):
     assert results["speed/infer_tokens_per_s@one core"]["interleaved"]
     assert not results["speed/infer_tokens_per_s"]["interleaved"]
     assert results["latency/p50_ms@one core"]["value"] == 2.0
+
+
+def test_limits_of_targets_are_held_against_what_was_measured_there(store):
+    def limited(run):
+        return [ResultRow(key="latency/p95_ms", value=2.0 if run.variant == "full" else 3.0, unit="ms", better="lower", target="one core")]
+
+    experiment = submit(store, seeds=(0,), targets=[{"name": "one core", "device": "cpu", "max_memory": 10.0, "max_latency_ms": 2.5}])
+    assert compare(store, [experiment])["variants"]["full"]["notes"] == []  # nothing has run: nothing is missed
+    work(store, extra=limited)
+    variants = compare(store, [experiment])["variants"]
+    assert variants["full"]["violations"] == []
+    assert variants["small"]["violations"] == ['Target "one core": 95th percentile of latency 3 ms is over its limit, max_latency_ms = 2.5.']
+    assert variants["full"]["notes"] == ['max_memory = 10 of target "one core" is not checked: its peak memory was not measured.']
 
 
 def test_a_control_that_differs_from_itself_widens_the_margin_and_is_said(store):

@@ -57,6 +57,14 @@ TARGET_SCHEMA: Tree = {
         "threads": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None, "unit": "threads", "description": ""},
         "batch": {"type": "integer", "minimum": 1, "default": 1, "unit": "sequences", "description": "Sequences at a time."},
         "runtime": {"enum": ["torch"], "default": "torch", "description": "What runs the finished model; this version: torch."},
+        "max_memory": {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None, "unit": "MiB",
+            "description": "Peak memory while it judges text (of the device on a GPU). Variants that need more are dimmed in the comparison.",
+        },
+        "max_latency_ms": {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None, "unit": "ms",
+            "description": "What 95 of 100 next-token steps stay within. Slower variants are dimmed in the comparison.",
+        },
     }
 }  # fmt: skip
 

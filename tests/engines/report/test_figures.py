@@ -42,6 +42,12 @@ def test_a_scatter_places_better_speed_to_the_right_and_better_quality_below(com
     assert low < marks["full"].x < high
 
 
+def test_a_variant_over_a_limit_is_faint(comparison):
+    comparison["variants"]["adaptive"]["violations"] = ["Too slow."]
+    marks = figures.scatter(comparison, "speed/infer_tokens_per_s", "quality/test_perplexity").marks
+    assert {mark.name for mark in marks if mark.over} == {"adaptive"}
+
+
 def test_names_do_not_lie_on_each_other(comparison):
     one = comparison["variants"]["adaptive"]
     comparison["variants"] = {"full": comparison["variants"]["full"]} | {f"variant {n}": one for n in range(6)}

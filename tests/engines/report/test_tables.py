@@ -19,6 +19,16 @@ def test_markdown(comparison):
     assert "14 verdicts" in text
 
 
+def test_a_variant_over_a_limit_is_marked_in_every_format(comparison):
+    comparison["variants"]["adaptive"]["violations"] = ['Target "one core": too much.']
+    assert "| adaptive (over a limit) |" in tables.markdown(comparison)
+    assert '- adaptive: Target "one core": too much.' in tables.markdown(comparison)
+    assert "adaptive (over a limit) &" in tables.latex(comparison)
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(comparison))))
+    assert {row["violations"] for row in rows if row["variant"] == "adaptive"} == {'Target "one core": too much.'}
+    assert {row["violations"] for row in rows if row["variant"] == "full"} == {""}
+
+
 def test_a_pipe_in_a_name_does_not_break_the_markdown_table(comparison):
     comparison["variants"]["a|b\nc"] = comparison["variants"].pop("adaptive")
     rows = [line for line in tables.markdown(comparison).splitlines() if line.startswith("|")]

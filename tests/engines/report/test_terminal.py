@@ -35,6 +35,14 @@ def test_a_pipe_gets_plain_text(comparison, capsys):
     assert "training speed: Training speed is measured in separate runs, one after another" in text
 
 
+def test_a_variant_over_a_limit_is_marked(comparison):
+    assert "over a limit" not in printed(comparison, 120)
+    comparison["variants"]["adaptive"]["violations"] = ['Target "one core": too much.']
+    text = printed(comparison, 120)
+    assert text.count("over a limit") == 1
+    assert 'adaptive: Target "one core": too much.' in text
+
+
 def test_names_are_not_markup(comparison):
     comparison["variants"]["[red]x[/red] [link=file:///etc]y"] = comparison["variants"].pop("adaptive")
     comparison["warnings"] = ["[bold]careful[/bold]"]
