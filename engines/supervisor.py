@@ -68,6 +68,8 @@ class Supervisor:
         self._postponed = False
         """Whether runs wait for the timing session of another store, which has been said."""
         self._next_sample = self._next_flush = self._next_heartbeat = self._next_look = 0.0
+        self._processor_seconds = time.process_time()
+        """Own processor time at the last flush."""
         self._alone_since: float | None = None
         self._store_fails_since: float | None = None
 
@@ -185,6 +187,8 @@ class Supervisor:
             self.timekeeper.consider(row.experiment_id)
             return
         watch = Watch(custody, self._gpus, self._gpus.index_of(device))
+        if not self.watches:
+            self._processor_seconds = time.process_time()
         self.watches.append(watch)
         if watch.death_notice is not None:
             self._selector.register(watch.death_notice, selectors.EVENT_READ)
@@ -252,13 +256,15 @@ class Supervisor:
             watch.sample(machine)
 
     def _flush(self) -> None:
+        used, self._processor_seconds = self._processor_seconds, time.process_time()
         for watch in self.watches:
+            watch.supervisor_seconds += (self._processor_seconds - used) / len(self.watches)
             batches = watch.take()
             if not batches:
                 continue
             try:
                 commands.append_points(self.store, watch.custody.run_id, watch.custody.claim, batches)
-                commands.set_progress(self.store, watch.custody.run_id, watch.custody.claim, watch.memory())
+                commands.set_progress(self.store, watch.custody.run_id, watch.custody.claim, watch.progress())
             except ClaimLost:
                 watch.custody.kill()
 

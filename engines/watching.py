@@ -25,6 +25,8 @@ class Watch:
         """The step the run last reported; samples are drawn there."""
         self.death_notice = os.pidfd_open(custody.pid) if hasattr(os, "pidfd_open") else None
         """Readable as soon as the worker is dead, where the system has that."""
+        self.supervisor_seconds = 0.0
+        """This run's part of the processor time of who watches it."""
         self._gpus, self._gpu = gpus, gpu
         self._pending: dict[Series, list[tuple[float, float]]] = {}
         self._memory: dict[str, float] = {}
@@ -43,9 +45,9 @@ class Watch:
         for series, value in figures:
             self._pending.setdefault(series, []).append((seen.time, value))
 
-    def memory(self) -> dict[str, float]:
-        """Memory when last seen, for progress bars: host_mib, and device_mib where there is a GPU."""
-        return {key: round(value, 1) for key, value in self._memory.items()}
+    def progress(self) -> dict[str, float]:
+        """For progress bars: memory when last seen (host_mib, and device_mib where there is a GPU), and supervisor_cpu_s."""
+        return {key: round(value, 1) for key, value in self._memory.items()} | {"supervisor_cpu_s": round(self.supervisor_seconds, 3)}
 
     def take(self) -> list[SeriesBatch]:
         """What is pending, ready to store."""

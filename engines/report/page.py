@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from engines import observing
 from engines.comparison import compare
 from engines.report import figures, labels, sentences
 from engines.store import queries
@@ -39,6 +40,7 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
         curves=_curves(store, comparison),
         experiments=[queries.experiment(store, each) for each in comparison["experiments"]],
         machines=_machines(store, comparison),
+        observer=_observer(store, comparison),
     )
     found = Path(path)
     found.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +49,10 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
 
 
 def html(
-    comparison: Mapping[str, Any], *, curves: Sequence[figures.Figure] = (), experiments: Sequence[Any] = (), machines: Sequence[Any] = ()
-) -> str:
-    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts."""
+    comparison: Mapping[str, Any], *, curves: Sequence[figures.Figure] = (), experiments: Sequence[Any] = (), machines: Sequence[Any] = (),
+    observer: str = "",
+) -> str:  # fmt: skip
+    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts; `observer`: a sentence about its cost."""
     environment = Environment(
         loader=FileSystemLoader(RESOURCES / "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -72,6 +75,7 @@ def html(
         curves=curves,
         prices=[(key, rows) for key in _PRICES if (rows := figures.bars(comparison, key))],
         machines=machines,
+        observer=observer,
         experiments=experiments,
         light=light,
         dark=dark,
@@ -136,6 +140,13 @@ def _machines(store: Store, comparison: Mapping[str, Any]) -> list[dict[str, str
                 machine = queries.machine(store, machine_id)
                 seen[machine_id] = {str(key): _text(value) for key, value in machine.facts.items() if value not in (None, "", [], {})}
     return list(seen.values())
+
+
+def _observer(store: Store, comparison: Mapping[str, Any]) -> str:
+    """What observing cost the runs."""
+    runs = [run_id for variant in comparison["variants"].values() for run_id in variant["runs"]]
+    rows = queries.effects(store, runs) if runs else []
+    return observing.summary([row.facts for row in rows if not row.technique and row.hook == observing.HOOK])
 
 
 def _text(value: Any) -> str:

@@ -31,6 +31,8 @@ class Recorder:
         self._wake = threading.Event()
         self._closed = False
         self.failure: StoreError | ClaimLost | None = None
+        self.writer_seconds = 0.0
+        """Processor time of the writer thread."""
         self._thread = threading.Thread(target=self._write_until_closed, name="recorder", daemon=True)
         self._thread.start()
 
@@ -66,6 +68,7 @@ class Recorder:
 
     def _write_until_closed(self) -> None:
         while not self._closed:
+            self.writer_seconds = time.thread_time()
             self._wake.wait(FLUSH_SECONDS)
             if self._closed:
                 return

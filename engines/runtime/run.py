@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from engines import observing
 from engines.api import Figure, Text
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
@@ -121,11 +122,19 @@ class Run:
             *(EffectRow(e.technique, e.hook, e.sentence, e.facts) for e in pipeline.stated_effects()),
         ]
         commands.put_effects(self.store, self.row.id, self.claim, effects)
+        self._tell_bookkeeping(trainer)
         folder = self.folder / "model"
         bytes_written = save_finished(session.model, self.plan, records, folder, session.text.fingerprint)
         commands.put_artifact(self.store, self.row.id, self.claim, "model", "finished model", folder, bytes_written)
         # Reloaded, so that what is judged is what is kept.
         return load_finished(folder, _evaluation_device(session), session.text)
+
+    def _tell_bookkeeping(self, trainer: Trainer) -> None:
+        """What recording this attempt's training cost it; nothing where it trained in an earlier one."""
+        if trainer.session.seconds > trainer.bookkeeping.before:
+            supervisor = (queries.run(self.store, self.row.id).progress or {}).get("supervisor_cpu_s")
+            facts = trainer.bookkeeping.facts(trainer.session.seconds, self.recorder.writer_seconds, supervisor)
+            commands.put_effects(self.store, self.row.id, self.claim, [EffectRow("", observing.HOOK, observing.sentence(facts), facts)])
 
     def _judge(self, trainer: Trainer, finished: Finished) -> None:
         """Quality on the held-out splits, and the price of getting there."""

@@ -17,6 +17,7 @@ import torch
 
 from engines import probes
 from engines.api import Figure
+from engines.observing import Bookkeeping
 from engines.runtime import checkpoint, flops
 from engines.runtime.context import Session
 from engines.runtime.pipeline import Pipeline
@@ -76,6 +77,7 @@ class Trainer:
         self.peak_device_mib: float | None = None
         """High-water marks of the training steps alone, MiB; None where the system cannot tell."""
         self._peaks_are_clean = True
+        self.bookkeeping = Bookkeeping()
         self._last_loss = math.nan
         self._saved_at = time.monotonic()
         self._save_every = float(os.environ.get("WORKBENCH_CHECKPOINT_SECONDS", "120"))
@@ -179,8 +181,13 @@ class Trainer:
         self.recorder.check()
         if not self._unread:
             return
+        start = time.perf_counter()
         unread, self._unread = self._unread, []
-        means = [loss / count for loss, (_, _, _, count) in zip(torch.stack([u[2] for u in unread]).cpu().double().tolist(), unread, strict=True)]
+        sums = torch.stack([u[2] for u in unread]).cpu().double().tolist()
+        if self.session.device.type != "cpu":
+            # Until here it waited for the steps under way on the device, which is no cost of looking.
+            start = time.perf_counter()
+        means = [loss / count for loss, (_, _, _, count) in zip(sums, unread, strict=True)]
         self.recorder.add_many("train/loss", [(u[0], u[1], mean) for u, mean in zip(unread, means, strict=True)], "nats/token")
         self.loss_digest = zlib.crc32(struct.pack(f"{len(means)}d", *means), self.loss_digest)
         self._last_loss = means[-1]
@@ -189,6 +196,7 @@ class Trainer:
         self._read_at = now
         if now - self._window_at > 2 * READ_SECONDS:
             self._log_window(now)
+        self.bookkeeping.records += time.perf_counter() - start
         for (step, *_), mean in zip(unread, means, strict=True):
             if not math.isfinite(mean):
                 raise Diverged(f"The loss became {mean} at step {step}.")
@@ -207,7 +215,7 @@ class Trainer:
         remaining = session.seconds * (1 - progress) / progress if progress > 0 else None
         self.recorder.progress(
             fraction=progress, step=session.step, tokens=session.tokens, seconds=session.seconds, remaining_s=remaining,
-            loss=self._last_loss, tokens_per_s=rate,
+            loss=self._last_loss, tokens_per_s=rate, recording_share=self.bookkeeping.share(session.seconds),
         )  # fmt: skip
 
     def _log_extras(self) -> None:
@@ -222,7 +230,9 @@ class Trainer:
 
     def _validate(self) -> None:
         with self._outside_training():
+            start = time.perf_counter()
             figures = self.held_out()
+            self.bookkeeping.validation += time.perf_counter() - start
         for figure in figures:
             self.recorder.add(figure.key, self.session.step, figure.value, figure.unit)
         self.pipeline.validated(figures)
@@ -265,7 +275,9 @@ class Trainer:
     def save(self) -> None:
         """Everything that an uninterrupted run would have at this moment."""
         with self._outside_training():
+            start = time.perf_counter()
             self._save()
+            self.bookkeeping.checkpoints += time.perf_counter() - start
         self._saved_at = time.monotonic()
 
     def _save(self) -> None:
@@ -299,6 +311,7 @@ class Trainer:
         session.optimizer.load_state_dict(state["optimizer"])
         session.stream.load_state_dict(state["stream"])
         session.step, session.tokens, session.seconds = state["step"], state["tokens"], state["seconds"]
+        self.bookkeeping.before = session.seconds
         session.stop_reason = state["stop_reason"]
         self.state = map_tensors(lambda tensor: tensor.to(session.device), state["carried"])
         self._warm = state["warm"]

@@ -105,6 +105,8 @@ def test_memory_and_load_are_sampled_from_outside(store: Store) -> None:
     assert np.all(np.diff(times) > 0.2)
     assert np.all(np.abs(times - time.time()) < 60)
     assert np.all(np.diff(steps) >= 0)
+    until(lambda: queries.run(store, run).progress.get("supervisor_cpu_s", 0) > 0, "the supervisor's own processor time")
+    assert queries.run(store, run).progress["supervisor_cpu_s"] < 5
     commands.request_cancel(store, [run])
     ended(store, run)
 

@@ -125,7 +125,8 @@ class RunTable(QAbstractTableModel):
         if role == CHECK:
             return None if column else Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
         if role == TIP:
-            return f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
+            about = f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
+            return about + observed(run)
         return f"{COLUMNS[column][0]}: {text}"
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
@@ -165,6 +166,12 @@ class RunTable(QAbstractTableModel):
         if run.started and run.status == "running" and run.progress.get("remaining_s") is not None:
             return duration(run.progress["remaining_s"]) + " left"
         return duration(time.time() - run.started) + " so far" if run.started and run.active else "–"
+
+
+def observed(run: RunRow) -> str:
+    """A line about what recording has cost a run so far; empty where that is not known."""
+    share = run.progress.get("recording_share")
+    return "" if share is None else f"\nRecording took {share:.2%} of its training time."
 
 
 def state_word(run: RunRow) -> str:

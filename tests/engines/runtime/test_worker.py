@@ -63,6 +63,13 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
             "cost/train_flops"} <= set(results)  # fmt: skip
     assert results["cost/train_tokens"] == 40 * 8 * 12
     assert any(effect.technique == "quantization/dynamic_int8" for effect in queries.effects(store, run))
+    observer = next(effect.facts for effect in queries.effects(store, run) if not effect.technique and effect.hook == "observer")
+    assert observer["training_s"] == pytest.approx(results["cost/train_s"])
+    assert 0 < observer["share_of_training"] < 1
+    assert observer["training_thread_s"] == pytest.approx(observer["share_of_training"] * observer["training_s"])
+    assert observer["validation_s"] > 0
+    assert observer["checkpoint_s"] > 0
+    assert "supervisor_cpu_s" not in observer  # none watched
     assert [artifact.name for artifact in queries.artifacts(store, run)] == ["finished model"]
     store.close()
 
