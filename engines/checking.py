@@ -16,6 +16,7 @@ from engines.problems import Problem, did_you_mean, join, shorten
 _MEASURED = (
     "speed/train_tokens_per_s",
     "speed/infer_tokens_per_s",
+    "speed/generate_tokens_per_s",
     "speed/time_to_quality_s",
     "latency/p50_ms",
     "latency/p95_ms",
@@ -168,11 +169,12 @@ def _names(data: Tree) -> list[Problem]:
 
 
 def _metrics(data: Tree) -> list[Problem]:
-    problems = []
-    for number, name in enumerate(list_of(table_of(data.get("measure")).get("metrics"))):
+    problems, measure = [], table_of(data.get("measure"))
+    of_batches = [f"speed/infer_tokens_per_s/batch_{size}" for size in list_of(measure.get("batches"))]
+    for number, name in enumerate(list_of(measure.get("metrics"))):
         key = str(name).partition("@")[0]
-        if isinstance(name, str) and not key.startswith("quality/") and key not in _MEASURED:
-            known = [*_MEASURED, "quality/test_perplexity", "quality/test_bits_per_char", "quality/valid_perplexity"]
+        if isinstance(name, str) and not key.startswith("quality/") and key not in (*_MEASURED, *of_batches):
+            known = [*_MEASURED, *of_batches, "quality/test_perplexity", "quality/test_bits_per_char", "quality/valid_perplexity"]
             problems.append(Problem(join("measure", "metrics", number), name, "is not a metric", did_you_mean(key, known)))
     return problems
 

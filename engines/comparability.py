@@ -73,7 +73,7 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
         found.append(Obstacle(f"Other device or threads: {', '.join(sorted(settings))}.", keys=machine_bound, rounds_too=False))
     if own.resumed or baseline.resumed:
         whose = "A run of this variant" if own.resumed else "A run of the baseline"
-        found.append(Obstacle(f"{whose} was resumed, so its training speed and memory are those of a part.", keys=_TRAINING_SPEED))
+        found.append(Obstacle(f"{whose} was resumed, so its training speed and memory are those of a part.", keys=_TRAINING_SPEED, rounds_too=False))
     return found
 
 

@@ -3,8 +3,8 @@
 How a quantity is judged follows from its key:
 
 counts   size/*, compute/*, trained tokens and operations: exact, judged from the values themselves
-timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else;
-         training itself is not timed in such rounds, so its speed and seconds are shown without a verdict
+timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else; what
+         only runs have measured, one after another, is shown without a verdict
 paired   everything else (quality, memory): values of the same seeds side by side, at least five of them
 """
 
@@ -23,7 +23,7 @@ from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Direction, Interval
 Kind = Literal["counts", "timed", "paired"]
 
 _EXACT_COSTS = ("cost/train_tokens", "cost/train_flops")
-_TRAINING_TIMES = ("speed/train_tokens_per_s", "speed/time_to_quality_s", "cost/train_s")
+_OF_WHOLE_RUNS = ("speed/time_to_quality_s", "cost/train_s")
 _TIMED = ("speed/", "latency/", "energy/", "cost/")
 UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 
@@ -146,8 +146,8 @@ def _ratio(key: str, measured: Measured, baseline: Measured) -> tuple[Interval, 
 
 def _apart(key: str) -> str:
     """Why times of runs that were not interleaved carry no verdict."""
-    if key.split("@")[0] in _TRAINING_TIMES:
-        return "Training speed is measured in separate runs, one after another; interleaved training rounds are not part of this version."
+    if key.split("@")[0] in _OF_WHOLE_RUNS:
+        return "The time of whole runs, made one after another; training is compared by its speed in interleaved rounds."
     return "Timed in separate runs, not in interleaved rounds."
 
 

@@ -127,15 +127,25 @@ class Measure(Table):
     """`[measure]`: the metrics that judge (all that were measured where the list is empty), and how carefully.
 
     margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds (0: none) and the length of one
-    timed window. evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all.
+    timed window of a finished model (those of training are half as long). batches: further batch sizes at which finished models are timed.
+    evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all.
     """
 
     metrics: list[Name] = []
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
     rounds: Annotated[int, Field(ge=0)] = 10
     seconds: Annotated[float, Field(gt=0)] = 1.0
+    batches: list[Whole] = []
     evaluations: Annotated[int, Field(ge=0)] = 10
     held_out_tokens: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("batches")
+    @classmethod
+    def _distinct(cls, batches: list[int]) -> list[int]:
+        twice = sorted({size for size in batches if batches.count(size) > 1})
+        if twice:
+            raise ValueError(f"must not name a batch size twice: {', '.join(map(str, twice))}")
+        return batches
 
 
 class Target(Table):

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 from engines import probes
+from engines.programmes import INFERENCE, Entrant
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import CANCELLED, DONE, LOST, RUNNING, RunRow
 
-QUANTITIES = {"speed/infer_tokens_per_s": ("tokens/s", "higher"), "latency/p50_ms": ("ms", "lower"), "latency/p95_ms": ("ms", "lower")}
-"""What a session measures: key -> unit, and which direction is better."""
-
 ORPHANED = "Who started the timing is gone."
 POSTPONED = "New runs came; it is made anew after them."
 """Why a session stops without being called off: it ends as lost and may be made anew."""
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A process to be timed: a variant's finished model, or the baseline's once more."""
-
-    name: str
-    variant_id: int
-    folder: Path
-    control: bool = False
 
 
 def is_due(store: Store, experiment_id: int) -> bool:
@@ -75,7 +62,7 @@ def close_abandoned(store: Store, experiment_id: int) -> None:
 def cancel(store: Store, experiment_id: int, reason: str) -> None:
     """End the session of an experiment at its next turn; one that is due and has not begun is not begun."""
     if is_due(store, experiment_id):
-        quantity, (unit, better) = next(iter(QUANTITIES.items()))
+        quantity, (unit, better) = next(iter(INFERENCE.items()))
         commands.open_timing(store, experiment_id, "", quantity, {"unit": unit, "better": better})
     close(store, experiment_id, CANCELLED, reason)
 
@@ -90,13 +77,20 @@ def entrants(store: Store, experiment_id: int) -> list[Entrant]:
     baseline = next((variant for variant in variants if variant.baseline), None)
     if baseline is None or baseline.id not in finished:
         return []
-    seed = min(finished[baseline.id])
+    lowest = min(finished[baseline.id])
     found = []
     for variant in variants:
         runs = finished.get(variant.id)
         if runs:
-            found.append(Entrant(variant.name, variant.id, _model(store, runs.get(seed) or runs[min(runs)])))
+            run = runs.get(lowest) or runs[min(runs)]
+            found.append(Entrant(variant.name, variant.id, _model(store, run), seed=run.seed, teachers=_teachers(store, run)))
     return found
+
+
+def _teachers(store: Store, run: RunRow) -> tuple[tuple[str, Path], ...]:
+    """The variants whose finished models a run read, each with the folder of its model."""
+    needed = [queries.run(store, need) for need in run.needs]
+    return tuple((row.variant, _model(store, row)) for row in needed)
 
 
 def _model(store: Store, run: RunRow) -> Path:

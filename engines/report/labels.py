@@ -16,6 +16,7 @@ _NAMES = {
     "quality/test_accuracy": ("test accuracy", "test accuracy"),
     "speed/train_tokens_per_s": ("training speed", "train tokens/s"),
     "speed/infer_tokens_per_s": ("inference speed", "infer tokens/s"),
+    "speed/generate_tokens_per_s": ("generation speed", "generate tokens/s"),
     "speed/time_to_quality_s": ("time to the baseline's quality", "time to quality s"),
     "latency/p50_ms": ("median latency", "latency p50 ms"),
     "latency/p95_ms": ("95th percentile of latency", "latency p95 ms"),
@@ -42,15 +43,30 @@ OVER = "over a limit"
 def name(key: str) -> str:
     """quality/test_perplexity@one core -> test perplexity on one core."""
     bare, _, target = key.partition("@")
-    label = _NAMES.get(bare, (bare.replace("/", ": ").replace("_", " "), ""))[0]
+    label, batch = _names(bare)[0], _batch(bare)
+    label = f"{label} at batch {batch}" if batch else label
     return f'{label} on target "{target}"' if target else label
 
 
 def short(key: str) -> str:
     """A column head."""
     bare, _, target = key.partition("@")
-    label = _NAMES[bare][1] if bare in _NAMES else bare.split("/")[-1].replace("_", " ")
+    label, batch = _names(bare)[1], _batch(bare)
+    label = f"{label} b{batch}" if batch else label
     return f"{label} @{target}" if target else label
+
+
+def _names(bare: str) -> tuple[str, str]:
+    """(name, column head) of a key without its target; of one batch size, those of the quantity itself."""
+    plain = bare.removesuffix(f"/batch_{_batch(bare)}")
+    return _NAMES.get(plain, (plain.replace("/", ": ").replace("_", " "), plain.split("/")[-1].replace("_", " ")))
+
+
+def _batch(bare: str) -> str:
+    """The batch size that a key names (".../batch_16"); empty where it names none."""
+    last = bare.rsplit("/", 1)[-1]
+    size = last.removeprefix("batch_")
+    return size if size != last and size.isdigit() else ""
 
 
 def figure(value: float | None) -> str:

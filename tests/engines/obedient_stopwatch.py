@@ -12,8 +12,11 @@ import sys
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--model", type=Path)
+parser.add_argument("--model", "--train", type=Path)
 parser.add_argument("--target")
+parser.add_argument("--batches")
+parser.add_argument("--seed")
+parser.add_argument("--teachers")
 arguments = parser.parse_args()
 figures = json.loads((arguments.model / "figures.json").read_text(encoding="utf-8"))
 turns = 0
@@ -31,13 +34,18 @@ answer({"loaded": True})
 for line in sys.stdin:
     asked = json.loads(line)
     if "warm" in asked:
-        answer({"pass_seconds": 0.01, "step_seconds": 0.001})
+        seconds = {"speed/train_tokens_per_s": 0.005} if arguments.seed else {"speed/infer_tokens_per_s": 0.01, "steps": 0.001}
+        answer({"seconds": seconds | {f"speed/infer_tokens_per_s/batch_{size}": 0.002 for size in json.loads(arguments.batches or "[]")}})
         continue
     turns += 1
+    counts = json.dumps(asked["turn"], separators=(",", ":"))
     with Path(figures["log"]).open("a", encoding="utf-8") as log:
-        log.write(f"{os.getpid()} {arguments.model.parent.name} {asked['passes']} {asked['steps']} {arguments.target}\n")
+        log.write(f"{os.getpid()} {arguments.model.parent.name} {counts} {arguments.target or arguments.teachers}\n")
     if turns == figures.get("dies_at_turn"):
         os._exit(9)
     # The machine drifts by the turn; only the ratio stays.
     rate = figures["rate"] * (1 + 0.3 * (turns % 3)) * (1 + figures.get("noise", 0) * (turns % 2))
-    answer({"speed/infer_tokens_per_s": rate, "latency/p50_ms": 1000 / rate, "latency/p95_ms": 1500 / rate})
+    found = {key: rate for key in asked["turn"] if key != "steps"}
+    if "steps" in asked["turn"]:
+        found |= {"speed/generate_tokens_per_s": rate, "latency/p50_ms": 1000 / rate, "latency/p95_ms": 1500 / rate}
+    answer(found)

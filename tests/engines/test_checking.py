@@ -87,6 +87,9 @@ def problems_after(*edits: tuple[str, Any]) -> list[Problem]:
         ("variant.adaptive.without", ["optimization/sgd"], f"{ADAPTIVE}.without[0]", "is not among the techniques of the base", "optimization/adam"),
         ("baseline", "ful", "experiment.baseline", "is not the name of a variant", 'did you mean "full"?'),
         ("variant[1].name", "full", f"{ADAPTIVE}.name", "is also the name of variant[0]", "each its own name"),
+        ("measure.metrics", ["speed/infer_tokens_per_s/batch_8"], "measure.metrics[0]", "is not a metric", "speed/infer_tokens_per_s"),
+        ("measure.batches", [4, 1, 4], "measure.batches", "must not name a batch size twice: 4", ""),
+        ("measure.batches", [1, 0], "measure.batches[1]", "must be at least 1", ""),
         ("measure.metrics", ["speed/train_token_per_s"], "measure.metrics[0]", "is not a metric", "speed/train_tokens_per_s"),
     ],
 )

@@ -53,6 +53,12 @@ def test_interleaved_rounds_do_not_mind_where_the_runs_were_trained():
     assert not blocked(own, "speed/infer_tokens_per_s", interleaved=True)
 
 
+def test_interleaved_training_does_not_mind_that_a_run_was_resumed():
+    own = replace(HERE, resumed=True)
+    assert not blocked(own, "speed/train_tokens_per_s", interleaved=True)
+    assert blocked(own, "speed/train_tokens_per_s", baseline=replace(HERE, resumed=True))
+
+
 def test_other_text_spoils_even_bits_per_character():
     own = replace(HERE, plan=PLAN | {"corpus": PLAN["corpus"] | {"test": "/other.txt"}}, corpora=frozenset({"text 2"}))
     assert blocked(own, "quality/test_bits_per_char")

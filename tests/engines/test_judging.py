@@ -89,8 +89,8 @@ def test_no_common_seed_leaves_a_plain_quotient():
 
 @pytest.mark.parametrize(("key", "why"), [
     ("speed/infer_tokens_per_s", "Timed in separate runs, not in interleaved rounds."),
-    ("speed/train_tokens_per_s", "interleaved training rounds are not part of this version"),
-    ("cost/train_s", "Training speed is measured in separate runs, one after another"),
+    ("speed/train_tokens_per_s", "Timed in separate runs, not in interleaved rounds."),
+    ("cost/train_s", "The time of whole runs, made one after another"),
 ])  # fmt: skip
 def test_speed_of_separate_runs_is_shown_and_not_judged(key, why):
     fast, slow = seeds(*[200.0] * 8, better="higher"), seeds(*[100.0] * 8, better="higher")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines import stopwatches, timetable, timing, timinglock
+from engines import interleaving, programmes, stopwatches, timetable, timing, timinglock
 from engines.comparison import compare
 from engines.store import commands, queries
 from engines.store.database import Store
@@ -34,6 +34,7 @@ def obedient(monkeypatch, tmp_path):
     monkeypatch.setattr(stopwatches.subprocess, "Popen", start)
     monkeypatch.setattr(timinglock, "user_folder", lambda: tmp_path / "user")
     monkeypatch.setattr(timing, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(interleaving, "IDLE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -61,34 +62,54 @@ def experiment(store, models, *, seeds=(0,), smoke=False, measure=None, targets=
     return number
 
 
-def turns(store):
-    """[process, run, passes, steps, target] of each turn in order."""
-    return [line.split(maxsplit=4) for line in (Path(store.folder) / "turns.log").read_text(encoding="utf-8").splitlines()]
+def turns(store, training=False):
+    """[process, run, repeats by work, target or teachers] of each turn of finished models (or of training) in order."""
+    lines = [line.split(maxsplit=3) for line in (Path(store.folder) / "turns.log").read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if (programmes.TRAIN in line[2]) == training]
+
+
+def session(store, number, key="latency/p50_ms"):
+    """The session of one quantity that is done."""
+    (found,) = (row for row in queries.rounds(store, number) if row.quantity == key)
+    return found
 
 
 def test_every_process_has_one_turn_a_round_in_changing_order(store):
     number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "fast": {"rate": 200.0}, "slow": {"rate": 50.0}})
     assert timing.measure(store, number) == "done"
-    made = turns(store)
-    assert len(made) == 8 * 4
-    rounds = [tuple(turn[0] for turn in made[n : n + 4]) for n in range(0, len(made), 4)]
-    assert all(len(set(each)) == 4 for each in rounds)
-    assert len(set(rounds)) > 1
-    assert {tuple(turn[2:4]) for turn in made} == {("5", "50")}  # a window of 50 ms: 5 passes of 10 ms, 50 steps of 1 ms
+    for training in (False, True):
+        made = turns(store, training)
+        assert len(made) == 8 * 4
+        rounds = [tuple(turn[0] for turn in made[n : n + 4]) for n in range(0, len(made), 4)]
+        assert all(len(set(each)) == 4 for each in rounds)
+        assert len(set(rounds)) > 1
+    # A window of 50 ms: 5 passes of 10 ms, 50 steps of 1 ms; half a window of training: 5 updates of 5 ms.
+    assert {turn[2] for turn in turns(store)} == {'{"speed/infer_tokens_per_s":5,"steps":50}'}
+    assert {turn[2] for turn in turns(store, training=True)} == {'{"speed/train_tokens_per_s":5}'}
+
+
+def test_further_batch_sizes_have_a_key_each(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"batches": [1, 16]})
+    assert timing.measure(store, number) == "done"
+    results = compare(store, [number])["variants"]["fast"]["results"]
+    for size in (1, 16):
+        assert results[f"speed/infer_tokens_per_s/batch_{size}"]["verdict"] == "better"
+        assert f'"speed/infer_tokens_per_s/batch_{size}":13' in turns(store)[0][2]  # half a window of 50 ms, passes of 2 ms
 
 
 def test_the_ratios_reach_the_comparison(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}, "same": {"rate": 100.5}})
     assert timing.measure(store, number) == "done"
     found = queries.rounds(store, number)
-    assert {row.quantity for row in found} == set(timetable.QUANTITIES)
+    assert {row.quantity for row in found} == {*programmes.INFERENCE, *programmes.TRAINING}
     assert all(row.control for row in found)
     assert found[0].facts["ended"] == "Every ratio is known as closely as the margin."
     compared = compare(store, [number])
-    verdicts = {name: variant["results"]["speed/infer_tokens_per_s"]["verdict"] for name, variant in compared["variants"].items() if name != "full"}
-    assert verdicts == {"fast": "better", "same": "no practical difference"}
+    for key in ("speed/infer_tokens_per_s", "speed/generate_tokens_per_s", "speed/train_tokens_per_s"):
+        verdicts = {name: variant["results"][key]["verdict"] for name, variant in compared["variants"].items() if name != "full"}
+        assert verdicts == {"fast": "better", "same": "no practical difference"}
+        assert compared["control"][key]["ratio"] == pytest.approx(1.0)
     assert compared["variants"]["fast"]["results"]["latency/p50_ms"]["ratio"] == pytest.approx(0.5)
-    assert compared["control"]["latency/p50_ms"]["ratio"] == pytest.approx(1.0)
 
 
 def test_it_stops_early_only_when_every_ratio_is_close(store):
@@ -98,6 +119,24 @@ def test_it_stops_early_only_when_every_ratio_is_close(store):
     wide = experiment(store, {"full": {"rate": 100.0}, "noisy": {"rate": 200.0, "noise": 0.3}})
     timing.measure(store, wide)
     assert queries.rounds(store, wide)[0].facts["rounds"] == 8
+
+
+def test_training_is_timed_with_the_seed_and_the_teachers_of_the_run(store):
+    plan = {"measure": {"margin": 0.02, "rounds": 6, "seconds": 0.05}}
+    rows = [{"name": name, "plan": plan, "baseline": name == "full", "needs": ["full"] if name == "student" else []} for name in ("full", "student")]
+    number = commands.submit(store, name="", digest="", text="", document={}, folder="", variants=rows, seeds=[4], smoke=False)
+    supervisor = commands.register_supervisor(store, "host", 1, 1.0)
+    while (run := commands.claim_run(store, supervisor)) is not None:
+        folder = Path(store.folder) / "runs" / str(run.id) / "model"
+        folder.mkdir(parents=True)
+        (folder / "plan.json").write_text("{}", encoding="utf-8")
+        (folder / "figures.json").write_text(json.dumps({"log": str(Path(store.folder) / "turns.log"), "rate": 1.0}), encoding="utf-8")
+        commands.finish_run(store, run.id, run.claim, "done")
+    full, student = queries.runs(store, number)
+    assert [entrant.seed for entrant in timetable.entrants(store, number)] == [4, 4]
+    timing.measure(store, number)
+    teachers = {turn[1]: json.loads(turn[3]) for turn in turns(store, training=True)}
+    assert teachers == {str(full.id): {}, str(student.id): {"full": str(Path(store.folder) / "runs" / str(full.id) / "model")}}
 
 
 def test_the_lowest_seed_of_the_baseline_is_timed(store):
@@ -110,8 +149,11 @@ def test_each_target_has_its_own_session(store):
     targets = [{"name": "one core", "threads": 1}, {"name": "two cores", "threads": 2}]
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, targets=targets)
     assert timing.measure(store, number) == "done"
-    assert {row.target for row in queries.rounds(store, number)} == {"one core", "two cores"}
-    assert {json.loads(turn[4])["threads"] for turn in turns(store)} == {1, 2}
+    found = {(row.target, row.quantity) for row in queries.rounds(store, number)}
+    assert {target for target, quantity in found if quantity != programmes.TRAIN} == {"one core", "two cores"}
+    assert [target for target, quantity in found if quantity == programmes.TRAIN] == [""]  # on the device of the runs, once
+    assert {json.loads(turn[3])["threads"] for turn in turns(store)} == {1, 2}
+    assert len(turns(store)) == 2 * len(turns(store, training=True))
 
 
 def test_a_target_of_another_runtime_is_not_timed_under_its_name(store):
@@ -119,8 +161,8 @@ def test_a_target_of_another_runtime_is_not_timed_under_its_name(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, targets=targets)
     said = []
     timing.measure(store, number, tell=said.append)
-    assert {row.target for row in queries.rounds(store, number)} == {"plain"}
-    assert {json.loads(turn[4])["name"] for turn in turns(store)} == {"plain"}
+    assert {row.target for row in queries.rounds(store, number) if row.quantity != programmes.TRAIN} == {"plain"}
+    assert {json.loads(turn[3])["name"] for turn in turns(store)} == {"plain"}
     assert any('Target "odd": runtime onnxruntime is not run by this version' in sentence for sentence in said)
     assert not timetable.is_due(store, number)
 
@@ -135,7 +177,7 @@ def test_what_cannot_run_on_the_target_is_left_out_with_its_sentence(store):
 
 def test_what_else_the_machine_does_is_recorded_for_each_round(store, monkeypatch):
     seen = iter(range(1000))
-    monkeypatch.setattr(timing.probes, "load_facts", lambda: {"machine_percent": float(next(seen))})
+    monkeypatch.setattr(interleaving.probes, "load_facts", lambda: {"machine_percent": float(next(seen))})
     number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "fast": {"rate": 200.0}})
     assert timing.measure(store, number) == "done"
     facts = queries.rounds(store, number)[0].facts
@@ -173,6 +215,7 @@ def test_stop_ends_it_as_cancelled_between_turns(store):
     answer = timing.measure(store, number, tell=heard.append, stop=lambda: "Enough." if "Round 2 of at most 8." in heard else "")
     assert answer == "cancelled"
     assert len(turns(store)) == 6
+    assert turns(store, training=True) == []
     assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
     assert not timetable.is_due(store, number)
 
@@ -245,7 +288,7 @@ def test_a_session_is_called_off_through_the_store(store):
             timetable.cancel(store, number, "Enough.")
 
     assert timing.measure(store, number, tell=tell) == "cancelled"
-    assert {turn[4] for turn in turns(store)} == {'{"name": "a"}'}
+    assert {turn[3] for turn in turns(store)} == {'{"name": "a"}'}
     assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
     assert not timetable.is_pending(store, number)
 
@@ -283,9 +326,9 @@ def test_a_session_whose_process_died_is_lost_and_due_again(store):
 def test_a_process_that_has_to_go_says_so_and_leaves_no_child(store, store_url, tmp_path, monkeypatch, how):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"rounds": 100_000})
     code = (
-        "import sys, subprocess, pathlib; from engines import stopwatches, timing, timinglock; popen = subprocess.Popen\n"
+        "import sys, subprocess, pathlib; from engines import interleaving, stopwatches, timing, timinglock; popen = subprocess.Popen\n"
         f"stopwatches.subprocess.Popen = lambda c, **o: popen([c[0], {str(FAKE)!r}, *c[3:]], **o)\n"
-        f"timinglock.user_folder = lambda: pathlib.Path({str(tmp_path / 'user')!r}); timing.Session._is_known_closely = lambda self: False\n"
+        f"timinglock.user_folder = lambda: pathlib.Path({str(tmp_path / 'user')!r}); interleaving.Session._is_known_closely = lambda self: False\n"
         f"sys.exit(timing.main(['--store', {store_url!r}, '--experiment', '{number}', '--attached']))\n"
     )
     monkeypatch.undo()

@@ -43,7 +43,14 @@ MEASURE_SCHEMA: Tree = {
             "description": "Differences smaller than this are called no practical difference.",
         },
         "rounds": {"type": "integer", "minimum": 1, "default": 10, "unit": "rounds", "description": "Interleaved timing rounds."},
-        "seconds": {"type": "number", "exclusiveMinimum": 0, "default": 1.0, "unit": "s", "description": "Length of one timed window."},
+        "seconds": {
+            "type": "number", "exclusiveMinimum": 0, "default": 1.0, "unit": "s",
+            "description": "Length of one timed window; those of training last half as long.",
+        },
+        "batches": {
+            "type": "array", "items": {"type": "integer", "minimum": 1}, "default": [],
+            "description": "Further batch sizes at which finished models are timed, for example 1, 16.",
+        },
         "evaluations": {"type": "integer", "minimum": 0, "default": 10, "description": "Validations during training."},
         "held_out_tokens": {
             "type": "integer", "minimum": 0, "default": 0, "unit": "tokens", "description": "Held-out tokens that are evaluated; 0 for all.",

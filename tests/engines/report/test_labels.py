@@ -24,6 +24,10 @@ def test_keys_have_names_and_targets():
     assert labels.name("quality/test_perplexity@one core") == 'test perplexity on target "one core"'
     assert labels.short("size/model_mib") == "model MiB"
     assert labels.short("latency/p50_ms@phone") == "latency p50 ms @phone"
+    assert labels.name("speed/infer_tokens_per_s/batch_16") == "inference speed at batch 16"
+    assert labels.name("speed/infer_tokens_per_s/batch_1@phone") == 'inference speed at batch 1 on target "phone"'
+    assert labels.short("speed/infer_tokens_per_s/batch_16") == "infer tokens/s b16"
+    assert labels.name("speed/generate_tokens_per_s") == "generation speed"
     assert labels.name("quality/test_reciprocal_rank") == "quality: test reciprocal rank"
 
 

@@ -32,7 +32,7 @@ def test_a_pipe_gets_plain_text(comparison, capsys):
     assert '(ratio to the baseline "full")' in text
     assert "broken: run 4 (seed 0) failed. Killed by the system: out of memory. Use a smaller batch." in text
     assert "Note: 1 of 4 runs is not finished yet." in text
-    assert "training speed: Training speed is measured in separate runs, one after another" in text
+    assert "training speed: Timed in separate runs, not in interleaved rounds." in text
 
 
 def test_a_variant_over_a_limit_is_marked(comparison):

@@ -1,19 +1,22 @@
-"""A real finished model timed in this process and in one of its own."""
+"""A real finished model and its training, timed in this process and in one of its own."""
 
 from __future__ import annotations
 
 import gc
 import inspect
 import textwrap
+import time
 
 import pytest
 import torch
 
+from engines import programmes
+from engines.runtime import timing, turns
+from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import save_finished
 from engines.runtime.plan import block, plugin, text_of
-from engines.runtime.timing import Stopwatch
-from engines.stopwatches import Stopwatch as Remote
-from engines.stopwatches import StopwatchError
+from engines.runtime.turns import INFER, STEPS, TRAIN, Inference, Training
+from engines.stopwatches import Stopwatch, StopwatchError, of_model, of_training
 
 
 @pytest.fixture(scope="module")
@@ -29,39 +32,91 @@ def model(tmp_path_factory):
             "layers": [{"mixer": {"id": "recurrent/lstm", "width": 16}, "feedforward": None, "repeat": 1, "residual": None, "norm": None}],
             "head": {"id": "softmax/full"},
         },
-        "training": {"batch": 4, "sequence": 8}, "techniques": [],
+        "training": {"batch": 4, "sequence": 8}, "techniques": [{"id": "optimization/adam"}], "budget": {"tokens": 10_000},
     }  # fmt: skip
     text = text_of(plugin(plan["corpus"]), lambda _: None)
     save_finished(plugin(plan["task"]).assemble(plan["model"], block, text, 8), plan, [], folder / "model", text.fingerprint)
     return folder / "model"
 
 
-def test_a_turn_gives_the_figures_of_the_design(model):
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before():
     before = torch.get_num_threads()
-    try:
-        watch = Stopwatch(model, {"threads": 1, "batch": 2})
-        pace = watch.warm()
-        found = watch.turn(3, 20)
-    finally:
-        torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_turn_gives_the_figures_of_the_design(model):
+    subject = Inference(model, {"threads": 1, "batch": 2}, [1, 2])
+    pace = subject.warm()
+    found = subject.turn({INFER: 3, f"{INFER}/batch_1": 4, STEPS: 20})
     assert (pace["tokens_a_pass"], pace["batch"], pace["length"], pace["device"], pace["threads"]) == (16, 2, 8, "cpu", 1)
-    assert set(found) == {"speed/infer_tokens_per_s", "latency/p50_ms", "latency/p95_ms"}
+    assert pace["seconds"].keys() == {INFER, f"{INFER}/batch_1", STEPS}
+    assert set(found) == set(programmes.INFERENCE) | {f"{INFER}/batch_1", f"{INFER}/batch_2"}
     assert 0 < found["latency/p50_ms"] <= found["latency/p95_ms"]
-    assert found["speed/infer_tokens_per_s"] > 0
+    assert found[f"{INFER}/batch_2"] == found[INFER]  # the target's own size is timed once
+    assert all(value > 0 for value in found.values())
     assert gc.isenabled()
 
 
+def test_a_batch_that_does_not_fit_is_named_and_the_rest_is_timed(model, monkeypatch):
+    def refuse(finished, batch, length):
+        if batch == 64:
+            raise RuntimeError("not enough memory: you tried to allocate 10 bytes.\nTrace")
+        return held_out_batch(finished, batch, length)
+
+    monkeypatch.setattr(turns, "held_out_batch", refuse)
+    subject = Inference(model, {}, [64, 1])
+    pace = subject.warm()
+    assert pace["absent"] == {f"{INFER}/batch_64": "not enough memory: you tried to allocate 10 bytes."}
+    assert f"{INFER}/batch_64" not in pace["seconds"]
+    assert f"{INFER}/batch_1" in subject.turn(dict.fromkeys(pace["seconds"], 1))
+
+
+def test_training_is_timed_at_its_start_turn_after_turn(model):
+    subject = Training(model, 0, {})
+    pace = subject.warm()
+    session = subject._rehearsal.session
+    started = (session.step, session.tokens)
+    weights = [parameter.clone() for parameter in session.model.parameters()]
+    clock = time.perf_counter()
+    rate = subject.turn({TRAIN: 20})[TRAIN]
+    # 20 updates of a batch of 4 rows of 8 tokens, and one before them.
+    assert 20 * 32 / (time.perf_counter() - clock) < rate
+    assert session.tokens == started[1] + 21 * 32
+    assert any(not torch.equal(before, after) for before, after in zip(weights, session.model.parameters(), strict=True))
+    subject.turn({TRAIN: 1})
+    assert (session.step, session.tokens) == (started[0] + 2, started[1] + 2 * 32)
+    assert pace["trained_share"] == pytest.approx(started[1] / 10_000)
+    assert pace["batch"] == 4
+
+
 def test_a_process_of_its_own_answers_line_by_line_and_leaves(model, tmp_path):
-    with Remote(model, {}, tmp_path / "log") as watch:
+    with Stopwatch(of_model(model, {}), tmp_path / "log") as watch:
         watch.loaded()
         assert watch.ask(warm=True)["batch"] == 4
-        assert watch.ask(passes=2, steps=10)["latency/p50_ms"] > 0
+        assert watch.ask(turn={STEPS: 10})["latency/p50_ms"] > 0
     assert watch._process.returncode == 0
 
 
 @pytest.mark.slow
+def test_training_runs_in_a_process_of_its_own_too(model, tmp_path):
+    with Stopwatch(of_training(model, 3, {}), tmp_path / "log") as watch:
+        watch.loaded()
+        assert watch.ask(warm=True)["state"] == "start of training"
+        assert watch.ask(turn={TRAIN: 2})[TRAIN] > 0
+
+
+@pytest.mark.slow
 def test_what_cannot_be_timed_is_a_sentence(model, tmp_path):
-    with Remote(model, {"device": "cuda:7"}, tmp_path / "log") as watch, pytest.raises(StopwatchError, match="cuda:7"):
+    with Stopwatch(of_model(model, {"device": "cuda:7"}), tmp_path / "log") as watch, pytest.raises(StopwatchError, match="cuda:7"):
         watch.loaded()
-    with Remote(tmp_path / "nowhere", {}, tmp_path / "log") as watch, pytest.raises(StopwatchError, match="no finished model"):
+    with Stopwatch(of_training(tmp_path / "nowhere", 0, {}), tmp_path / "log") as watch, pytest.raises(StopwatchError, match="no plan to train"):
         watch.loaded()
+
+
+def test_running_out_of_memory_is_told_apart():
+    assert timing._is_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert timing._is_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
+    assert timing._is_memory(MemoryError())
+    assert not timing._is_memory(RuntimeError("no kernel"))
