@@ -39,10 +39,10 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
 
     with more beside it. Each result also has `points` (seed -> value), `interleaved` and `reason` (why that verdict). Each variant has
     `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds). At the top
-    stand `experiments` (ids), `metrics` (keys that judge), `margin`, `level`, `tuned`, `warnings`, `control` (the baseline timed against
-    itself) and `verdicts` (how many were made, in all and on the judging metrics). A quantity that was not measured is absent. With several
-    experiments the variants are named "variant (experiment)" and held against the baseline of the first.
-    Raises ComparisonError for an unknown experiment.
+    stand `experiments` (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`,
+    `tuned`, `warnings`, `control` (the baseline timed against itself) and `verdicts` (how many were made, in all and on the judging metrics).
+    A quantity that was not measured is absent. With several experiments the variants are named "variant (experiment)" and held against the
+    baseline of the first. Raises ComparisonError for an unknown experiment.
     """
     if not experiment_ids:
         raise ComparisonError("Name at least one experiment to compare.")
@@ -56,7 +56,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
     metrics = list(measure.get("metrics") or JUDGING_METRICS)
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
-    margins = {key: max(margin, abs(np.expm1(abs(np.log(same["ratio"]))))) for key, same in controls.items() if same["ratio"]}
+    margins = {key: max(margin, float(abs(np.expm1(abs(np.log(same["ratio"])))))) for key, same in controls.items() if same["ratio"]}
     variants = {entrant.name: _variant(entrant, baseline, margin, margins) for entrant in entrants}
     return {
         "experiment": " + ".join(row.name for row in experiments),
@@ -64,6 +64,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "experiments": [row.id for row in experiments],
         "metrics": metrics,
         "margin": margin,
+        "margins": margins,
         "level": statistics.LEVEL,
         "tuned": False,
         "warnings": _warnings(entrants, baseline, controls),

@@ -69,14 +69,18 @@ class _Known:
 
 
 class LiveFeed(QObject):
-    """Reads for one view. `watch` chooses the experiment; `follow` the series keys whose points are wanted."""
+    """Reads for one view. `watch` chooses the experiment; `follow` the series keys whose points are wanted.
+
+    series: whether the view needs the series of the runs at all (their last values, their points).
+    """
 
     updated = Signal(object)
     failed = Signal(str)
 
-    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+    def __init__(self, desk: Desk, parent: QObject | None = None, *, series: bool = True) -> None:
         super().__init__(parent)
         self._desk = desk
+        self._series = series
         self._experiment: int | None = None
         self._keys: frozenset[str] = frozenset()
         self._exact = False
@@ -142,14 +146,14 @@ class LiveFeed(QObject):
             return
         self._busy, self._again = True, False
         generation, seen = self._generation, self._seen
-        experiment, keys, exact, known = self._experiment, self._keys, self._exact, self._known
+        experiment, keys, exact, known, series = self._experiment, self._keys, self._exact, self._known, self._series
 
         def work() -> tuple[int | None, Update | None, float]:
             started = time.perf_counter()
             change = store.changed()
             if change == seen:
                 return change, None, time.perf_counter() - started
-            update = _gather(store, experiment, keys, exact, known)
+            update = _gather(store, experiment, keys, exact, known, series=series)
             return change, update, time.perf_counter() - started
 
         def done(answer: tuple[int | None, Update | None, float]) -> None:
@@ -174,7 +178,7 @@ class LiveFeed(QObject):
             self._timer.start(0 if at_once else self.pause_ms)
 
 
-def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: bool, memory: _Known) -> Update:
+def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: bool, memory: _Known, *, series: bool) -> Update:
     """One read of the store. Advances what is known, which belongs to this read alone while it is under way."""
     from engines.store import queries
 
@@ -185,7 +189,7 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: boo
     runs = queries.runs(store, experiment)
     found: list[SeriesRow] = []
     pieces: list[Piece] = []
-    for run in runs:
+    for run in runs if series else ():
         attempt, rows = memory.ended.get(run.id, (-1, []))
         if attempt == run.attempt and run.over:
             found += rows

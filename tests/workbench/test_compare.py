@@ -10,6 +10,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from engines.store.database import Store
+from workbench.comparing.overview import Overview
 from workbench.desk import Desk
 from workbench.views.compare import CompareView
 
@@ -35,18 +36,32 @@ def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[Com
     made.leave()
 
 
-def test_finished_variants_in_table_scatter_and_words(qtbot: QtBot, view: CompareView, store: Store) -> None:
+def overview(view: CompareView) -> Overview:
+    part = view.tabs.part("overview")
+    assert isinstance(part, Overview)
+    return part
+
+
+def test_finished_variants_in_table_and_words(qtbot: QtBot, view: CompareView, store: Store) -> None:
     samples.finished(store, seeds=(0, 1, 2, 3, 4))
-    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
-    assert view.model.names == ["full", "adaptive"]
-    assert "quality/test_perplexity" in view.model.keys
-    cell = view.model.data(view.model.index(1, 1 + view.model.keys.index("quality/test_perplexity")))
+    qtbot.waitUntil(lambda: overview(view).model.rowCount() == 2, timeout=10_000)
+    part = overview(view)
+    assert part.model.names == ["full", "adaptive"]
+    assert "quality/test_perplexity" in part.model.keys
+    cell = part.model.data(part.model.index(1, 1 + part.model.keys.index("quality/test_perplexity")))
     assert "better" in cell or "worse" in cell or "no practical difference" in cell or "not enough data" in cell
-    assert set(view.scatter.points) == {"full", "adaptive"}
-    assert view.scatter.front
-    view.table.selectRow(1)
-    words = " ".join(view.words.itemAt(n).widget().text() for n in range(view.words.count()))
+    part.table.selectRow(1)
+    words = " ".join(part.words.itemAt(n).widget().text() for n in range(part.words.count()))
     assert "80% of the weights are zero." in words
+    assert view.tabs.variant.currentData() == "adaptive"
+
+
+def test_parts_are_made_only_when_they_are_shown(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    assert set(view.tabs.parts) == {"overview"}
+    view.tabs.go("tradeoff")
+    assert set(view.tabs.parts) == {"overview", "tradeoff"}
 
 
 def test_unfinished_runs_are_waited_for(qtbot: QtBot, view: CompareView, store: Store) -> None:
@@ -54,8 +69,8 @@ def test_unfinished_runs_are_waited_for(qtbot: QtBot, view: CompareView, store: 
     qtbot.waitUntil(lambda: "No variant is done" in view.empty._heading.text(), timeout=10_000)
     run = samples.start(store)
     samples.finish(store, run, perplexity=90.0, speed=1000.0, memory=100.0)
-    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
-    assert "1 of 2 runs" in view.warnings.text
+    qtbot.waitUntil(lambda: overview(view).model.rowCount() == 2, timeout=10_000)
+    assert "1 of 2 runs" in overview(view).warnings.text
 
 
 @pytest.mark.parametrize("form", ["html", "markdown", "csv", "json"])

@@ -92,8 +92,9 @@ def test_run_watch_compare_export_ask(qtbot: QtBot, make_window: Callable[..., W
     assert {row.key for row in queries.series(window.desk.store, runs.model.runs[0].id)} >= {"train/loss", "memory/host_mib"}
     runs.bar.compare_button.click()
     compare = window.view("compare")
-    qtbot.waitUntil(lambda: compare.model.rowCount() == 2, timeout=30_000)
-    assert set(compare.scatter.points) == {"full", "adaptive"}
+    qtbot.waitUntil(lambda: compare.tabs.part("overview").model.rowCount() >= 2, timeout=30_000)
+    compare.tabs.go("tradeoff")
+    assert set(compare.tabs.part("tradeoff").scatter.points) == {"full", "adaptive"}
     for form in ("html", "markdown", "csv", "json"):
         path = tmp_path / f"report.{form}"
         compare.export(form, path)

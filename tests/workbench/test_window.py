@@ -121,7 +121,7 @@ def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
     window.desk.wants_runs.emit(experiment)
     qtbot.waitUntil(lambda: window.view("runs").model.rowCount() == 2, timeout=10_000)
     window.view("runs").bar.compare_button.click()
-    qtbot.waitUntil(lambda: window.view("compare").model.rowCount() == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: window.view("compare").tabs.part("overview").model.rowCount() == 2, timeout=10_000)
     assert window.current == "compare"
     window.desk.wants_answers.emit(1)
     qtbot.waitUntil(lambda: window.view("ask").runs.currentData() == 1, timeout=10_000)

@@ -3,178 +3,208 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent
 
 from engines.report import labels
+from engines.report.figures import Scale
 from workbench.comparing import names
 from workbench.theme import Theme
-from workbench.widgets.choices import Choice
-from workbench.widgets.text import label
 
-NO_SIZE = ""
 SMALLEST, LARGEST = 13.0, 34.0
+SIDE = 1000.0
+"""Length of both axes in the plot's own coordinates; figures are put on them by a linear or logarithmic scale."""
+LOG_FROM = 4.0
+"""Figures that span more than this factor stand on a logarithmic axis, as in the report."""
+NEAR = 22.0
+"""Pixels within which the mouse means a dot."""
+FADED = 85
 
 
-class Scatter(QWidget):
-    """x, y and size are chosen by the user; the first choice is speed against quality, sized by memory. `picked(variant)` on a click."""
+@dataclass(frozen=True)
+class Dot:
+    """A variant in the plot; x, y: its figures. beaten: another variant is at least as good in both and better in one."""
 
+    name: str
+    x: Mapping[str, Any]
+    y: Mapping[str, Any]
+    size: float
+    beaten: bool
+    dimmed: bool
+
+    @property
+    def faded(self) -> bool:
+        return self.beaten or self.dimmed
+
+
+class Scatter(pg.PlotWidget):
+    """`pointed(variant)` as the mouse finds a dot (empty when it leaves), `picked(variant)` on a click or with the arrow keys."""
+
+    pointed = Signal(str)
     picked = Signal(str)
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._comparison: Mapping[str, Any] | None = None
-        self._colours: Mapping[str, str] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(8)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        self.choices: dict[str, Choice] = {}
-        for key, text in (("x", "Across"), ("y", "Up"), ("size", "Size")):
-            choice = Choice()
-            choice.setAccessibleName(f"{text}: which figure")
-            choice.activated.connect(lambda _i: self._draw())
-            choice.setMaximumWidth(220)
-            caption = label(text, "caption")
-            caption.setBuddy(choice)
-            row.addWidget(caption)
-            row.addWidget(choice, 1)
-            row.addSpacing(8)
-            self.choices[key] = choice
-        row.addStretch(1)
-        column.addLayout(row)
-        self._plot = pg.PlotItem(enableMenu=False)
-        self.canvas = pg.PlotWidget(plotItem=self._plot)
-        self.canvas.setFrameShape(self.canvas.Shape.NoFrame)
-        self.canvas.setFixedHeight(330)
-        self.canvas.setAccessibleName("Scatter of the variants")
+    def __init__(self, theme: Theme) -> None:
+        plot = pg.PlotItem(enableMenu=False)
+        super().__init__(plotItem=plot)
+        self._plot = plot
+        self.setFrameShape(self.Shape.NoFrame)
+        self.setMinimumHeight(260)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)
         self._box = self._plot.getViewBox()
         self._box.disableAutoRange()
-        self._names: dict[str, tuple[pg.TextItem, float]] = {}
+        self._box.setRange(xRange=(0, SIDE), yRange=(0, SIDE), padding=0)
         self._box.sigResized.connect(lambda *_: self._place_names())
-        column.addWidget(self.canvas, 1)
-        self._note = label("", "caption", wrap=True)
-        column.addWidget(self._note)
-        self.points: dict[str, tuple[float, float]] = {}
+        self.scene().sigMouseMoved.connect(self._moved)
+        self.scene().sigMouseClicked.connect(self._clicked)
+        self.dots: dict[str, Dot] = {}
         self.front: list[str] = []
+        self._at: dict[str, tuple[float, float]] = {}
+        self._items: dict[str, tuple[pg.ScatterPlotItem, pg.TextItem]] = {}
+        self._colours: Mapping[str, str] = {}
+        self._baseline = self._selected = self._under = ""
         self.paint_with(theme)
 
+    @property
+    def points(self) -> dict[str, tuple[float, float]]:
+        """Variant -> its two figures."""
+        return {name: (dot.x["value"], dot.y["value"]) for name, dot in self.dots.items()}
+
     def paint_with(self, theme: Theme) -> None:
-        """Take the colours of a theme."""
+        """Take the colours of a theme; `show_dots` follows."""
         self._theme = theme
-        self.canvas.setBackground(QColor(theme.surface))
+        self.setBackground(QColor(theme.surface))
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
             axis.setPen(QColor(theme.border))
             axis.setTextPen(QColor(theme.muted))
             axis.enableAutoSIPrefix(False)
-        self._plot.getAxis("left").setWidth(70)
+        self._plot.getAxis("left").setWidth(74)
         self._plot.showGrid(x=True, y=True, alpha=0.15)
-        self._draw()
 
-    def show_comparison(self, comparison: Mapping[str, Any], colours: Mapping[str, str]) -> None:
-        """Take another comparison; the chosen figures stay where they are there."""
-        self._comparison, self._colours = comparison, colours
-        keys = sorted(
-            {key for variant in comparison["variants"].values() for key, result in variant["results"].items() if result["value"] is not None}
-        )
-        first = {
-            "x": _first(keys, ("speed/infer_tokens_per_s", "speed/train_tokens_per_s")),
-            "y": _first(keys, ("quality/test_perplexity", "quality/test_bits_per_char", "quality/test_accuracy", "quality/")),
-            "size": _first(keys, ("memory/infer_peak_host_mib", "size/model_mib", "memory/train_peak_host_mib")),
-        }
-        for name, choice in self.choices.items():
-            kept = choice.currentData()
-            choice.clear()
-            if name == "size":
-                choice.addItem("all the same", NO_SIZE)
-            for key in keys:
-                choice.addItem(labels.short(key), key)
-                choice.setItemData(choice.count() - 1, labels.name(key), Qt.ItemDataRole.ToolTipRole)
-            choice.setCurrentIndex(max(0, choice.findData(kept if kept in keys else first[name])))
-        self._draw()
-
-    def _draw(self) -> None:
+    def clear_dots(self) -> None:
+        """Show nothing."""
         self._plot.clear()
-        self.points, self.front, self._names = {}, [], {}
-        if self._comparison is None:
-            return
-        x_key, y_key, size_key = (self.choices[name].currentData() for name in ("x", "y", "size"))
-        results = {name: variant["results"] for name, variant in self._comparison["variants"].items()}
+        self.dots, self.front, self._at, self._items = {}, [], {}, {}
+
+    def show_dots(self, comparison: Mapping[str, Any], x_key: str, y_key: str, size_key: str, colours: Mapping[str, str]) -> None:
+        """Draw the variants that have both figures; an empty `size_key` makes all dots the same."""
+        self.clear_dots()
+        self._colours, self._baseline = colours, comparison["baseline"]
+        results = {name: variant["results"] for name, variant in comparison["variants"].items()}
         chosen = [name for name, found in results.items() if _value(found, x_key) is not None and _value(found, y_key) is not None]
         if not chosen:
-            self._note.setText("No variant has both figures yet.")
             return
-        x = np.array([_value(results[name], x_key) for name in chosen], dtype=float)
-        y = np.array([_value(results[name], y_key) for name in chosen], dtype=float)
         better = [results[chosen[0]][key]["better"] for key in (x_key, y_key)]
-        self.points = dict(zip(chosen, zip(x.tolist(), y.tolist(), strict=True), strict=True))
-        self.front = _front(chosen, x, y, better)
-        corner = [self.points[name] for name in sorted(self.front, key=lambda name: self.points[name][0])]
-        if len(corner) > 1:
-            pen = pg.mkPen(self._theme.strong, width=1, style=pg.QtCore.Qt.PenStyle.DashLine)
-            self._plot.plot([p[0] for p in corner], [p[1] for p in corner], pen=pen)
-        self._spread(*([end for name in chosen for end in _ends(results[name][key])] for key in (x_key, y_key)))
-        sizes = _sizes([_value(results[name], size_key) for name in chosen] if size_key else [None] * len(chosen))
+        self.front = _front(chosen, [[results[name][x_key]["value"], results[name][y_key]["value"]] for name in chosen], better)
+        sizes = _sizes([_value(results[name], size_key) for name in chosen])
         for name, size in zip(chosen, sizes, strict=True):
-            self._dot(name, size, baseline=name == self._comparison["baseline"])
-        self._place_names()
-        for side, key, which in (("bottom", x_key, better[0]), ("left", y_key, better[1])):
+            found = results[name]
+            beaten = bool(self.front) and name not in self.front
+            self.dots[name] = Dot(name, found[x_key], found[y_key], size, beaten, bool(comparison["variants"][name].get("violations")))
+        across, up = (_scale([end for dot in self.dots.values() for end in _ends(getattr(dot, side))]) for side in ("x", "y"))
+        self._at = {name: (float(across(dot.x["value"])), float(up(dot.y["value"]))) for name, dot in self.dots.items()}
+        corners = sorted(self._at[name] for name in self.front)
+        if len(corners) > 1:
+            pen = pg.mkPen(self._theme.strong, width=1, style=Qt.PenStyle.DashLine)
+            self._plot.plot([x for x, _ in corners], [y for _, y in corners], pen=pen)
+        for name in sorted(self.dots, key=lambda name: not self.dots[name].faded):
+            self._draw(name, across, up)
+        for side, key, scale, which in (("bottom", x_key, across, better[0]), ("left", y_key, up, better[1])):
             arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)"}.get(which, "")
-            self._plot.getAxis(side).setLabel(labels.name(key) + arrow, color=self._theme.muted)
-        sized = f" Dots grow with {labels.name(size_key)}." if size_key else ""
-        self._note.setText(f"The dashed line joins what no other variant beats in both figures.{sized} Lines through a dot are its interval.")
+            axis = self._plot.getAxis(side)
+            axis.setTicks([[(place, text) for place, text in scale.ticks() if 0 <= place <= SIDE]])
+            axis.setLabel(labels.name(key) + (", log axis" if scale.logarithmic else "") + arrow, color=self._theme.muted)
+        self.setAccessibleName(f"Scatter: {labels.name(y_key)} against {labels.name(x_key)} of {len(chosen)} variants")
+        self._place_names()
+        self.mark(self._selected)
 
-    def _dot(self, name: str, size: float, *, baseline: bool) -> None:
-        x, y = self.points[name]
+    def _draw(self, name: str, across: Scale, up: Scale) -> None:
+        dot, (x, y) = self.dots[name], self._at[name]
         colour = QColor(self._colours.get(name, self._theme.accent))
-        dot = pg.ScatterPlotItem([x], [y], size=size, symbol="s" if baseline else "o", brush=colour, pen=pg.mkPen(self._theme.surface, width=1))
-        dot.sigClicked.connect(lambda *_: self.picked.emit(name))
-        self._plot.addItem(dot)
-        assert self._comparison is not None
-        found = self._comparison["variants"][name]["results"]
-        for key, horizontal in ((self.choices["x"].currentData(), True), (self.choices["y"].currentData(), False)):
-            low, high = found[key].get("low"), found[key].get("high")
+        line = QColor(colour)
+        if dot.faded:
+            colour.setAlpha(FADED)
+            line.setAlpha(FADED + 50)
+        for result, scale, level in ((dot.x, across, y), (dot.y, up, x)):
+            low, high = result.get("low"), result.get("high")
             if low is not None and high is not None and low != high:
-                ends = ([low, high], [y, y]) if horizontal else ([x, x], [low, high])
-                self._plot.plot(*ends, pen=pg.mkPen(colour, width=1))
-        text = pg.TextItem(name + (" (baseline)" if baseline else ""), color=self._theme.text, anchor=(0, 0))
+                ends = [float(scale(low)), float(scale(high))]
+                self._plot.plot(*((ends, [level, level]) if scale is across else ([level, level], ends)), pen=pg.mkPen(line, width=1))
+        item = pg.ScatterPlotItem([x], [y], size=dot.size, symbol="s" if name == self._baseline else "o", brush=colour)
+        self._plot.addItem(item)
+        text = pg.TextItem(name + (" (baseline)" if name == self._baseline else ""), anchor=(0, 0))
+        text.setColor(QColor(self._theme.muted if dot.faded else self._theme.text))
         text.setZValue(20)
-        self._names[name] = text, size
         self._plot.addItem(text, ignoreBounds=True)
+        self._items[name] = item, text
+
+    def mark(self, name: str) -> None:
+        """A ring around the dot of this variant."""
+        self._selected = name
+        for other, (item, _text) in self._items.items():
+            ring = pg.mkPen(self._theme.text, width=2) if other == name else pg.mkPen(self._theme.surface, width=1)
+            item.setPen(ring)
+            item.setZValue(10 if other == name else 0)
 
     def _place_names(self) -> None:
         """Names keep their distance in pixels, so they are placed again whenever the plot changes its size."""
         width, height = self._box.width(), self._box.height()
-        if not self._names or width < 1 or height < 1:
+        if not self._items or width < 1 or height < 1:
             return
-        (left, right), (bottom, top) = self._box.viewRange()
-        across, up = (right - left) / width, (top - bottom) / height
+        across, up = SIDE / width, SIDE / height
         dots, extents = [], []
-        for name, (text, size) in self._names.items():
-            x, y = self.points[name]
-            dots.append(((x - left) / across, (top - y) / up, size))
+        for name, (_item, text) in self._items.items():
+            x, y = self._at[name]
+            dots.append((x / across, (SIDE - y) / up, self.dots[name].size))
             area = text.textItem.boundingRect()
             extents.append((area.width(), area.height()))
-        for (text, _size), box in zip(self._names.values(), names.place(dots, extents, (width, height)), strict=True):
-            text.setPos(left + box[0] * across, top - box[1] * up)
+        for (_item, text), box in zip(self._items.values(), names.place(dots, extents, (width, height)), strict=True):
+            text.setPos(box[0] * across, SIDE - box[1] * up)
 
-    def _spread(self, x: Sequence[float], y: Sequence[float]) -> None:
-        """Room around the dots and their intervals, so that names are not cut off."""
-        ranges = []
-        for values in (x, y):
-            low, high = min(values), max(values)
-            room = (high - low) * 0.12 or abs(high) * 0.2 or 1.0
-            ranges.append((low - room, high + room * 1.2))
-        self._box.setRange(xRange=ranges[0], yRange=ranges[1], padding=0)
+    # --- Mouse and keyboard -----------------------------------------------------------------------------------------------------------------
+
+    def _nearest(self, position: QPointF) -> str:
+        place = self._box.mapSceneToView(position)
+        across, up = self._box.width() / SIDE, self._box.height() / SIDE
+        away = {name: float(np.hypot((x - place.x()) * across, (y - place.y()) * up)) for name, (x, y) in self._at.items()}
+        found = min(away, key=lambda name: away[name], default="")
+        return found if found and away[found] <= max(NEAR, self.dots[found].size / 2) else ""
+
+    def _moved(self, position: QPointF) -> None:
+        found = self._nearest(position)
+        if found != self._under:
+            self._under = found
+            self.setCursor(Qt.CursorShape.PointingHandCursor if found else Qt.CursorShape.ArrowCursor)
+            self.pointed.emit(found)
+
+    def _clicked(self, event: Any) -> None:
+        self.picked.emit(self._nearest(event.scenePos()))
+
+    def leaveEvent(self, event) -> None:
+        super().leaveEvent(event)
+        if self._under:
+            self._under = ""
+            self.pointed.emit("")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """The arrow keys go through the dots from left to right; Escape selects none."""
+        step = {Qt.Key.Key_Right: 1, Qt.Key.Key_Up: 1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: -1}.get(Qt.Key(event.key()))
+        order = sorted(self._at, key=lambda name: self._at[name])
+        if event.key() == Qt.Key.Key_Escape:
+            self.picked.emit("")
+        elif step is None or not order:
+            super().keyPressEvent(event)
+        elif self._selected in order:
+            self.picked.emit(order[(order.index(self._selected) + step) % len(order)])
+        else:
+            self.picked.emit(order[0 if step > 0 else -1])
 
 
 def _ends(result: Mapping[str, Any]) -> list[float]:
@@ -182,13 +212,19 @@ def _ends(result: Mapping[str, Any]) -> list[float]:
     return [float(result[key]) for key in ("value", "low", "high") if result.get(key) is not None]
 
 
-def _value(results: Mapping[str, Any], key: str | None) -> float | None:
-    result = results.get(key or "")
+def _value(results: Mapping[str, Any], key: str) -> float | None:
+    result = results.get(key)
     return None if result is None else result["value"]
 
 
-def _first(keys: Sequence[str], wishes: Sequence[str]) -> str:
-    return next((key for wish in wishes for key in keys if key.startswith(wish)), keys[0] if keys else "")
+def _scale(values: Sequence[float]) -> Scale:
+    """Room around the dots and their intervals, so that names are not cut off."""
+    low, high = min(values), max(values)
+    if low > 0 and high / low > LOG_FROM:
+        air = (high / low) ** 0.12
+        return Scale(low / air, high * air, 0.0, SIDE, logarithmic=True)
+    room = (high - low) * 0.14 or abs(high) * 0.2 or 1.0
+    return Scale(low - room, high + room, 0.0, SIDE)
 
 
 def _sizes(values: Sequence[float | None]) -> list[float]:
@@ -200,11 +236,11 @@ def _sizes(values: Sequence[float | None]) -> list[float]:
     return [SMALLEST if not value else max(SMALLEST, LARGEST * float(np.sqrt(value / largest))) for value in values]
 
 
-def _front(names: Sequence[str], x: np.ndarray, y: np.ndarray, better: Sequence[str]) -> list[str]:
-    """The variants that no other one beats or equals in both figures while beating it in one."""
+def _front(chosen: Sequence[str], points: Sequence[Sequence[float]], better: Sequence[str]) -> list[str]:
+    """The variants that no other one beats or equals in both figures while beating it in one; none where a figure has no direction."""
     from engines.statistics import pareto
 
     if "none" in better:
         return []
-    keep = pareto(np.column_stack([x, y]).tolist(), list(better))  # type: ignore[arg-type]
-    return [name for name, kept in zip(names, keep, strict=True) if kept]
+    keep = pareto(points, list(better))  # type: ignore[arg-type]
+    return [name for name, kept in zip(chosen, keep, strict=True) if kept]

@@ -3,36 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 
 from engines.report import labels
-from workbench.theme import Theme
+from workbench.comparing import verdicts
 
 Index = QModelIndex | QPersistentModelIndex
 CELL = Qt.ItemDataRole.UserRole + 10
-"""Role of what the delegate paints: (first line, second line, verdict or "baseline" or "name", curve colour)."""
-SIGNS = {"better": "▲", "worse": "▼", "no practical difference": "=", "not enough data": "?"}
+"""Role of what the delegate paints: (first line, second line, verdict or "baseline" or "name" or "broken", curve colour, dimmed)."""
+Cell = tuple[str, str, str, str, bool]
+By = Literal["value", "ratio"]
 
 
 class VerdictTable(QAbstractTableModel):
-    """Rows in the order of the experiment; the columns are the judging keys that were measured, or all."""
+    """The baseline and its A/A control stay on top; the other rows follow the experiment until a column sorts them.
+
+    names: the variant of each row, "" for the control. by: whether columns sort by figure or by ratio.
+    """
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.comparison: Mapping[str, Any] = {"variants": {}, "baseline": ""}
+        self.comparison: Mapping[str, Any] = {"variants": {}, "baseline": "", "control": {}}
         self.names: list[str] = []
         self.keys: list[str] = []
         self.colours: Mapping[str, str] = {}
+        self.by: By = "value"
+        self._sorted: tuple[str, Qt.SortOrder] | None = None
 
     def show_comparison(self, comparison: Mapping[str, Any], keys: Sequence[str], colours: Mapping[str, str]) -> None:
         self.beginResetModel()
         self.comparison, self.keys, self.colours = comparison, list(keys), colours
-        self.names = list(comparison["variants"])
+        self._arrange()
         self.endResetModel()
+
+    @property
+    def sorting(self) -> tuple[int, Qt.SortOrder] | None:
+        """The column the rows are sorted by and how; None in the order of the experiment."""
+        if self._sorted is None:
+            return None
+        key, order = self._sorted
+        return (0 if key == "" else 1 + self.keys.index(key), order) if key == "" or key in self.keys else None
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column: 0 by name, others by figure or ratio; -1 goes back to the order of the experiment. Missing figures come last."""
+        self.layoutAboutToBeChanged.emit()
+        self._sorted = None if column < 0 else ("" if column == 0 else self.keys[column - 1], order)
+        before, names = self.persistentIndexList(), self.names
+        self._arrange()
+        self.changePersistentIndexList(before, [self.index(self.names.index(names[each.row()]), each.column()) for each in before])
+        self.layoutChanged.emit()
+
+    def _arrange(self) -> None:
+        variants, baseline = self.comparison["variants"], self.comparison["baseline"]
+        rest = [name for name in variants if name != baseline]
+        if self._sorted is not None:
+            key, order = self._sorted
+            downwards = order == Qt.SortOrder.DescendingOrder
+            if key == "":
+                rest.sort(key=str.casefold, reverse=downwards)
+            else:
+                known = {name: self._number(name, key) for name in rest}
+                having = [name for name in rest if known[name] is not None]
+                rest = sorted(having, key=lambda name: known[name] or 0.0, reverse=downwards) + [name for name in rest if known[name] is None]
+        shown_control = any(key in self.comparison["control"] for key in self.keys)
+        self.names = ([baseline] if baseline in variants else []) + ([""] if shown_control else []) + rest
+
+    def _number(self, name: str, key: str) -> float | None:
+        result = self.comparison["variants"][name]["results"].get(key)
+        return None if result is None else result["value" if self.by == "value" else "ratio"]
+
+    # --- What Qt asks ---------------------------------------------------------------------------------------------------------------------
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
         return 0 if parent.isValid() else len(self.names)
@@ -45,104 +87,66 @@ class VerdictTable(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return "Variant" if section == 0 else labels.short(self.keys[section - 1])
-        if role == Qt.ItemDataRole.ToolTipRole and section:
-            return f"{labels.name(self.keys[section - 1])}\n{self.keys[section - 1]}"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{labels.name(self.keys[section - 1])}\n{self.keys[section - 1]}\nClick to sort" if section else "Click to sort by name"
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignVCenter | (Qt.AlignmentFlag.AlignLeft if section == 0 else Qt.AlignmentFlag.AlignRight)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        name = self.names[index.row()]
-        variant = self.comparison["variants"][name]
-        if index.column() == 0:
-            return self._name(name, variant, role)
-        result = variant["results"].get(self.keys[index.column() - 1])
-        lines = self._lines(result, name)
+        name, column = self.names[index.row()], index.column()
+        key = self.keys[column - 1] if column else ""
         if role == CELL:
-            return lines
+            return self._cell(name, key)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            return f"{lines[0]} {lines[1]} {lines[2]}".strip()
-        if role == Qt.ItemDataRole.ToolTipRole and result is not None:
-            return self._tip(result, name)
+            first, second, verdict, _colour, dimmed = self._cell(name, key)
+            if not column:
+                return f"{first}, {second}"
+            return f"{first} {second} {verdict}".strip() + (", over a limit" if dimmed else "")
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tip(name, key)
         return None
 
-    def _name(self, name: str, variant: Mapping[str, Any], role: int) -> Any:
+    def _cell(self, name: str, key: str) -> Cell:
+        if not name:
+            return self._control(key)
+        variant = self.comparison["variants"][name]
+        broken = verdicts.violations(variant)
         baseline = name == self.comparison["baseline"]
-        below = "the baseline" if baseline else labels.state(variant)
-        if role == CELL:
-            return name, below, "name", self.colours.get(name, "")
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            return f"{name}, {below}"
-        return f"{name}: {labels.state(variant)}" if role == Qt.ItemDataRole.ToolTipRole else None
-
-    def _lines(self, result: Mapping[str, Any] | None, name: str) -> tuple[str, str, str, str]:
+        if not key:
+            below = broken[0] if broken else "the baseline" if baseline else labels.state(variant)
+            return name, below, "broken" if broken else "name", self.colours.get(name, ""), bool(broken)
+        result = variant["results"].get(key)
         if result is None:
-            return "–", "not measured", "not enough data", ""
+            return "–", "not measured", "", "", bool(broken)
         figure = labels.figure(result["value"])
-        if name == self.comparison["baseline"]:
-            spread = f"{labels.figure(result['low'])} to {labels.figure(result['high'])}" if result.get("low") not in (None, result["value"]) else ""
-            return figure, spread, "baseline", ""
+        if baseline:
+            spread = f"{labels.figure(result['low'])}–{labels.figure(result['high'])}" if result.get("low") not in (None, result["value"]) else ""
+            return figure, spread, "baseline", "", bool(broken)
         verdict = result["verdict"] if result["better"] != "none" else "baseline"
-        ratio = labels.ratio(result)
-        interval = labels.interval(result)
-        sign = SIGNS.get(verdict, "")
-        return figure, f"{sign} {ratio}" + (f" ({interval.replace(' to ', '–')})" if interval else ""), verdict, ""
+        return figure, f"{verdicts.SIGNS.get(verdict, '')} {verdicts.ratio(result)}".strip(), verdict, "", bool(broken)
 
-    def _tip(self, result: Mapping[str, Any], name: str) -> str:
+    def _control(self, key: str) -> Cell:
+        if not key:
+            return verdicts.CONTROL, "baseline again", "name", "", True
+        same = self.comparison["control"].get(key)
+        if same is None:
+            return "", "", "", "", True
+        return "", verdicts.ratio(same), "control", "", True
+
+    def _tip(self, name: str, key: str) -> str | None:
+        if not name:
+            same = self.comparison["control"].get(key)
+            return verdicts.CONTROL_TIP + (f"\n{same['n']} rounds" if same else "")
+        variant = self.comparison["variants"][name]
+        if not key:
+            return "\n".join([f"{name}: {labels.state(variant)}", *verdicts.violations(variant)])
+        result = variant["results"].get(key)
+        if result is None:
+            return None
         n = result["n"]
         lines = [f"{result['value']:,.6g} {result['unit']}, {n} value{'s' if n != 1 else ''}; {result['better']} is better"]
         if name != self.comparison["baseline"]:
             lines.append(f"{result['verdict']}: {result.get('reason', '')}".rstrip(": "))
             lines.append("timed in interleaved rounds" if result.get("interleaved") else "from separate runs")
-        return "\n".join(lines)
-
-
-class VerdictDelegate(QStyledItemDelegate):
-    """Paints the two lines of a cell, the second in the verdict's colour. The sign tells the verdict without the colour."""
-
-    def __init__(self, theme: Theme, parent: Any = None) -> None:
-        super().__init__(parent)
-        self.theme = theme
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        style = option.widget.style() if option.widget else None
-        if style is not None:
-            style.drawPrimitive(QStyle.PrimitiveElement.PE_PanelItemViewItem, option, painter, option.widget)
-        first, second, verdict, colour = index.data(CELL)
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        area = QRectF(option.rect).adjusted(10, 6, -10, -6)
-        side = Qt.AlignmentFlag.AlignLeft if index.column() == 0 else Qt.AlignmentFlag.AlignRight
-        if colour:
-            painter.setBrush(QColor(colour))
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.drawRoundedRect(QRectF(area.left(), area.center().y() - 6, 12, 12), 3, 3)
-            area.adjust(20, 0, 0, 0)
-        large, small = self._fonts(option.font, bold=index.column() == 0)
-        upper = QRectF(area.left(), area.top(), area.width(), area.height() / 2)
-        lower = QRectF(area.left(), area.center().y(), area.width(), area.height() / 2)
-        painter.setFont(large)
-        painter.setPen(QColor(self.theme.text if first != "–" else self.theme.muted))
-        painter.drawText(
-            upper, side | Qt.AlignmentFlag.AlignVCenter, QFontMetrics(large).elidedText(first, Qt.TextElideMode.ElideRight, int(upper.width()))
-        )
-        ink = {"better": self.theme.ok, "worse": self.theme.danger}.get(verdict, self.theme.muted)
-        painter.setFont(small)
-        painter.setPen(QColor(ink))
-        painter.drawText(
-            lower, side | Qt.AlignmentFlag.AlignVCenter, QFontMetrics(small).elidedText(second, Qt.TextElideMode.ElideRight, int(lower.width()))
-        )
-        painter.restore()
-
-    @staticmethod
-    def _fonts(font: QFont, *, bold: bool) -> tuple[QFont, QFont]:
-        large, small = QFont(font), QFont(font)
-        large.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
-        small.setPointSizeF(max(6.0, font.pointSizeF() * 0.9))
-        return large, small
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        first, second, _verdict, _colour = index.data(CELL)
-        metrics = QFontMetrics(option.font)
-        width = max(metrics.horizontalAdvance(first), metrics.horizontalAdvance(second)) + (48 if index.column() == 0 else 28)
-        return QSize(min(280, width), 2 * metrics.height() + 14)
+        return "\n".join([*lines, *verdicts.violations(variant)])

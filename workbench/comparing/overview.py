@@ -1,0 +1,238 @@
+"""The overview: what the comparison says in sentences, all verdicts in a table, the selected variant in words, and how it was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
+
+from engines.report import labels, sentences
+from workbench.comparing import verdicts
+from workbench.comparing.subject import Part, Subject
+from workbench.comparing.verdict_cells import VerdictCells, row_height
+from workbench.comparing.verdict_table import By, VerdictTable
+from workbench.theme import Theme
+from workbench.widgets.choices import Choice
+from workbench.widgets.surfaces import Card, Notice, emptied, scrolled
+from workbench.widgets.text import label
+
+FEW = 6
+"""So many headline sentences are shown at once."""
+TALLEST = 620
+NARROW = 170
+"""Pixels for the names where the figures do not all fit beside them."""
+
+
+class Overview(Part):
+    """Choosing a row selects its variant. A click on a head sorts by it; the two choices above the table do the same from the keyboard."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self._comparison: Mapping[str, Any] | None = None
+        self._everything = False
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(14, 14, 14, 20)
+        column.setSpacing(14)
+        self.warnings = Notice()
+        column.addWidget(self.warnings)
+        self.short = Card("In short")
+        self.more = QPushButton()
+        self.more.setProperty("quiet", True)
+        self.more.clicked.connect(self._tell_all)
+        self.short.corner.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)
+        self.lines = QGridLayout()
+        self.lines.setHorizontalSpacing(16)
+        self.lines.setVerticalSpacing(6)
+        self.lines.setColumnStretch(1, 1)
+        self.short.body.addLayout(self.lines)
+        column.addWidget(self.short)
+        column.addWidget(self._verdicts())
+        lower = QHBoxLayout()
+        lower.setSpacing(14)
+        self.details = Card("In words")
+        self.words = QVBoxLayout()
+        self.words.setSpacing(8)
+        self.details.body.addLayout(self.words)
+        self.details.body.addStretch(1)
+        lower.addWidget(self.details, 3)
+        method = Card("How this was judged")
+        self.method = label("", "caption", wrap=True, selectable=True)
+        method.body.addWidget(self.method)
+        method.body.addStretch(1)
+        lower.addWidget(method, 2)
+        column.addLayout(lower)
+        column.addStretch(1)
+        page = QVBoxLayout(self)
+        page.setContentsMargins(0, 0, 0, 0)
+        page.addWidget(scrolled(body))
+
+    def _verdicts(self) -> Card:
+        card = Card("Verdicts", f"{verdicts.LEGEND}; the ratio is to the baseline, its interval in brackets.")
+        self.sorting = Choice()
+        self.sorting.setAccessibleName("Sort the rows by")
+        self.sorting.setMinimumWidth(180)
+        self.by = Choice()
+        self.by.addItem("figure", "value")
+        self.by.addItem("ratio", "ratio")
+        self.by.setAccessibleName("Sort by figure or by ratio")
+        self.by.setMinimumWidth(90)
+        caption = label("Sort", "caption")
+        caption.setBuddy(self.sorting)
+        self.all_keys = QCheckBox("All figures")
+        self.all_keys.setToolTip("Show everything that was measured, not only the figures that judge")
+        self.all_keys.toggled.connect(lambda _on: self._fill_table())
+        for widget in (caption, self.sorting, self.by, self.all_keys):
+            card.corner.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
+        card.corner.setSpacing(8)
+        self.model = VerdictTable(self)
+        self.table = QTableView()
+        self.table.setModel(self.model)
+        self.cells = VerdictCells(self.subject.theme, self.table)
+        self.table.setItemDelegate(self.cells)
+        self.table.setShowGrid(False)
+        self.table.setAlternatingRowColors(True)
+        self.table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QTableView.SelectionMode.SingleSelection)
+        self.table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
+        self.table.setVerticalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
+        self.table.setTabKeyNavigation(False)
+        self.table.setAccessibleName("Figures and verdicts of the variants")
+        self.table.verticalHeader().hide()
+        header = self.table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.setSortIndicatorClearable(True)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        header.sortIndicatorChanged.connect(self._sort)
+        self.sorting.activated.connect(lambda place: header.setSortIndicator(place - 1, header.sortIndicatorOrder()))
+        self.by.activated.connect(self._sort_by)
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self._picked())
+        card.body.addWidget(self.table)
+        return card
+
+    # --- Showing ----------------------------------------------------------------------------------------------------------------------------
+
+    def draw(self, comparison: Mapping[str, Any]) -> None:
+        self._comparison = comparison
+        if comparison["warnings"]:
+            self.warnings.say("warning", "\n".join(comparison["warnings"]))
+        else:
+            self.warnings.clear()
+        self._tell()
+        self._fill_table()
+        self.method.setText("\n".join(f"• {sentence}" for sentence in sentences.method(comparison)))
+
+    def paint_with(self, theme: Theme) -> None:
+        self.cells.theme = theme
+
+    def _tell_all(self) -> None:
+        self._everything = not self._everything
+        self._tell()
+
+    def _tell(self) -> None:
+        assert self._comparison is not None
+        emptied(self.lines)
+        found = sentences.headline(self._comparison) or ["There is only the baseline: add a variant to compare."]
+        others = [name for name in self._comparison["variants"] if name != self._comparison["baseline"]] or [""]
+        for row, (name, sentence) in enumerate(list(zip(others, found, strict=True))[: None if self._everything else FEW]):
+            self.lines.addWidget(label(name, "strong"), row, 0, Qt.AlignmentFlag.AlignTop)
+            self.lines.addWidget(label(sentence.removeprefix(f"{name}: "), wrap=True, selectable=True), row, 1)
+        self.more.setVisible(len(found) > FEW)
+        self.more.setText("Fewer" if self._everything else f"All {len(found)}")
+        self.more.setAccessibleName(f"{self.more.text()} sentences")
+
+    def _fill_table(self) -> None:
+        comparison = self._comparison
+        assert comparison is not None
+        keys = labels.columns(comparison)
+        if self.all_keys.isChecked() or not keys:
+            keys += labels.other_keys(comparison, keys)
+        self.model.show_comparison(comparison, keys, self.subject.colours())
+        self.sorting.clear()
+        self.sorting.addItems(["as in the experiment", "name", *(labels.short(key) for key in keys)])
+        self._show_sorting()
+        self._fit_table()
+        self.mark(self.subject.variant)
+
+    def _fit_table(self) -> None:
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.table.resizeColumnsToContents()
+        self.table.verticalHeader().setDefaultSectionSize(row_height(self.table.font()))
+        fits = sum(header.sectionSize(n) for n in range(header.count())) < self.table.viewport().width()
+        # Figures and intervals are never cut; what room is left goes to the names.
+        if fits:
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        else:
+            header.resizeSection(0, min(NARROW, header.sectionSize(0)))
+        rows = row_height(self.table.font()) * len(self.model.names)
+        self.table.setFixedHeight(min(TALLEST, rows + header.height() + (4 if fits else 18)))
+
+    def _sort(self, column: int, order: Qt.SortOrder) -> None:
+        self.model.sort(column, order)
+        self.sorting.setCurrentIndex(column + 1)
+        self.mark(self.subject.variant)
+
+    def _sort_by(self, _place: int) -> None:
+        self.model.by = cast(By, self.by.currentData())
+        header = self.table.horizontalHeader()
+        self._sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
+
+    def _show_sorting(self) -> None:
+        """The indicator follows the column, which may have moved with other figures."""
+        column, order = self.model.sorting or (-1, Qt.SortOrder.AscendingOrder)
+        header = self.table.horizontalHeader()
+        header.blockSignals(True)
+        header.setSortIndicator(column, order)
+        header.blockSignals(False)
+        self.sorting.setCurrentIndex(column + 1)
+
+    # --- The selected variant -----------------------------------------------------------------------------------------------------------------
+
+    def _picked(self) -> None:
+        rows = self.table.selectionModel().selectedRows()
+        if rows:
+            self.subject.select(self.model.names[rows[0].row()])
+
+    def mark(self, name: str) -> None:
+        selection = self.table.selectionModel()
+        if name in self.model.names and name:
+            row = self.model.names.index(name)
+            if [index.row() for index in selection.selectedRows()] != [row]:
+                self.table.selectRow(row)
+        elif selection.hasSelection() and not any(self.model.names[index.row()] == "" for index in selection.selectedRows()):
+            selection.clearSelection()
+        self._describe(name)
+
+    def _describe(self, name: str) -> None:
+        emptied(self.words)
+        if self._comparison is None:
+            return
+        if not name:
+            self.details.heading.setText("In words")
+            self.words.addWidget(label("Choose a variant in the table for its details.", "caption", wrap=True))
+            return
+        variant = self._comparison["variants"][name]
+        self.details.heading.setText(name)
+        for sentence in verdicts.violations(variant):
+            self.words.addWidget(label(sentence, "error", wrap=True, selectable=True))
+        for failure in variant["failures"]:
+            self.words.addWidget(
+                label(f"Seed {failure['seed']} {failure['status']}: {failure['reason']} {failure['advice']}".strip(), "error", wrap=True)
+            )
+        if name == self._comparison["baseline"]:
+            self.words.addWidget(label("The others are held against this variant.", wrap=True))
+        else:
+            for entry in sentences.of_variant(variant, labels.columns(self._comparison)):
+                self.words.addWidget(label(entry["opening"], "strong"))
+                self.words.addWidget(label(entry["text"], wrap=True, selectable=True))
+        for note in variant["notes"]:
+            self.words.addWidget(label(note, wrap=True, selectable=True))
+        if variant["effects"]:
+            self.words.addWidget(label("What the techniques changed", "strong"))
+            for effect in variant["effects"]:
+                self.words.addWidget(label(f"{effect['technique']}: {effect['sentence']}", wrap=True, selectable=True))
