@@ -140,6 +140,15 @@ class Gpus:
         except self._nvml.NVMLError:
             return None
 
+    def busy_percent(self, index: int) -> float | None:
+        """Share of the last moments (up to a second) in which one GPU computed, for whomever; None where the driver does not say."""
+        if not 0 <= index < len(self._handles):
+            return None
+        try:
+            return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handles[index]).gpu)
+        except self._nvml.NVMLError:
+            return None
+
     def energy_joules(self, index: int) -> float | None:
         """Energy one GPU has used since the driver was loaded; the counter moves every 20 to 100 ms. None where there is no counter."""
         if not 0 <= index < len(self._handles):

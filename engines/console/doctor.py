@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines import catalogue as catalogues
-from engines import launching, probes
+from engines import energy, launching, probes
 from engines.console.output import columns, note, say, write_json
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
@@ -35,7 +35,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Exit code 0 where nothing is broken, else 1."""
     url = store_url(arguments.store)
     looks: list[Callable[[], list[Finding]]] = [
-        _python, _packages, _machine, _gpus, _memory, lambda: _store(url), lambda: _supervisor(url), _catalogue, _window,
+        _python, _packages, _machine, _gpus, _energy, _memory, lambda: _store(url), lambda: _supervisor(url), _catalogue, _window,
     ]  # fmt: skip
     findings = [finding for look in looks for finding in look()]
     broken = [finding for finding in findings if finding.state == "broken"]
@@ -81,6 +81,10 @@ def _gpus() -> list[Finding]:
     if not gpus:
         return [Finding("gpu", "note", "no NVIDIA driver answers; runs use the CPU")]
     return [Finding(f"gpu {g.index}", "ok", f"{g.name}, {g.total_mib:,.0f} MiB, capability {g.capability}, driver {g.driver}") for g in gpus]
+
+
+def _energy() -> list[Finding]:
+    return [Finding(f"energy of {name}", "ok" if counted else "note", text) for name, counted, text in energy.survey()]
 
 
 def _memory() -> list[Finding]:

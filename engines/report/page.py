@@ -40,7 +40,7 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
         curves=_curves(store, comparison),
         experiments=[queries.experiment(store, each) for each in comparison["experiments"]],
         machines=_machines(store, comparison),
-        observer=_observer(store, comparison),
+        remarks=_remarks(store, comparison),
     )
     found = Path(path)
     found.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
 
 def html(
     comparison: Mapping[str, Any], *, curves: Sequence[figures.Figure] = (), experiments: Sequence[Any] = (), machines: Sequence[Any] = (),
-    observer: str = "",
+    remarks: Sequence[str] = (),
 ) -> str:  # fmt: skip
-    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts; `observer`: a sentence about its cost."""
+    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts; `remarks`: sentences about the measuring itself."""
     environment = Environment(
         loader=FileSystemLoader(RESOURCES / "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -75,7 +75,7 @@ def html(
         curves=curves,
         prices=[(key, rows) for key in _PRICES if (rows := figures.bars(comparison, key))],
         machines=machines,
-        observer=observer,
+        remarks=remarks,
         experiments=experiments,
         light=light,
         dark=dark,
@@ -142,11 +142,13 @@ def _machines(store: Store, comparison: Mapping[str, Any]) -> list[dict[str, str
     return list(seen.values())
 
 
-def _observer(store: Store, comparison: Mapping[str, Any]) -> str:
-    """What observing cost the runs."""
+def _remarks(store: Store, comparison: Mapping[str, Any]) -> list[str]:
+    """What observing cost the runs, and why energy was not measured where it was not."""
     runs = [run_id for variant in comparison["variants"].values() for run_id in variant["runs"]]
     rows = queries.effects(store, runs) if runs else []
-    return observing.summary([row.facts for row in rows if not row.technique and row.hook == observing.HOOK])
+    cost = observing.summary([row.facts for row in rows if not row.technique and row.hook == observing.HOOK])
+    without = [event.text for run_id in runs for event in queries.events(store, run_id) if event.kind == "energy"]
+    return [sentence for sentence in dict.fromkeys((cost, *without)) if sentence]
 
 
 def _text(value: Any) -> str:

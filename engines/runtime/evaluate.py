@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engines import probes
+from engines import energy, probes
 from engines.runtime.finished import Finished, load_finished
 from engines.runtime.flops import count
 from engines.runtime.plan import PlanError, device_of, threads_of
@@ -38,6 +38,8 @@ SECONDS = 1.0
 """Length of one timed stretch; at least MINIMUM repeats."""
 MINIMUM = 5
 LATENCY_STEPS = 100
+ENERGY_SECONDS = 2.5
+"""Length of the window in which energy is counted, where there is a counter."""
 LOOK_SECONDS = 0.25
 
 
@@ -105,7 +107,7 @@ def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], No
             device = device_of(target["device"]) if target.get("device") else own_device
             with threads(threads_of(target.get("threads") or plan_threads)):
                 finished.model.to(device)
-                rows.extend(_on_target(finished, name, int(target.get("batch") or training["batch"]), device))
+                rows.extend(_on_target(finished, name, int(target.get("batch") or training["batch"]), device, announce))
         except (PlanError, NotImplementedError, RuntimeError) as error:
             # RuntimeError is what torch raises where a kernel does not exist on a device (int8 on CUDA): the other targets still count.
             announce(f'Target "{name}" could not be measured: {error}')
@@ -152,7 +154,16 @@ def _size(model: Any, weights_bytes: int) -> list[ResultRow]:
     ]
 
 
-def _on_target(finished: Finished, name: str, batch: int, device: torch.device) -> list[ResultRow]:
+def energy_row(key: str, tally: energy.Tally, target: str = "", detail: Mapping[str, Any] | None = None) -> ResultRow:
+    """Joules per token above idle with the bounds that the counter's resolution gives. Raises energy.NotMeasurable."""
+    found = tally.figure()
+    off = found.uncertainty / found.tokens
+    facts = {"what": f"{tally.meter.scope}, above idle", **found.facts(), **(detail or {})}
+    value = found.joules_per_token
+    return ResultRow(key=key, value=value, unit="J/token", better="lower", target=target, low=value - off, high=value + off, detail=facts)
+
+
+def _on_target(finished: Finished, name: str, batch: int, device: torch.device, announce: Callable[[str], None]) -> list[ResultRow]:
     model, length = finished.model, int(finished.plan["training"]["sequence"])
     declared: Mapping[str, Any] = {
         "device": str(device), "threads": torch.get_num_threads(), "batch": batch, "length": length, "interleaved": False,
@@ -174,7 +185,31 @@ def _on_target(finished: Finished, name: str, batch: int, device: torch.device) 
     generation = {**declared, "batch": 1, "length": 1, "steps": len(steps), "what": "one token: carried state, next-token top 1"}
     for key, share in (("latency/p50_ms", 0.5), ("latency/p95_ms", 0.95)):
         rows.append(_row(key, 1000 * steps[min(len(steps) - 1, int(share * len(steps)))], "ms", "lower", name, generation))
+    try:
+        tally = _energy(lambda: score(model, inputs, targets), targets.numel(), device)
+        rows.append(energy_row("energy/infer_joules_per_token", tally, name, declared))
+    except energy.NotMeasurable as reason:
+        where = f' on target "{name}"' if name else ""
+        announce(f"Energy of inference{where} is not measurable on this machine: {reason}.")
     return rows
+
+
+def _energy(function: Callable[[], Any], tokens: int, device: torch.device) -> energy.Tally:
+    """One window of repeats, long enough for the counter, after idle power was measured. Raises energy.NotMeasurable."""
+    meter = energy.meter_of(str(device))
+    _wait(device)
+    tally = energy.Tally(meter, energy.rest(meter))
+    function()
+    _wait(device)
+    tally.start(0)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < ENERGY_SECONDS:
+        for _ in range(MINIMUM):
+            function()
+        _wait(device)
+        done += MINIMUM * tokens
+    tally.stop(done)
+    return tally
 
 
 def _repeat(function: Callable[[], Any], device: torch.device) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from engines import observing
+from engines import energy, observing
 from engines.api import Figure, Text
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
@@ -94,8 +94,10 @@ class Run:
 
     def _train(self, trainer: Trainer) -> None:
         session = trainer.session
+        trainer.energy = self._energy_tally(session.device)
         trainer.forget_peaks()
         trainer.train()
+        self._tell_energy(trainer)
         if session.stop_reason:
             self._event("info", "stop", session.stop_reason)
         if trainer.peak_host_mib is not None:
@@ -108,6 +110,27 @@ class Run:
             rate, steps = speed
             detail = {"steps": steps, "warm_up_steps": WARM_UP_STEPS, "interleaved": False, "resumed": self.row.attempt > 1}
             self._result(Figure("speed/train_tokens_per_s", rate, "tokens/s", "higher"), detail)
+
+    def _energy_tally(self, device: torch.device) -> energy.Tally | None:
+        """What counts the energy of training, ready to start; None, and said why, where nothing can."""
+        try:
+            meter = energy.meter_of(str(device))
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            return energy.Tally(meter, energy.rest(meter))
+        except energy.NotMeasurable as reason:
+            self._event("info", "energy", f"Energy of training is not measurable on this machine: {reason}.")
+            return None
+
+    def _tell_energy(self, trainer: Trainer) -> None:
+        """Joules per token of this attempt's training, or why there is no such figure."""
+        tally, trainer.energy = trainer.energy, None
+        if tally is None:
+            return
+        try:
+            self.results.append(evaluate.energy_row("energy/joules_per_token", tally))
+        except energy.NotMeasurable as reason:
+            self._event("info", "energy", f"Energy of training was not measured: {reason}.")
 
     def _finish(self, trainer: Trainer) -> Finished:
         session, pipeline = trainer.session, trainer.pipeline

@@ -26,6 +26,7 @@ from engines.toolbox.batches import detach, map_tensors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engines.energy import Tally
     from engines.runtime.recorder import Recorder
     from engines.toolbox.batches import Batch
 
@@ -78,6 +79,8 @@ class Trainer:
         """High-water marks of the training steps alone, MiB; None where the system cannot tell."""
         self._peaks_are_clean = True
         self.bookkeeping = Bookkeeping()
+        self.energy: Tally | None = None
+        """Counts the energy of training, validation and checkpoints left out; None where nothing counts it."""
         self._last_loss = math.nan
         self._saved_at = time.monotonic()
         self._save_every = float(os.environ.get("WORKBENCH_CHECKPOINT_SECONDS", "120"))
@@ -87,6 +90,8 @@ class Trainer:
     def train(self) -> None:
         """Until the budget is spent, a technique stops it, somebody cancels it or the loss is no number."""
         session, evaluations = self.session, int(self.session.plan["measure"]["evaluations"])
+        if self.energy is not None:
+            self.energy.start(session.tokens)
         for _ in self.steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
             progress = session.progress
             over = progress >= 1 or bool(session.stop_reason)
@@ -157,8 +162,12 @@ class Trainer:
         """Validation and checkpoints: neither their time nor their memory is training's."""
         self._settle()
         self.note_peaks()
+        if self.energy is not None:
+            self.energy.stop(self.session.tokens)
         yield
         self.forget_peaks()
+        if self.energy is not None:
+            self.energy.start(self.session.tokens)
 
     def note_peaks(self) -> None:
         """Take the high-water marks of host and device into the run's peaks."""
@@ -205,6 +214,8 @@ class Trainer:
         session, (tokens, seconds) = self.session, self._window
         rate = (session.tokens - tokens) / max(1e-9, session.seconds - seconds)
         self._window, self._window_at = (session.tokens, session.seconds), now
+        if self.energy is not None:
+            self.energy.note()
         add = self.recorder.add
         if session.tokens > tokens and session.seconds > seconds:
             add("speed/train_tokens_per_s", session.step, rate, "tokens/s")

@@ -63,6 +63,8 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
             "cost/train_flops"} <= set(results)  # fmt: skip
     assert results["cost/train_tokens"] == 40 * 8 * 12
     assert any(effect.technique == "quantization/dynamic_int8" for effect in queries.effects(store, run))
+    told = [event.text for event in queries.events(store, run) if event.kind == "energy"]
+    assert bool(told) != ("energy/joules_per_token" in results)  # a figure, or a reason, never both or neither
     observer = next(effect.facts for effect in queries.effects(store, run) if not effect.technique and effect.hook == "observer")
     assert observer["training_s"] == pytest.approx(results["cost/train_s"])
     assert 0 < observer["share_of_training"] < 1
