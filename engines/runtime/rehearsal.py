@@ -75,6 +75,7 @@ class Rehearsal:
         self.pipeline.shape_model()
         self.pipeline.assemble()
         self._trainer = Trainer(self.session, self.pipeline, Unrecorded(), Control(), Path())  # type: ignore[arg-type]
+        self._trainer.memory.on = False
         self._steps = self._trainer.steps(lambda batch: self.pipeline.multiplier(self.session.progress) * batch.lr_scale)
 
     def step(self) -> int:

@@ -20,6 +20,7 @@ from engines.api import Figure
 from engines.observing import Bookkeeping
 from engines.runtime import checkpoint, flops
 from engines.runtime.context import Session
+from engines.runtime.memorylog import MemoryLog
 from engines.runtime.pipeline import Pipeline
 from engines.toolbox.batches import detach, map_tensors
 
@@ -69,6 +70,7 @@ class Trainer:
         self.work: flops.Work | None = None
         """Operations of one training step (forward, backward, a teacher's forward), over `work_tokens` tokens."""
         self.work_tokens = 0
+        self.memory = MemoryLog(session, self.note_peaks, self.forget_peaks, lambda *point: recorder.add(*point))
         self._unread: list[tuple[int, float, torch.Tensor, int]] = []
         self._extras: dict[str, Any] = {}
         self._read_at = self._window_at = time.perf_counter()
@@ -126,22 +128,28 @@ class Trainer:
         batches = iter(session.stream)
         clock = time.perf_counter()
         while True:
-            batch = next(batches).to(session.device)
-            if batch.fresh:
-                self.state = None
-            pipeline.set_learning_rate(learning_rate(batch))
-            if self.work is None and session.step == COUNTED_STEP:
-                self.work, (loss_sum, count, state, self._extras) = flops.count(lambda batch=batch: pipeline.backward(batch, self.state))  # type: ignore[misc]
-                self.work_tokens = count
-            else:
-                loss_sum, count, state, self._extras = pipeline.backward(batch, self.state)
-            self.state = detach(state)
-            pipeline.update()
+            with self.memory.around_step(lambda: [self.state, self._extras, pipeline.state_dict()]) as enter:
+                enter("data")
+                batch = next(batches).to(session.device)
+                if batch.fresh:
+                    self.state = None
+                pipeline.set_learning_rate(learning_rate(batch))
+                enter("forward")
+                if self.work is None and session.step == COUNTED_STEP:
+                    self.work, (loss_sum, count, state, self._extras) = flops.count(lambda batch=batch: pipeline.backward(batch, self.state))  # type: ignore[misc]
+                    self.work_tokens = count
+                else:
+                    loss_sum, count, state, self._extras = pipeline.backward(batch, self.state)
+                self.state = detach(state)
+                enter("update")
+                pipeline.update()
             session.step += 1
             session.tokens += count
             self._unread.append((session.step, time.time(), loss_sum, count))
             now = time.perf_counter()
             session.seconds += now - clock
+            if self.memory.watching:
+                self._leave_out(count, now - clock)
             clock = now
             if now - self._read_at > READ_SECONDS:
                 self._read_losses()
@@ -150,6 +158,12 @@ class Trainer:
             paused = time.perf_counter()
             yield
             clock += time.perf_counter() - paused
+
+    def _leave_out(self, tokens: int, seconds: float) -> None:
+        """A step that was watched is slower by it: it belongs to the price of the run and to no figure of its speed."""
+        self._window = (self._window[0] + tokens, self._window[1] + seconds)
+        if self._warm is not None:
+            self._warm = (self._warm[0] + tokens, self._warm[1] + seconds, self._warm[2] + 1)
 
     def _settle(self) -> None:
         """Wait for what is under way on the device and read its losses; on the clock, since it is training's own work."""
@@ -177,11 +191,12 @@ class Trainer:
             peak = torch.cuda.max_memory_allocated(self.session.device) / 2**20
             self.peak_device_mib = max(self.peak_device_mib or 0.0, peak)
 
-    def forget_peaks(self) -> None:
-        """Start the high-water marks anew. Where the system cannot, there is no host peak: it would include more than training."""
+    def forget_peaks(self) -> bool:
+        """Start the high-water marks anew. False where the system cannot; then there is no host peak: it would include more than training."""
         self._peaks_are_clean = probes.reset_peak() and self._peaks_are_clean
         if self.session.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.session.device)
+        return self._peaks_are_clean
 
     # --- what is written ----------------------------------------------------------------------------------------------------------------
 

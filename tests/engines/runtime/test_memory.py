@@ -1,0 +1,254 @@
+"""Memory by owner against cases that can be computed by hand, and against torch's own counters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from engines.runtime.attribution import POINTS, Life, read
+from engines.runtime.memory import Watch
+from tests.engines.runtime import session as small
+
+MIB = 2**20
+TRANSFORMER = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}, "repeat": 3, "residual": None, "norm": None}
+
+
+def watched(model, optimizer, step, device="cpu"):
+    with Watch(model, optimizer, torch.device(device)) as watch:
+        step(watch.enter)
+    return watch.reading
+
+
+def bytes_of(mib: float) -> int:
+    assert (mib * MIB).is_integer()
+    return int(mib * MIB)
+
+
+# --- By hand --------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_linear_layers_holds_what_the_formula_says():
+    """n layers d -> d on B rows, B > d. Each keeps its input; backward frees them from the end, and needs two gradients of activations at once."""
+    n, b, d = 5, 64, 16
+    model = nn.Sequential(*[nn.Linear(d, d) for _ in range(n)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x_BD = torch.randn(b, d)
+
+    def step(enter):
+        enter("forward")
+        model(x_BD).sum().backward()
+        enter("update")
+        optimizer.step()
+        optimizer.zero_grad()
+
+    found = watched(model, optimizer, step)
+    # scalars: the sum, and the 1 with which backward begins.
+    layer, row, scalars = 4 * (d * d + d), 4 * b * d, 8
+    # Layers 1 to n - 1 make what is kept; the last output dies in the sum.
+    assert bytes_of(max(found.owners["activations"])) == (n - 1) * row + scalars
+    # The peak is in the second node of backward: one kept output is gone, the gradients of two outputs and of two layers are there.
+    held = {owner: bytes_of(mib) for owner, mib in found.owners_mib.items()}
+    assert held == {"parameters": n * layer, "gradients": 2 * layer, "optimizer": 0, "activations": (n - 2) * row + scalars, "other": 3 * row}
+    assert bytes_of(found.other_mib["start"]) == row  # x
+    assert bytes_of(found.peak_mib) == sum(held.values())
+    by_module = {entry["name"]: entry for entry in found.modules}
+    assert sum(bytes_of(entry["mib"]) for entry in found.modules) == bytes_of(found.peak_mib)
+    assert bytes_of(by_module["0"]["owners_mib"]["activations"]) == row
+    assert "activations" not in by_module["4"]["owners_mib"]
+    # The gradient that a node of the third layer computes is of that layer, though no hook stands in the backward pass.
+    assert bytes_of(by_module["3"]["owners_mib"]["other"]) == row
+    assert [phase["name"] for phase in found.phases] == ["forward", "backward", "update"]
+
+
+@pytest.mark.parametrize(("make", "copies"), [(torch.optim.SGD, 0), (torch.optim.Adam, 2), (lambda p: torch.optim.SGD(p, momentum=0.9), 1)])
+def test_an_optimiser_holds_its_copies_of_the_parameters(make, copies):
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 8))
+    optimizer = make(model.parameters())
+
+    def step(enter):
+        enter("forward")
+        model(torch.randn(4, 32)).sum().backward()
+        enter("update")
+        optimizer.step()
+        optimizer.zero_grad()
+
+    first = watched(model, optimizer, step)
+    second = watched(model, optimizer, step)
+    parameters = sum(4 * p.numel() for p in model.parameters())
+    counters = 4 * 4 if copies == 2 else 0  # Adam counts the updates of each tensor in one of its own
+    for found in (first, second):
+        # The first step makes the state, and the reading knows it although it was born inside.
+        assert bytes_of(found.owners["optimizer"][-1]) == copies * parameters + counters
+        assert bytes_of(max(found.owners["gradients"])) == parameters
+        assert bytes_of(found.owners["gradients"][-1]) == 0
+    assert second.owners["optimizer"][0] == second.owners["optimizer"][-1]
+
+
+def test_views_and_tied_weights_count_once():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(50, 8)
+            self.out = nn.Linear(8, 50, bias=False)
+            self.out.weight = self.table.weight
+
+        def forward(self, ids):
+            h = self.table(ids)
+            return self.out(h.view(-1, 4, 8).transpose(0, 1)[1:].reshape(-1, 8))
+
+    model = Tied()
+    ids = torch.arange(40) % 50
+    found = watched(model, None, lambda enter: (enter("forward"), model(ids).sum().backward()))
+    assert bytes_of(found.owners_mib["parameters"]) == 4 * 50 * 8
+    assert bytes_of(found.owners["gradients"][-1]) == 4 * 50 * 8
+
+
+def test_sparse_gradients_are_gradients():
+    model = nn.Embedding(1000, 4, sparse=True)
+    found = watched(model, None, lambda enter: (enter("forward"), model(torch.arange(10)).sum().backward(), enter("update")))
+    assert bytes_of(found.owners["gradients"][-1]) == 10 * 4 * 4 + 10 * 8
+
+
+def test_what_a_forward_pass_drops_is_no_activation():
+    model = nn.Linear(8, 8)
+
+    def step(enter):
+        enter("forward")
+        torch.randn(1000, 1000).sum()
+        model(torch.randn(2, 8)).sum().backward()
+
+    found = watched(model, None, step)
+    assert found.peak_mib > 4_000_000 / MIB
+    assert bytes_of(found.other_mib["forward"]) >= 4_000_000
+    assert max(found.owners["activations"]) < 1000 / MIB
+
+
+# --- Against torch --------------------------------------------------------------------------------------------------------------------------
+
+
+def allocator_peak(step) -> int:
+    """The highest number of bytes above the start that the CPU allocator reports, by the profiler's memory events."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        step()
+    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]" and event.device_type().name == "CPU"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("techniques", [[], [{"id": "memory/gradient_checkpointing"}], [{"id": "memory/gradient_accumulation"}]])
+def test_the_peak_is_what_the_allocator_counts(techniques):
+    """Nearly every allocation of these operators is a tensor; attention's kernels and saved random states are not, a few percent."""
+    from engines.runtime.rehearsal import Rehearsal
+
+    plan = small.plan([{"id": "optimization/adam"}, *techniques], training={"batch": 4, "sequence": 32})
+    plan["model"]["layers"] = [TRANSFORMER]
+    rehearsal = Rehearsal(plan, text=small.text())
+    for _ in range(4):
+        rehearsal.step()
+    counted = allocator_peak(rehearsal.step)
+    session = rehearsal.session
+    found = watched(session.model, session.optimizer, lambda enter: (enter("forward"), rehearsal.step()))
+    start = sum(series[0] for series in found.owners.values()) * MIB
+    assert 0.95 * counted <= found.peak_mib * MIB - start <= counted
+
+
+@pytest.mark.gpu
+def test_the_peak_is_what_the_cuda_allocator_counts():
+    model = nn.Sequential(*[nn.Linear(512, 512) for _ in range(4)]).cuda()
+    optimizer = torch.optim.Adam(model.parameters())
+    x = torch.randn(2048, 512, device="cuda")
+
+    def step(enter):
+        enter("forward")
+        model(x).sum().backward()
+        enter("update")
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(lambda phase: None)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    found = watched(model, optimizer, step, "cuda")
+    grown = torch.cuda.max_memory_allocated() - before
+    start = sum(series[0] for series in found.owners.values()) * MIB
+    assert found.peak_mib * MIB - start == pytest.approx(grown, rel=0.02)
+
+
+# --- In a run -------------------------------------------------------------------------------------------------------------------------------
+
+
+def trained(folder, techniques, layers=None, **changes):
+    plan = small.plan([{"id": "optimization/adam"}, *techniques], budget={"steps": 8}, **changes)
+    if layers:
+        plan["model"]["layers"] = layers
+    made = small.trainer(folder, plan)
+    made.train()
+    return made
+
+
+def test_checkpointing_lowers_activations_and_nothing_else(tmp_path):
+    options = {"layers": [TRANSFORMER], "training": {"batch": 8, "sequence": 64}}
+    plain = trained(tmp_path / "a", [], **options).memory.highest
+    less = trained(tmp_path / "b", [{"id": "memory/gradient_checkpointing"}], **options).memory.highest
+    assert max(less.owners["activations"]) < 0.6 * max(plain.owners["activations"])
+    for owner in ("parameters", "optimizer"):
+        assert less.owners_mib[owner] == plain.owners_mib[owner]
+    assert max(less.owners["gradients"]) == max(plain.owners["gradients"])
+
+
+def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
+    made = trained(tmp_path / "a", [])
+    monkeypatch.setattr("engines.runtime.memorylog.FIRST_STEP", 10**9)
+    unwatched = trained(tmp_path / "b", [])
+    assert unwatched.memory.highest is None
+    assert made.loss_digest == unwatched.loss_digest
+    points = made.recorder.points
+    assert [step for step, _ in points["memory/owner/activations_mib"]] == [4]
+    sentence, facts = made.memory.effect(None)
+    assert "MiB at the peak" in sentence
+    assert facts["peak_mib"] == pytest.approx(sum(facts["owners_mib"].values()))
+    assert facts["peak_mib"] == pytest.approx(sum(row["mib"] for row in facts["modules"]))
+    assert facts["resident_peak_mib"] - facts["peak_mib"] == pytest.approx(facts["unexplained_mib"])
+    assert "context_mib" not in facts
+    modules = {row["name"] for row in facts["modules"]}
+    assert {"embedding", "layers.0.mixer.lstm", "head", "head.output"} <= modules
+    assert not made.session.model.layers[0]._forward_hooks  # nothing is left behind
+    assert "loss" not in vars(made.session.model.head)
+
+
+def test_long_runs_are_watched_again_within_their_share(tmp_path, monkeypatch):
+    monkeypatch.setattr("engines.runtime.memorylog.SHARE", 0.5)
+    plan = small.plan([{"id": "optimization/adam"}], budget={"steps": 60})
+    made = small.trainer(tmp_path, plan)
+    made.train()
+    assert made.memory.steps > 1
+    assert made.memory.cost < 0.8 * made.session.seconds
+    watched_steps = [step for step, _ in made.recorder.points["memory/owner/parameters_mib"]]
+    assert len(watched_steps) == made.memory.steps
+    # Steps that are watched are in no figure of speed.
+    _, steps = made.tokens_per_second()
+    assert steps == 60 - 5 - sum(step > 5 for step in watched_steps)
+
+
+# --- Reduction ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_timeline_keeps_its_peak():
+    lives = [Life(1 + (i == 777) * 50, float(i), "forward", "m", died=i + 0.5) for i in range(3000)]
+    found = read(lives, [(0.0, "forward")], 3000.0, "cpu")
+    assert len(found.times_ms) <= POINTS
+    assert max(found.owners["other"]) == found.peak_mib == 51 / MIB
+    assert found.peak_ms in found.times_ms
+
+
+def test_a_storage_that_grows_counts_with_its_new_size():
+    life = Life(100, 0.0, "start", "")
+    life.resize(1.0, 300)
+    found = read([life], [(0.0, "forward")], 2.0, "cpu")
+    assert [value * MIB for value in found.owners["other"]] == [100, 300]
