@@ -1,4 +1,4 @@
-"""Points on their way to the store: the training thread appends to lists, a writer thread stores them twice a second."""
+"""Points on their way to the store: the training thread appends to lists, a writer thread stores them twice a second, the first ones at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = self._begun = False
         self.failure: StoreError | ClaimLost | None = None
         self.writer_seconds = 0.0
         """Processor time of the writer thread."""
@@ -44,6 +44,9 @@ class Recorder:
         """Points as (step, unix seconds, value)."""
         with self._lock:
             self._pending[key, unit].extend(points)
+        if not self._begun:  # Somebody waits to see that it trains.
+            self._begun = True
+            self._wake.set()
 
     def progress(self, **figures: float | None) -> None:
         """The latest state of the run, for progress bars."""
@@ -70,6 +73,7 @@ class Recorder:
         while not self._closed:
             self.writer_seconds = time.thread_time()
             self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
             if self._closed:
                 return
             try:

@@ -36,7 +36,7 @@ WARM_UP_STEPS = 5
 COUNTED_STEP = 2
 """The step, within the warm-up, whose floating-point operations are counted (counting slows a step down)."""
 READ_SECONDS = 0.25
-"""How often losses leave the device; between two reads the loop only appends to a list."""
+"""How often losses leave the device, after the first one at once; between two reads the loop only appends to a list."""
 EVALUATION_BATCH = 32
 """Rows of held-out text judged at once; the same for every variant, so that figures compare."""
 
@@ -73,7 +73,7 @@ class Trainer:
         self.memory = MemoryLog(session, self.note_peaks, self.forget_peaks, lambda *point: recorder.add(*point))
         self._unread: list[tuple[int, float, torch.Tensor, int]] = []
         self._extras: dict[str, Any] = {}
-        self._read_at = self._window_at = time.perf_counter()
+        self._read_at, self._window_at = -math.inf, time.perf_counter()
         self._window = (session.tokens, session.seconds)
         self._warm: tuple[int, float, int] | None = None
         self.peak_host_mib: float | None = None

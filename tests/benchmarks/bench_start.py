@@ -68,7 +68,7 @@ def once(folder: Path, *, watch: bool) -> tuple[float, float, float]:
     finally:
         client.send_signal(signal.SIGINT)
         client.wait()
-        _wait_for_the_supervisor(url)
+        wait_for_the_supervisor(url)
 
 
 def _first_point(store: Store) -> float | None:
@@ -79,7 +79,8 @@ def _first_point(store: Store) -> float | None:
     return None
 
 
-def _wait_for_the_supervisor(url: str) -> None:
+def wait_for_the_supervisor(url: str) -> None:
+    """Until the processes that serve a store have left."""
     ours = [p for p in psutil.process_iter(["cmdline"]) if url in (p.info["cmdline"] or []) and p.pid != os.getpid()]
     psutil.wait_procs(ours, timeout=60)
 
