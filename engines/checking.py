@@ -28,6 +28,8 @@ _MEASURED = (
     "size/nonzero_parameters",
     "size/model_mib",
     "compute/flops_per_token",
+    "compute/executed_flops_per_token",
+    "compute/bytes_per_token",
     "cost/train_s",
     "cost/train_tokens",
     "cost/train_flops",

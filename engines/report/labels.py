@@ -28,6 +28,8 @@ _NAMES = {
     "size/nonzero_parameters": ("non-zero parameters", "non-zero"),
     "size/model_mib": ("size of the stored model", "model MiB"),
     "compute/flops_per_token": ("operations per token", "FLOPs/token"),
+    "compute/executed_flops_per_token": ("executed operations per token", "executed FLOPs/token"),
+    "compute/bytes_per_token": ("bytes moved per token", "B/token"),
     "cost/train_s": ("training time", "train s"),
     "cost/train_tokens": ("training tokens", "trained tokens"),
     "cost/train_flops": ("training operations", "train FLOPs"),

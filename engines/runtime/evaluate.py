@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines import energy, probes
+from engines.runtime import work
 from engines.runtime.finished import Finished, load_finished
-from engines.runtime.flops import count
 from engines.runtime.plan import PlanError, device_of, threads_of
 from engines.store.commands import ResultRow
 
@@ -57,13 +57,17 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(threads_of(plan.get("threads")))
     told: list[str] = []
     finished = load_finished(folder, arguments.device)
-    rows = figures(finished, (folder / "weights.safetensors").stat().st_size, told.append)
-    sys.stdout.write(json.dumps({"rows": [asdict(row) for row in rows], "told": told}) + "\n")
+    rows, done = operations(finished, told.append)
+    rows += figures(finished, (folder / "weights.safetensors").stat().st_size, told.append)
+    sys.stdout.write(json.dumps({"rows": [asdict(row) for row in rows], "work": done, "told": told}) + "\n")
     return 0
 
 
-def in_fresh_process(folder: Path, device: torch.device, announce: Callable[[str], None], stopped: Callable[[], bool]) -> list[ResultRow]:
-    """The figures of the finished model in a folder, measured by a process that holds nothing else; none where `stopped` says so first.
+def in_fresh_process(
+    folder: Path, device: torch.device, announce: Callable[[str], None], stopped: Callable[[], bool]
+) -> tuple[list[ResultRow], dict[str, Any]]:
+    """The figures of the finished model in a folder and its work (`operations`), measured by a process that holds nothing else; none where
+    `stopped` says so first.
 
     Raises EvaluationError with the last words of a process that failed.
     """
@@ -76,25 +80,41 @@ def in_fresh_process(folder: Path, device: torch.device, announce: Callable[[str
             except subprocess.TimeoutExpired:
                 if stopped():
                     process.kill()
-                    return []
+                    return [], {}
     if process.returncode:
         last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
         raise EvaluationError(f"The finished model could not be measured: {last}")
     answer = json.loads(out.splitlines()[-1])
     for sentence in answer["told"]:
         announce(sentence)
-    return [ResultRow(**row) for row in answer["rows"]]
+    return [ResultRow(**row) for row in answer["rows"]], answer["work"]
+
+
+def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[list[ResultRow], dict[str, Any]]:
+    """Operations and bytes of scoring one token in the training batch, and the facts behind them: {"per_token", "layers", "uncounted",
+    "batch", "length"} as the effect of a run keeps them."""
+    training = finished.plan["training"]
+    batch, length = int(training["batch"]), int(training["sequence"])
+    inputs, targets = held_out_batch(finished, batch, length)
+    score(finished.model, inputs, targets)  # what modules make at their first call (packed weights) is not the work of scoring
+    modules, whole = work.of_scoring(finished.model, inputs, targets)
+    tokens = targets.numel()
+    if whole.uncounted:
+        announce(f"Operators without a formula, not in compute/flops_per_token: {whole.uncounted}")
+    detail = {"batch": batch, "length": length, "uncounted": whole.uncounted}
+    moved = {**detail, "model": "every operator reads its inputs and writes its outputs once; views are free; caches are ignored"}
+    rows = [
+        _row("compute/flops_per_token", whole.flops / tokens, "FLOP/token", "lower", detail=detail),
+        _row("compute/executed_flops_per_token", whole.executed_flops / tokens, "FLOP/token", "lower", detail=detail),
+        _row("compute/bytes_per_token", whole.bytes / tokens, "B/token", "lower", detail=moved),
+    ]
+    return rows, {**detail, "per_token": work.per_token(whole, tokens, "forward_"), "layers": work.facts(modules, tokens)}
 
 
 def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
-    """All figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
+    """The other figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
     rows = _size(finished.model, weights_bytes)
     training = finished.plan["training"]
-    inputs, targets = held_out_batch(finished, int(training["batch"]), int(training["sequence"]))
-    work, _ = count(lambda: score(finished.model, inputs, targets))
-    if work.uncounted:
-        announce(f"Operators without a formula, not in compute/flops_per_token: {work.uncounted}")
-    rows.append(_row("compute/flops_per_token", work.flops / targets.numel(), "FLOP/token", "lower", detail={"uncounted": work.uncounted}))
     own_device = _device(finished.model)
     plan_threads = finished.plan.get("threads")
     for target in finished.plan.get("targets") or [{}]:

@@ -17,6 +17,7 @@ from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
 from engines.runtime.recorder import Recorder
 from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
+from engines.runtime.work import per_token as work_per_token
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
 from engines.store.database import Store
@@ -56,11 +57,12 @@ class Run:
         self._phase("evaluating")
         self._judge(trainer, finished)
         self._store_results()
-        self.results = evaluate.in_fresh_process(
+        self.results, work = evaluate.in_fresh_process(
             self.folder / "model", _evaluation_device(trainer.session), lambda told: self._event("info", "measure", told), lambda: self.control.stop
         )
         if self.control.stop:
             raise Cancelled
+        commands.put_effects(self.store, self.row.id, self.claim, [_work_effect(work, trainer)])
         self._store_results()
 
     def discard_checkpoint(self) -> None:
@@ -212,6 +214,18 @@ class Run:
     def _store_results(self) -> None:
         commands.put_results(self.store, self.row.id, self.claim, self.results)
         self.results = []
+
+
+def _work_effect(work: dict[str, Any], trainer: Trainer) -> EffectRow:
+    """Operations and bytes per token: of scoring with the finished model, and of a training step where one was counted."""
+    per_token = dict(work["per_token"])
+    uncounted = dict(work["uncounted"])
+    if trainer.work is not None:
+        per_token |= work_per_token(trainer.work, trainer.work_tokens, "training_")
+        uncounted |= trainer.work.uncounted
+    forward = f"Scoring a token takes {per_token['forward_flops']:,.0f} operations and moves {per_token['forward_bytes']:,.0f} bytes"
+    training = f"; training on one {per_token['training_flops']:,.0f} and {per_token['training_bytes']:,.0f}" if trainer.work else ""
+    return EffectRow("", "work", f"{forward}{training}.", {**work, "per_token": per_token, "uncounted": uncounted})
 
 
 def _unknown_share(text: Text) -> dict[str, float]:

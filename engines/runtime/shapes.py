@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import nn
 
-from engines.runtime.flops import Work, counting
+from engines.runtime import work
+from engines.runtime.flops import Work
 from engines.runtime.sketch import Sketch, assemble, sketch
 
 LARGEST_REAL = 50_000_000
@@ -17,34 +18,37 @@ LARGEST_REAL = 50_000_000
 
 
 def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """{"rows": [{name, type, shape_in, shape_out, parameters, flops_per_token}], "parameters", "trainable", "weights_mib", "flops_per_token",
-    "uncounted", "vocabulary", "vocabulary_assumed"} of the model of a plan before any technique.
+    """{"rows": [{name, type, shape_in, shape_out, parameters, flops_per_token, bytes_per_token, executed_flops_per_token}], "parameters",
+    "trainable", "weights_mib", "flops_per_token", "bytes_per_token", "executed_flops_per_token", "uncounted", "vocabulary",
+    "vocabulary_assumed"} of the model of a plan before any technique.
 
-    Shapes are those of one row of the training length. flops_per_token: scoring one token (one multiply-add is two operations), absent where
-    it is not known. uncounted: operators without a formula, which are in no figure. Parameters that modules share are counted once in the
-    totals and with every module that holds them.
+    Shapes are those of one row of the training length. flops_per_token: scoring one token (one multiply-add is two operations).
+    executed_flops_per_token: without what kernels skip, where that is less. bytes_per_token: moved by scoring one token in the training batch,
+    by the model of `traffic`. All are absent where not known. uncounted: operators without a formula, which are in no count of operations.
+    Parameters that modules share are counted once in the totals and with every module that holds them.
     """
     built = sketch(plan)
-    length = int(plan["training"]["sequence"])
-    work: Work | None
+    length, batch = int(plan["training"]["sequence"]), int(plan["training"]["batch"])
+    done: Work | None
     try:
-        rows, work = _trace(built, length)
+        rows, done = _trace(built, batch, length)
     except NotImplementedError:
         # A part whose operations depend on values (an adaptive softmax on how frequent the words are): it is run for real if it is not huge.
-        rows, work = _trace(assemble(plan, "cpu"), length) if _size(built.model.parameters()) <= LARGEST_REAL else (_bare_rows(built.model), None)
+        if _size(built.model.parameters()) <= LARGEST_REAL:
+            rows, done = _trace(assemble(plan, "cpu"), batch, length)
+        else:
+            rows, done = _bare_rows(built.model), None
     parameters = list(built.model.parameters())
     answer: dict[str, Any] = {
         "rows": rows,
         "parameters": _size(parameters),
         "trainable": _size(p for p in parameters if p.requires_grad),
         "weights_mib": sum(p.numel() * p.element_size() for p in parameters) / 2**20,
-        "uncounted": sorted(work.uncounted) if work else ["the whole model: its operations depend on values"],
+        "uncounted": sorted(done.uncounted) if done else ["the whole model: its operations depend on values"],
         "vocabulary": built.text.vocabulary.size,
         "vocabulary_assumed": built.assumed,
     }
-    if work:
-        answer["flops_per_token"] = work.flops / length
-    return answer
+    return answer | (_per_token(done, length) if done else {})
 
 
 def matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict[str, Any]:
@@ -59,67 +63,49 @@ def matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict
     return {"names": names, "of": total}
 
 
-def _trace(built: Sketch, length: int) -> tuple[list[dict[str, Any]], Work]:
-    """Score one row of text; what each module was given, gave and did."""
-    model: Any = built.model.eval()
-    device = next(model.parameters()).device
+def _trace(built: Sketch, batch: int, length: int) -> tuple[list[dict[str, Any]], Work]:
+    """Score one row of text; what each module was given, gave and did. Bytes are those of a row among `batch` rows, which share the weights:
+    what a second row adds is measured."""
+    built.model.eval()
+    one, whole = _scored(built, 1, length)
+    two, whole_of_two = _scored(built, 2, length) if batch > 1 else (one, whole)
+    more = {row.name: row.work for row in two}
+    table = []
+    for row in one:
+        shape_in, shape_out = row.shape_in, row.shape_out
+        if row.name == "head":
+            shape_in, shape_out = [length, *(shape_in or [])[2:]], [length, built.text.vocabulary.size]
+        own = _among(batch, row.work, more.get(row.name, row.work))
+        table.append(
+            {"name": row.name, "type": row.type, "parameters": row.parameters, "shape_in": shape_in, "shape_out": shape_out}
+            | _per_token(own, length)
+        )
+    return table, _among(batch, whole, whole_of_two)
+
+
+def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork], Work]:
+    """Words as frequent as in the text, for parts whose work depends on it."""
     share_V = torch.as_tensor(built.text.vocabulary.counts, dtype=torch.float64)
-    # Words as frequent as in the text, for parts whose work depends on it.
     draw = torch.Generator().manual_seed(0)
-    ids_1T = torch.multinomial(share_V, length + 1, replacement=True, generator=draw)[None].to(device)
-    rows: list[dict[str, Any]] = []
-    with torch.no_grad(), counting() as so_far:
-        hooks = [hook for name, module in _shown(model) for hook in _watch(name, module, rows, so_far, length)]
-        x_BTD, _, _ = model.hidden(ids_1T[:, :-1], None)
-        for hook in hooks:
-            hook.remove()
-        before = so_far().flops
-        model.head.nll(x_BTD.flatten(0, 1), ids_1T[:, 1:].flatten())
-        work = so_far()
-    head = _row("head", model.head)
-    head |= {"shape_in": [length, x_BTD.shape[-1]], "shape_out": [length, built.text.vocabulary.size]}
-    head["flops_per_token"] = (work.flops - before) / length
-    order = {name: i for i, (name, _) in enumerate(_shown(model))}
-    return [*sorted(rows, key=lambda row: order[row["name"]]), head], work
+    device = next(built.model.parameters()).device
+    ids_BT = torch.multinomial(share_V, rows * (length + 1), replacement=True, generator=draw).view(rows, length + 1).to(device)
+    return work.of_scoring(built.model, ids_BT[:, :-1], ids_BT[:, 1:])
 
 
-def _shown(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules worth a row: those with parameters, but the whole, the head (which is not called) and plain lists."""
-    return [
-        (name, module)
-        for name, module in model.named_modules()
-        if name and name.split(".")[0] != "head" and not isinstance(module, nn.ModuleList) and any(True for _ in module.parameters())
-    ]
+def _among(batch: int, one: Work, two: Work) -> Work:
+    """The work of one row, its bytes shared with the rows of its batch: bytes grow linearly with the rows."""
+    return replace(one, bytes=round((one.bytes + (batch - 1) * (two.bytes - one.bytes)) / batch))
 
 
-def _watch(name: str, module: nn.Module, rows: list[dict[str, Any]], so_far: Callable[[], Work], length: int) -> list[Any]:
-    begun: list[int] = []
-
-    def enter(module: nn.Module, args: Any) -> None:
-        begun.append(so_far().flops)
-
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        own = so_far().flops - begun.pop()
-        rows.append(_row(name, module) | {"shape_in": _shape(args), "shape_out": _shape(output), "flops_per_token": own / length})
-
-    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-
-
-def _row(name: str, module: nn.Module) -> dict[str, Any]:
-    return {"name": name, "type": type(module).__name__, "parameters": _size(module.parameters())}
+def _per_token(done: Work, length: int) -> dict[str, float]:
+    found = {"flops_per_token": done.flops / length, "bytes_per_token": done.bytes / length}
+    return found | ({"executed_flops_per_token": done.executed_flops / length} if done.executed_flops != done.flops else {})
 
 
 def _bare_rows(model: Any) -> list[dict[str, Any]]:
     """Without shapes and operations, where the model can neither be traced nor be built."""
-    return [_row(name, module) | {"shape_in": None, "shape_out": None} for name, module in (*_shown(model), ("head", model.head))]
-
-
-def _shape(value: Any) -> list[int] | None:
-    """Shape of the first tensor in nested inputs or outputs."""
-    if isinstance(value, torch.Tensor):
-        return list(value.shape)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-    return next((shape for item in inner if (shape := _shape(item)) is not None), None)
+    bare = [work.module_row(name, module) for name, module in (*work.shown(model), ("head", model.head))]
+    return [{"name": row.name, "type": row.type, "parameters": row.parameters, "shape_in": None, "shape_out": None} for row in bare]
 
 
 def _size(parameters: Any) -> int:

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WARM_UP_STEPS = 5
 """Steps at the start that the throughput figure leaves out."""
 COUNTED_STEP = 2
-"""The step, within the warm-up, whose floating-point operations are counted (counting slows a step down)."""
+"""The step, within the warm-up, whose operations and bytes are counted (counting slows a step down)."""
 READ_SECONDS = 0.25
 """How often losses leave the device, after the first one at once; between two reads the loop only appends to a list."""
 EVALUATION_BATCH = 32
@@ -68,7 +68,7 @@ class Trainer:
         self.loss_digest = 0
         """A running checksum of the loss series: two runs with the same digest trained identically."""
         self.work: flops.Work | None = None
-        """Operations of one training step (forward, backward, a teacher's forward), over `work_tokens` tokens."""
+        """Operations and bytes of one training step (forward, backward, a teacher's forward), over `work_tokens` tokens."""
         self.work_tokens = 0
         self.memory = MemoryLog(session, self.note_peaks, self.forget_peaks, lambda *point: recorder.add(*point))
         self._unread: list[tuple[int, float, torch.Tensor, int]] = []
@@ -318,7 +318,7 @@ class Trainer:
             "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
             "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
             "stop_reason": session.stop_reason, "warm": self._warm, "text": session.text.fingerprint,
-            "work": self.work and [self.work.flops, self.work.uncounted, self.work_tokens],
+            "work": self.work and [asdict(self.work), self.work_tokens],
         }  # fmt: skip
         checkpoint.save(state, self.folder)
 
@@ -343,8 +343,8 @@ class Trainer:
         self._warm = state["warm"]
         self.evaluations_done, self.trained, self.loss_digest = state["evaluations_done"], state["trained"], state["digest"]
         if state["work"]:
-            operations, uncounted, self.work_tokens = state["work"]
-            self.work = flops.Work(operations, uncounted)
+            done, self.work_tokens = state["work"]
+            self.work = flops.Work(**done)
         self._window = (session.tokens, session.seconds)
         torch.set_rng_state(state["rng"]["cpu"].cpu())
         if session.device.type == "cuda" and "cuda" in state["rng"]:

@@ -50,13 +50,23 @@ def test_every_figure_is_there_on_every_target(tmp_path: Path, techniques: list[
     assert any("onnxruntime" in sentence for sentence in said)
 
 
-def test_operations_are_those_of_the_formulas(tmp_path: Path) -> None:
+def test_operations_and_bytes_are_those_of_the_formulas(tmp_path: Path) -> None:
     made, written = finished(tmp_path, [])
-    rows = {row.key: row for row in evaluate.figures(made, written, print)}
-    assert rows["compute/flops_per_token"].value == pytest.approx(2 * 4 * 24 * 48 + 2 * 24 * small.SIZE)
-    assert rows["compute/flops_per_token"].detail["uncounted"] == {}
+    rows, facts = evaluate.operations(made, print)
+    found = {row.key: row for row in rows}
+    lstm, head = 2 * 4 * 24 * 48, 2 * 24 * small.SIZE
+    assert found["compute/flops_per_token"].value == found["compute/executed_flops_per_token"].value == pytest.approx(lstm + head)
+    assert found["compute/flops_per_token"].detail["uncounted"] == {}
+    layers = {layer["name"]: layer for layer in facts["layers"]}
+    assert list(layers) == ["embedding", "layers.0", "layers.0.mixer", "layers.0.mixer.lstm", "head"]
+    assert layers["layers.0.mixer.lstm"]["forward_flops"] == lstm
+    assert layers["head"]["forward_flops"] == head
+    # An embedding reads an id of 8 bytes and a row of 24 numbers, and writes the row; modules beside each other add up to the whole.
+    assert layers["embedding"]["forward_bytes"] == 8 + 2 * 4 * 24
+    parts = sum(layers[name]["forward_bytes"] for name in ("embedding", "layers.0", "head"))
+    assert parts == pytest.approx(found["compute/bytes_per_token"].value)
     quantised, written_int8 = finished(tmp_path / "int8", [{"id": "quantization/dynamic_int8"}])
-    assert evaluate.count(lambda: evaluate.score(quantised.model, *evaluate.held_out_batch(quantised, 8, 12)))[0].flops == pytest.approx(
-        96 * rows["compute/flops_per_token"].value
-    )
+    narrow = {row.key: row.value for row in evaluate.operations(quantised, print)[0]}
+    assert narrow["compute/flops_per_token"] == pytest.approx(lstm + head)
+    assert narrow["compute/bytes_per_token"] < found["compute/bytes_per_token"].value
     assert written_int8 < 0.6 * written

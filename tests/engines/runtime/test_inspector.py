@@ -89,6 +89,10 @@ def test_shapes_count_what_the_model_has_and_does(asked: Inspector) -> None:
     assert answer["weights_mib"] == pytest.approx(4 * answer["parameters"] / 2**20)
     assert answer["flops_per_token"] == 2 * 4 * 24 * 48 + 2 * 24 * 10_000
     assert rows["head"]["flops_per_token"] == 2 * 24 * 10_000
+    assert rows["embedding"]["bytes_per_token"] == 8 + 2 * 4 * 24
+    # Scores of a token are written and read again, the head's weights are shared by the 8 rows of 12 tokens.
+    assert 4 * 10_000 < rows["head"]["bytes_per_token"] < 10 * 4 * 10_000
+    assert answer["bytes_per_token"] > rows["head"]["bytes_per_token"]
     assert answer["uncounted"] == []
     assert list(rows) == ["embedding", "layers.0", "layers.0.mixer", "layers.0.mixer.lstm", "head"]
 
@@ -105,6 +109,8 @@ def test_a_large_model_is_counted_without_its_weights_and_gives_the_same_figures
     on_paper = shapes(plan(layer=layer))
     for key in ("parameters", "weights_mib", "flops_per_token"):
         assert on_paper[key] == light[key], key
+    # On paper tokens spread evenly over the experts and attention is its products; a kernel that fuses them moves less.
+    assert on_paper["bytes_per_token"] == pytest.approx(light["bytes_per_token"], rel=0.15)
 
 
 def test_a_head_whose_work_depends_on_values_is_counted_for_real_where_it_is_not_huge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
     assert {"quality/valid_perplexity", "quality/test_perplexity", "quality/test_bits_per_char", "speed/train_tokens_per_s",
             "speed/infer_tokens_per_s", "latency/p50_ms", "latency/p95_ms", "memory/infer_peak_host_mib", "size/parameters",
             "size/nonzero_parameters", "size/model_mib", "compute/flops_per_token", "cost/train_s", "cost/train_tokens",
-            "cost/train_flops"} <= set(results)  # fmt: skip
+            "cost/train_flops", "compute/executed_flops_per_token", "compute/bytes_per_token"} <= set(results)  # fmt: skip
     assert results["cost/train_tokens"] == 40 * 8 * 12
     assert any(effect.technique == "quantization/dynamic_int8" for effect in queries.effects(store, run))
     told = [event.text for event in queries.events(store, run) if event.kind == "energy"]
@@ -72,6 +72,10 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
     assert observer["validation_s"] > 0
     assert observer["checkpoint_s"] > 0
     assert "supervisor_cpu_s" not in observer  # none watched
+    done = next(effect for effect in queries.effects(store, run) if effect.hook == "work").facts
+    assert done["per_token"]["forward_flops"] == results["compute/flops_per_token"]
+    assert done["per_token"]["training_flops"] == pytest.approx(3 * done["per_token"]["forward_flops"], rel=0.05)
+    assert done["per_token"]["training_bytes"] > 2 * done["per_token"]["forward_bytes"]
     assert [artifact.name for artifact in queries.artifacts(store, run)] == ["finished model"]
     store.close()
 
