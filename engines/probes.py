@@ -10,6 +10,8 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -157,6 +159,29 @@ class Gpus:
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handles[index])) / 1000.0
         except self._nvml.NVMLError:
             return None
+
+    def figures(self, index: int) -> dict[str, float]:
+        """What one GPU does now: used_mib, busy_percent, power_w, temperature_c, clock_mhz, throttled (1: by heat or power).
+
+        What the driver does not say is absent.
+        """
+        if not 0 <= index < len(self._handles):
+            return {}
+        nvml, handle = self._nvml, self._handles[index]
+        slowed = nvml.nvmlClocksThrottleReasonSwThermalSlowdown | nvml.nvmlClocksThrottleReasonHwSlowdown | nvml.nvmlClocksThrottleReasonSwPowerCap
+        asked: dict[str, Callable[[], float]] = {
+            "used_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / MIB,
+            "busy_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000.0,
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            "clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "throttled": lambda: bool(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & slowed),
+        }
+        found = {}
+        for name, ask in asked.items():
+            with suppress(nvml.NVMLError):
+                found[name] = float(ask())
+        return found
 
     def index_of(self, device: str) -> int | None:
         """NVML's index for a device of an experiment ("auto", "cuda", "cuda:1"); None for a device that is no NVIDIA GPU.

@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
                 window.go(key)
                 if key == "experiment":
                     _until(partial(_checked, window), 60)
+                if key == "machine":
+                    _until(partial(_diagnosed, window), 20)
                 if key == "compare":
                     _until(partial(_compared, window), 10)  # It stays empty where no variant is done.
                 for size in SIZES:
@@ -70,6 +72,10 @@ def _checked(window: Window) -> bool:
 
 def _compared(window: Window) -> bool:
     return window.view("compare").comparison is not None
+
+
+def _diagnosed(window: Window) -> bool:
+    return bool(window.view("machine").findings.shown)
 
 
 def _until(reached: Callable[[], bool], seconds: float) -> bool:

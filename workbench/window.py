@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,12 +31,18 @@ from workbench.icons import icon
 from workbench.starting import load_engine, open_catalogue, open_store
 
 VIEWS = (
-    ("experiment", "Experiment", "Assemble a model, its recipe and its variants (Ctrl+1)"),
-    ("runs", "Runs", "Watch runs live, stop and resume them (Ctrl+2)"),
-    ("compare", "Compare", "Hold finished variants against the baseline (Ctrl+3)"),
-    ("ask", "Ask", "Let a finished language model write, and judge sentences (Ctrl+4)"),
-    ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card (Ctrl+5)"),
+    ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
+    ("runs", "Runs", "Watch runs live, stop and resume them"),
+    ("compare", "Compare", "Hold finished variants against the baseline"),
+    ("ask", "Ask", "Let a finished language model write, and judge sentences"),
+    ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card"),
+    ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )
+"""Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
+CLASSES = {
+    "runs": "RunsView", "compare": "CompareView", "ask": "AskView", "catalogue": "CatalogueView", "machine": "MachineView",
+}  # fmt: skip
+"""Views that need nothing but the desk: the class in `workbench.views.<key>`."""
 
 
 class _Rail(QFrame):
@@ -98,17 +105,18 @@ class Window(QMainWindow):
         rail.setFixedWidth(96)
         column = QVBoxLayout(rail)
         column.setContentsMargins(0, 12, 0, 12)
-        column.setSpacing(6)
+        column.setSpacing(4)
         self.buttons = QButtonGroup(self)
         self.navigation: dict[str, QToolButton] = {}
-        for key, name, tip in VIEWS:
+        for place, (key, name, purpose) in enumerate(VIEWS, 1):
+            tip = f"{purpose} (Ctrl+{place})"
             button = QToolButton()
             button.setText(name)
             button.setCheckable(True)
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
             button.setIconSize(QSize(22, 22))
             button.setFixedWidth(96)
-            button.setMinimumHeight(58)
+            button.setMinimumHeight(54)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setToolTip(tip)
             button.setAccessibleName(name)
@@ -182,22 +190,9 @@ class Window(QMainWindow):
 
     def _make(self, key: str) -> QWidget:
         # Imported here, so that the first paint waits for none of them (pyqtgraph alone takes a quarter of a second).
-        if key == "runs":
-            from workbench.views.runs import RunsView
-
-            return RunsView(self.desk)
-        if key == "compare":
-            from workbench.views.compare import CompareView
-
-            return CompareView(self.desk)
-        if key == "ask":
-            from workbench.views.ask import AskView
-
-            return AskView(self.desk)
-        if key == "catalogue":
-            from workbench.views.catalogue import CatalogueView
-
-            return CatalogueView(self.desk)
+        if key in CLASSES:
+            made: QWidget = getattr(importlib.import_module(f"workbench.views.{key}"), CLASSES[key])(self.desk)
+            return made
         from workbench.editor.document import Document
         from workbench.views.editor import EditorView
 

@@ -139,6 +139,12 @@ def machine(store: Store, machine_id: int) -> MachineRow:
     return MachineRow(**_one(store, tables.machine, machine_id, "machine"))
 
 
+def machines(store: Store) -> list[MachineRow]:
+    """All machines whose figures the store holds, in the order they were first seen."""
+    with store.reading() as connection:
+        return [MachineRow(**row._mapping) for row in connection.execute(select(tables.machine).order_by(tables.machine.c.id))]
+
+
 def supervisors(store: Store, *, alive: bool = False) -> list[SupervisorRow]:
     """Supervisors in the order they registered; where asked for, only those that have not said that they ended (they may have died)."""
     asked = select(tables.supervisor).order_by(tables.supervisor.c.id)

@@ -15,17 +15,18 @@ from pytestqt.qtbot import QtBot
 
 from workbench import menus
 from workbench.inspector import Inspector
-from workbench.window import Window
+from workbench.window import VIEWS, Window
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
 
 Make = Callable[..., Window]
+KEYS = [key for key, *_ in VIEWS]
 
 
 def test_every_view_opens(qtbot: QtBot, make_window: Make) -> None:
     window = make_window()
-    for key in ("runs", "compare", "ask", "catalogue", "experiment"):
+    for key in reversed(KEYS):
         window.navigation[key].click()
         assert window.current == key
         assert window.navigation[key].isChecked()
@@ -50,6 +51,15 @@ def test_keys_lead_to_views(qtbot: QtBot, make_window: Make) -> None:
     assert window.current == "experiment"
 
 
+def test_the_navigation_fits_the_smallest_window(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    window.resize(window.minimumSize())
+    qtbot.waitUntil(lambda: window.size() == window.minimumSize(), timeout=10_000)
+    last = window.navigation[KEYS[-1]]
+    assert last.height() >= 48
+    assert last.geometry().bottom() <= last.parentWidget().height()
+
+
 def test_every_shortcut_is_used_once(make_window: Make) -> None:
     keys = [key for _what, keys in menus.shortcuts(make_window()) for key in keys.split(", ")]
     assert len(keys) == len(set(keys)) > 15
@@ -59,7 +69,7 @@ def test_every_shortcut_is_used_once(make_window: Make) -> None:
 @pytest.mark.parametrize("choice", ["light", "dark"])
 def test_themes(make_window: Make, qapp: QApplication, choice: Any) -> None:
     window = make_window()
-    for key in ("runs", "compare", "ask", "catalogue"):
+    for key in KEYS:
         window.go(key)
     window.choose_theme(choice)
     assert window.desk.theme.name == choice
@@ -150,7 +160,7 @@ def test_buttons_and_inputs_have_names(make_window: Make) -> None:
     from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
 
     window = make_window()
-    for key in ("experiment", "runs", "compare", "ask", "catalogue"):
+    for key in KEYS:
         window.go(key)
         for kind in (QAbstractButton, QComboBox, QLineEdit):
             for widget in window.view(key).findChildren(kind):
@@ -169,7 +179,8 @@ def test_importing_the_window_loads_neither_torch_nor_sql() -> None:
 
 
 def test_all_views_without_torch() -> None:
-    check = "import sys, workbench.views.runs, workbench.views.compare, workbench.views.ask, workbench.views.catalogue; print('torch' in sys.modules)"
+    views = ", ".join(f"workbench.views.{key}" for key in KEYS if key != "experiment")
+    check = f"import sys, {views}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -1,0 +1,1 @@
+"""What the machine view shows: facts, gauges, findings."""
