@@ -10,7 +10,11 @@ import numpy as np
 
 from engines import comparability, judging, limits, statistics
 from engines.comparability import Obstacle
+from engines.differences import differences
 from engines.evidence import Contestant, add_rounds, contestants
+from engines.explaining import Case, explanations
+from engines.profiles import read_profile
+from engines.savings import savings
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
@@ -38,11 +42,13 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
          verdict}}}}}
 
     with more beside it. Each result also has `points` (seed -> value), `interleaved` and `reason` (why that verdict). Each variant has
-    `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds). At the top
-    stand `experiments` (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`,
-    `tuned`, `warnings`, `control` (the baseline timed against itself) and `verdicts` (how many were made, in all and on the judging metrics).
-    A quantity that was not measured is absent. With several experiments the variants are named "variant (experiment)" and held against the
-    baseline of the first. Raises ComparisonError for an unknown experiment.
+    `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds), `savings`
+    ({group: [{key, label, ratio, low, high, verdict, simulated}]}), `explanations` ([{sentence, figures}]), `differences` (of its plan from
+    the baseline's: [{key, old, new}]) and, where there is one, `profile` (the id of a run that was profiled). At the top stand `experiments`
+    (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`, `tuned`, `warnings`,
+    `control` (the baseline timed against itself) and `verdicts` (how many were made, in all and on the judging metrics). A quantity that was
+    not measured is absent. With several experiments the variants are named "variant (experiment)" and held against the baseline of the
+    first. Raises ComparisonError for an unknown experiment.
     """
     if not experiment_ids:
         raise ComparisonError("Name at least one experiment to compare.")
@@ -58,6 +64,8 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
     margins = {key: max(margin, float(abs(np.expm1(abs(np.log(same["ratio"])))))) for key, same in controls.items() if same["ratio"]}
     variants = {entrant.name: _variant(entrant, baseline, margin, margins) for entrant in entrants}
+    for entrant in entrants:
+        variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls)
     return {
         "experiment": " + ".join(row.name for row in experiments),
         "baseline": baseline.name,
@@ -118,6 +126,39 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
     }
 
 
+def _findings(
+    store: Store, own: Contestant, baseline: Contestant, variants: Mapping[str, Any], margin: float, metrics: Sequence[str],
+    controls: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """What follows from the figures of a variant beside the baseline's: savings side by side, why, and what its plan says otherwise."""
+    results, effects = variants[own.name]["results"], variants[own.name]["effects"]
+    reference = variants[baseline.name]["results"]
+    found: dict[str, Any] = {
+        "savings": savings(
+            results, reference, effects, margin=margin, metrics=metrics, work=own.recorded.get("work"), baseline_work=baseline.recorded.get("work")
+        ),
+        "explanations": [],
+        "differences": differences(baseline.plan, own.plan),
+    }
+    if own.profile is not None:
+        found["profile"] = own.profile
+    if own is not baseline and own.done and baseline.done:
+        known = {choice["id"] for choice in baseline.plan.get("techniques", [])}
+        new = [each for each in variants[own.name]["techniques"] if each not in known]
+        case = Case(
+            results, reference, margin, metrics, effects, new, own.recorded, baseline.recorded, controls, own.price,
+            profile=read_profile(store, own.profile), trained_alike=_trained_alike(own, baseline),
+        )  # fmt: skip
+        found["explanations"] = explanations(case)
+    return found
+
+
+def _trained_alike(own: Contestant, baseline: Contestant) -> bool:
+    """Whether every seed that both have trained through the same losses."""
+    shared = own.loss_digests.keys() & baseline.loss_digests.keys()
+    return own is not baseline and bool(shared) and all(own.loss_digests[seed] == baseline.loss_digests[seed] for seed in shared)
+
+
 def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], list[str]]:
     """What keeps the variant's figures from being judged, and what has to be said about it."""
     found, notes = comparability.obstacles(own.circumstances, baseline.circumstances), []
@@ -130,8 +171,7 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
             found.append(Obstacle(sentence, keys=("quality/",)))
             if side is own:
                 notes.append(sentence)
-    shared = own.loss_digests.keys() & baseline.loss_digests.keys()
-    if own is not baseline and shared and all(own.loss_digests[seed] == baseline.loss_digests[seed] for seed in shared):
+    if _trained_alike(own, baseline):
         notes.append("Trained exactly as the baseline, loss by loss: what it changes acts after training, or had no effect.")
     return found, notes
 

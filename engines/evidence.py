@@ -33,6 +33,12 @@ class Contestant:
     circumstances: Circumstances = comparability.UNKNOWN
     loss_digests: dict[int, str] = field(default_factory=dict)
     """Seed -> digest of the whole training loss series."""
+    recorded: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the engine itself recorded about the first finished run: hook -> facts (work, memory, prediction)."""
+    price: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of the first finished run: key of a cost -> {"total", "own", "of_needed_runs", ...}."""
+    profile: int | None = None
+    """A run with a profile."""
 
     @property
     def done(self) -> list[RunRow]:
@@ -49,6 +55,9 @@ def contestants(store: Store, experiments: Sequence[ExperimentRow]) -> list[Cont
             contestant = Contestant(variant.name + _suffix(experiment, experiments), variant.id, variant.plan, variant.baseline, own)
             _add_circumstances(store, contestant, _add_results(store, contestant))
             found.append(contestant)
+    profiled = {row.run_id for row in queries.artifacts(store, [run.id for each in found for run in each.done]) if row.kind == "profile"}
+    for contestant in found:
+        contestant.profile = next((run.id for run in contestant.done if run.id in profiled), None)
     return found
 
 
@@ -89,8 +98,11 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
         if row.value is not None and np.isfinite(row.value):
             grouped.setdefault(f"{row.key}@{row.target}" if row.target else row.key, []).append(row)
     for key, rows in grouped.items():
-        by_seed = {seeds[row.run_id]: float(row.value) for row in sorted(rows, key=lambda row: seeds[row.run_id])}
-        contestant.measured[key] = Measured(rows[0].unit, rows[0].better, by_seed, detail=rows[0].detail)
+        rows.sort(key=lambda row: seeds[row.run_id])
+        first = rows[0]
+        contestant.measured[key] = Measured(first.unit, first.better, {seeds[row.run_id]: float(row.value) for row in rows}, detail=first.detail)
+        if key.startswith("cost/") and "own" in first.detail:
+            contestant.price[key] = {"total": first.value, **{name: x for name, x in first.detail.items() if isinstance(x, int | float)}}
     return {
         f"{row.detail['device']} with {row.detail['threads']} threads"
         for rows in grouped.values()
@@ -110,6 +122,8 @@ def _add_circumstances(store: Store, contestant: Contestant, settings: set[str])
                 contestant.effects.append(row)
             continue
         # Rows without a technique are what the engine itself recorded about the run.
+        if row.run_id == done[0].id:
+            contestant.recorded[row.hook] = row.facts
         if "loss_digest" in row.facts:
             contestant.loss_digests[seeds[row.run_id]] = row.facts["loss_digest"]
         if "corpus" in row.facts:

@@ -26,6 +26,7 @@ _NAMES = {
     "memory/infer_peak_device_mib": ("peak device memory in inference", "infer device MiB"),
     "size/parameters": ("parameters", "parameters"),
     "size/nonzero_parameters": ("non-zero parameters", "non-zero"),
+    "size/packed_mib": ("size of the packed model", "packed MiB"),
     "size/model_mib": ("size of the stored model", "model MiB"),
     "compute/flops_per_token": ("operations per token", "FLOPs/token"),
     "compute/executed_flops_per_token": ("executed operations per token", "executed FLOPs/token"),
@@ -34,6 +35,10 @@ _NAMES = {
     "cost/train_tokens": ("training tokens", "trained tokens"),
     "cost/train_flops": ("training operations", "train FLOPs"),
     "energy/joules_per_token": ("energy per token", "J/token"),
+    "energy/infer_joules_per_token": ("energy per token in inference", "infer J/token"),
+    "nominal/bits": ("bits of all weights, as stated", "bits"),
+    "executed/training_flops": ("operations per token in training", "training FLOPs/token"),
+    "moved/training_bytes": ("bytes moved per token in training", "training bytes/token"),
 }
 
 SIGNS = {"better": "+", "worse": "-", "no practical difference": "=", "not enough data": "?"}
@@ -89,8 +94,11 @@ def figure(value: float | None) -> str:
 def ratio(result: Mapping[str, Any]) -> str:
     """The ratio to the baseline, "0.62x"; empty where there is none."""
     value = result.get("ratio")
-    if value is None:
-        return ""
+    return "" if value is None else times(value)
+
+
+def times(value: float) -> str:
+    """A ratio, "0.62x"."""
     return f"{value:.2f}x" if value < 9.995 else f"{value:.3g}x"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engines import savings
 from engines.comparison import compare
 from engines.report import labels, sentences
 from engines.report.terminal import lines
@@ -48,6 +49,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         f"Ratio to the baseline {_md(comparison['baseline'])}, then its verdict: better, worse, = no practical difference, ? not enough data.",
         "\n".join(f"- {_md(sentence)}" for sentence in sentences.headline(comparison)),
+        _markdown_savings(comparison),
         "\n".join(f"- {_md(line)}" for line in lines(comparison)),
         "## How this was judged",
         "\n".join(f"- {_md(sentence)}" for sentence in sentences.method(comparison)),
@@ -55,9 +57,30 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _markdown_savings(comparison: Mapping[str, Any]) -> str:
+    """What each variant saves, from claimed to measured, and its price; empty where nothing is there to compare."""
+    columns = savings.shown(comparison)
+    others = [name for name in comparison["variants"] if name != comparison["baseline"]]
+    if not columns or not others:
+        return ""
+    rows = [["variant", *(_md(" ".join(savings.head(group, key))) for group, key in columns)], ["---", *("---:" for _ in columns)]]
+    for name in others:
+        rows.append([_md(name), *(_markdown_ratio(savings.cell(comparison["variants"][name], *column)) for column in columns)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    meaning = "Ratios to the baseline. *simulated*: claimed, but neither stored nor executed."
+    return f"## What each variant saves and what it costs\n\n{table}\n\n{meaning}"
+
+
+def _markdown_ratio(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["ratio"] is None:
+        return "-"
+    word = "*simulated*" if row["simulated"] else {"no practical difference": "=", "not enough data": "?"}.get(row["verdict"], row["verdict"])
+    return f"{labels.times(row['ratio'])} {word}"
+
+
 CSV_COLUMNS = (
     "experiment", "variant", "baseline", "key", "target", "value", "unit", "better", "n", "low", "high", "ratio", "ratio_low", "ratio_high",
-    "verdict", "reason", "violations",
+    "verdict", "reason", "violations", "group", "simulated",
 )  # fmt: skip
 
 
@@ -66,9 +89,12 @@ def comma_separated(comparison: Mapping[str, Any]) -> str:
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for name, variant in comparison["variants"].items():
-        for key, result in variant["results"].items():
+        saved = {row["key"]: (group, row) for group, rows in variant["savings"].items() for row in rows}
+        for key in [*variant["results"], *(key for key in saved if key not in variant["results"])]:
             bare, _, target = key.partition("@")
-            row = {column: result.get(column) for column in CSV_COLUMNS}
+            group, saving = saved.get(key, ("", None))
+            result = variant["results"].get(key) or savings.cell(variant, group, key) or {}
+            row = {column: result.get(column) for column in CSV_COLUMNS} | {"group": group, "simulated": saving and saving["simulated"]}
             names = {"experiment": _inert(comparison["experiment"]), "variant": _inert(name), "baseline": _inert(comparison["baseline"])}
             violations = _inert(" ".join(labels.over_limits(variant)))
             writer.writerow(row | names | {"key": bare, "target": _inert(target), "violations": violations})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engines import savings
 from engines.report import labels
 
 _STYLES = {"better": "green", "worse": "red", "no practical difference": "", "not enough data": "dim"}
@@ -18,7 +19,8 @@ _PLAIN_WIDTH = 110
 
 
 def table(comparison: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print variants as rows and the judging figures as columns, each the value above "ratio sign", then warnings, failures and the legend."""
+    """Print variants as rows and the judging figures as columns, each the value above "ratio sign", then what each variant saves, side by
+    side, then warnings, failures, explanations and the legend."""
     if console is None:
         # A pipe has no width: rich would cut at 80 columns.
         console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH, color_system=None, legacy_windows=False)
@@ -32,7 +34,10 @@ def table(comparison: Mapping[str, Any], console: Console | None = None) -> None
         shown = Text(f"{name}\n{labels.OVER}" if over else name, style="bold" if is_baseline else "")
         grid.add_row(shown, *(_cell(variant["results"].get(key), is_baseline) for key in keys), style="dim" if over else None)
     console.print(grid)
-    console.print(Text(f"{labels.LEGEND}   (ratio to the baseline \"{comparison['baseline']}\")", style="dim"), soft_wrap=True)
+    columns = savings.shown(comparison)
+    if columns and len(comparison["variants"]) > 1:
+        console.print(_savings(comparison, columns))
+    console.print(Text(f'{labels.LEGEND}   (ratio to the baseline "{comparison["baseline"]}")', style="dim"), soft_wrap=True)
     for line in lines(comparison):
         console.print(Text(line), soft_wrap=True)
 
@@ -42,6 +47,7 @@ def lines(comparison: Mapping[str, Any]) -> list[str]:
     found = [f"Note: {sentence}" for sentence in comparison["warnings"]]
     for name, variant in comparison["variants"].items():
         found += [f"{name}: {sentence}" for sentence in (*labels.over_limits(variant), *variant["notes"])]
+        found += [f"{name}: {each['sentence']}" for each in variant["explanations"]]
         found += [f"{name}: run {f['run']} (seed {f['seed']}) {f['status']}. {f['reason']} {f['advice']}".rstrip() for f in variant["failures"]]
     open_: dict[str, set[str]] = {}
     for name, variant in comparison["variants"].items():
@@ -52,6 +58,26 @@ def lines(comparison: Mapping[str, Any]) -> list[str]:
     # Intervals differ from cell to cell and are in the report; what is missing everywhere is worth a line here.
     found += [f"? {', '.join(sorted(names))}: {reason}" for reason, names in open_.items() if not reason.startswith("The interval")]
     return found
+
+
+def _savings(comparison: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> Table:
+    """Claimed, stored, executed and measured side by side, all as ratios to the baseline."""
+    title = Text("What it saves and what it costs, as ratios to the baseline")
+    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("\nvariant", overflow="fold", min_width=12)
+    for group, key in columns:
+        grid.add_column("\n".join(savings.head(group, key)), justify="right", overflow="fold")
+    for name, variant in comparison["variants"].items():
+        if name != comparison["baseline"]:
+            grid.add_row(Text(name), *(_ratio(savings.cell(variant, *column)) for column in columns))
+    return grid
+
+
+def _ratio(row: Mapping[str, Any] | None) -> Text:
+    if row is None or row["ratio"] is None:
+        return Text("-", style="dim")
+    found = Text(f"{labels.times(row['ratio'])} {labels.SIGNS[row['verdict']]}", style=_STYLES[row["verdict"]])
+    return Text(f"{labels.times(row['ratio'])}\nsimulated", style="dim") if row["simulated"] else found
 
 
 def _cell(result: Mapping[str, Any] | None, is_baseline: bool) -> Text:

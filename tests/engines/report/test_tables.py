@@ -10,7 +10,7 @@ from engines.report import tables
 
 def test_markdown(comparison):
     text = tables.markdown(comparison)
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in text.split("## What each")[0].splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(comparison["variants"])
     assert len({row.count("|") for row in rows}) == 1
     assert "| **full** | **179.8** |" in text
@@ -31,9 +31,19 @@ def test_a_variant_over_a_limit_is_marked_in_every_format(comparison):
 
 def test_a_pipe_in_a_name_does_not_break_the_markdown_table(comparison):
     comparison["variants"]["a|b\nc"] = comparison["variants"].pop("adaptive")
-    rows = [line for line in tables.markdown(comparison).splitlines() if line.startswith("|")]
+    rows = [line for line in tables.markdown(comparison).split("## What each")[0].splitlines() if line.startswith("|")]
     assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
     assert any("a\\|b c" in row for row in rows)
+
+
+def test_markdown_and_csv_label_what_is_simulated(comparison):
+    table = tables.markdown(comparison).split("## What each variant saves and what it costs")[1].split("## How")[0]
+    assert "| nominal non-zero | stored MiB | executed FLOPs |" in table
+    assert "0.20x *simulated* | 1.00x = | 1.00x = |" in table
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(comparison))))
+    (row,) = (row for row in rows if row["variant"].startswith("<script>") and row["key"] == "size/nonzero_parameters")
+    assert (row["group"], row["simulated"]) == ("nominal", "True")
+    assert {row["group"] for row in rows if row["key"] == "latency/p50_ms"} == {"measured"}
 
 
 def test_csv_has_every_figure_at_full_precision(comparison):

@@ -25,6 +25,17 @@ def test_the_table_fits_and_cuts_no_figure(comparison, width):
         assert text in rows
 
 
+def test_savings_stand_side_by_side_and_simulated_ones_say_so(comparison):
+    text = printed(comparison, 110)
+    block = text.split("What it saves and what it costs")[1].split("+ better")[0]
+    assert "…" not in block
+    assert max(map(len, block.splitlines())) <= 110
+    assert block.count("simulated") == 1
+    for word in ("nominal", "stored", "executed", "measured", "quality", "price", "0.55x +", "1.05x -", "0.20x"):
+        assert word in block
+    assert "80% of the weights are zero, but dense kernels multiply zeros" in text
+
+
 def test_a_pipe_gets_plain_text(comparison, capsys):
     terminal.table(comparison)
     text = capsys.readouterr().out
