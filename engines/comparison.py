@@ -165,7 +165,7 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
     for side, whose in ((own, "This variant"), (baseline, "The baseline")):
         # A smoke run is not meant to learn anything, so that it did not is no news.
         if not side.circumstances.smoke and comparability.unlearned(
-            {key: judging.own_value(key, measured) for key, measured in side.measured.items()}
+            {key: judging.own_value(key, measured) for key, measured in side.measured.items() if key.startswith("quality/")}
         ):
             sentence = f"{whose} has not learned more than word frequencies."
             found.append(Obstacle(sentence, keys=("quality/",)))

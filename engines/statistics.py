@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -77,20 +78,30 @@ def median_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL, 
     noise. Plain percentiles are too narrow for small n (87% instead of 95% at n = 7); the level is therefore expanded to
     alpha' = Phi(-sqrt(n / (n - 1)) * t(n - 1)): the expanded percentile interval of Hesterberg 2015 ("What Teachers Should Know About the
     Bootstrap").
-    The limits are NaN for n < FEWEST_ROUNDS.
+    The limits are NaN for n < FEWEST_ROUNDS. The order of the values does not matter.
     """
-    x = np.asarray(values, dtype=float)
+    x = np.sort(np.asarray(values, dtype=float))
     n = int(x.size)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
     centre = float(np.median(x))
     if n < FEWEST_ROUNDS:
         return Interval(centre, math.nan, math.nan, n)
-    draws = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-    medians = np.median(x[draws], axis=1)
+    lower, upper = _middle_ranks(n, resamples, seed)
+    medians = (x[lower] + x[upper]) / 2
     tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_quantile(0.5 + level / 2, n - 1))
     low, high = np.quantile(medians, [tail, 1 - tail])
     return Interval(centre, float(low), float(high), n)
+
+
+@lru_cache(maxsize=32)
+def _middle_ranks(n: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of n sorted values are in the middle of each resample, each of shape (resamples,); equal ones where n is odd.
+
+    They depend on n alone, so a comparison draws once for all of its quantities.
+    """
+    draws = np.sort(np.random.default_rng(seed).integers(0, n, size=(resamples, n)), axis=1)
+    return draws[:, (n - 1) // 2].copy(), draws[:, n // 2].copy()
 
 
 def paired_ratio(values: Sequence[float], baseline: Sequence[float], level: float = LEVEL) -> Interval:
@@ -146,6 +157,7 @@ def pareto(points: Sequence[Sequence[float]], better: Sequence[Direction]) -> np
     return front
 
 
+@lru_cache(maxsize=256)
 def student_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's t for 0.5 <= probability < 1 and a whole number of degrees of freedom, to about 1e-12."""
     if not 0.5 <= probability < 1 or degrees < 1:

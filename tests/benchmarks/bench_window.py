@@ -156,19 +156,19 @@ def drawing() -> None:
         _write(store, run, 0, 1_000_000)
         window = Window(store=store.url, settings=QSettings(f"{folder}/window.ini", QSettings.Format.IniFormat))
         window.show()
-        _until(made, lambda: window.desk.store is not None and window.desk.catalogue is not None)
+        until(made, lambda: window.desk.store is not None and window.desk.catalogue is not None)
         window.go("runs")
         settled = time.monotonic() + 3  # The inspector that starts for the editor is no part of this.
-        _until(made, lambda: time.monotonic() > settled)
+        until(made, lambda: time.monotonic() > settled)
         view = window.view("runs")
-        _until(made, lambda: view.list.list.count() == 2 and _longest(view) > 0)
+        until(made, lambda: view.list.list.count() == 2 and _longest(view) > 0)
         window.desk.wants_runs.emit(live)
-        _until(made, lambda: len(view.board.plot("train/loss").keys) == 8)
-        _settle(made)  # The eight curves are painted before the clock starts.
+        until(made, lambda: len(view.board.plot("train/loss").keys) == 8)
+        settle(made)  # The eight curves are painted before the clock starts.
 
         began = time.perf_counter()
         window.desk.wants_runs.emit(long)
-        _until(made, lambda: _longest(view) >= 999_999)
+        until(made, lambda: _longest(view) >= 999_999)
         made.processEvents()
         print(f"a stored curve of 1,000,000 points, from the choice to the drawing: {(time.perf_counter() - began) * 1000:.0f} ms")
         plot = view.board.plot("train/loss")
@@ -194,8 +194,8 @@ def drawing() -> None:
         print(f"zoom: the detail of a window read from the store in {statistics.median(details) * 1000:.1f} ms, worst {max(details) * 1000:.1f} ms")
 
         window.desk.wants_runs.emit(live)
-        _until(made, lambda: _longest(view) >= 99_999 and len(view.board.plot("train/loss").keys) == 8)
-        _settle(made)
+        until(made, lambda: _longest(view) >= 99_999 and len(view.board.plot("train/loss").keys) == 8)
+        settle(made)
         redraws, stalls, own = [], [], []
         claims = ",".join(f"{run.id}:{run.claim}" for run in runs)
         writer = subprocess.Popen([sys.executable, "-c", WRITER, store.url, claims], stdin=subprocess.PIPE)
@@ -251,7 +251,7 @@ def _longest(view: Any) -> float:
     return min(lasts, default=0.0)
 
 
-def _until(made: Any, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(made: Any, reached: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not reached():
         if time.monotonic() > deadline:
@@ -260,10 +260,10 @@ def _until(made: Any, reached: Callable[[], bool], seconds: float = 60.0) -> Non
         time.sleep(0.001)
 
 
-def _settle(made: Any, seconds: float = 1.0) -> None:
+def settle(made: Any, seconds: float = 1.0) -> None:
     """Let the window paint what it was given last."""
     end = time.monotonic() + seconds
-    _until(made, lambda: time.monotonic() > end)
+    until(made, lambda: time.monotonic() > end)
 
 
 # --- Click ----------------------------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def test_a_bootstrap_of_five_seeds_would_cover_too_little_which_is_why_t_is_used
 def test_median_interval_is_seeded_and_refuses_few_rounds():
     rounds = np.random.default_rng(1).normal(size=15)
     assert s.median_interval(rounds) == s.median_interval(rounds)
+    assert s.median_interval(rounds) == s.median_interval(rounds[::-1])
     few = s.median_interval(rounds[: s.FEWEST_ROUNDS - 1])
     assert few.value == np.median(rounds[: s.FEWEST_ROUNDS - 1])
     assert not few.known

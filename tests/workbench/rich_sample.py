@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.store.rows import EffectRow, ResultRow, RoundRow
+from engines.store.rows import EffectRow, ResultRow, RoundRow, SeriesBatch
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full softmax": {"perplexity": 1.0, "train": 1.0, "infer": 1.0, "latency": 1.0, "memory": 1.0, "size": 1.0},
@@ -30,8 +30,13 @@ QUANTITIES = (
 )  # fmt: skip
 
 
-def rich(store: Store, *, variants: int = 6, seeds: int = 5, rounds: int = 12, name: str = "Which output layer for 33k words?") -> int:
-    """Write it through the commands of supervisor and worker. More than six variants are repeated with a number behind their name."""
+def rich(
+    store: Store, *, variants: int = 6, seeds: int = 5, rounds: int = 12, points: int = 0, name: str = "Which output layer for 33k words?"
+) -> int:  # fmt: skip
+    """Write it through the commands of supervisor and worker. More than six variants are repeated with a number behind their name.
+
+    points: how many points of the training loss each run leaves.
+    """
     chosen = [_numbered(place) for place in range(variants)]
     rows = [{"name": each, "plan": _plan(kind) | {"variant": each}, "baseline": place == 0, "needs": []} for place, (each, kind) in enumerate(chosen)]
     document = {"experiment": {"name": name}, "variant": [{"name": each} for each, _ in chosen]}
@@ -42,7 +47,7 @@ def rich(store: Store, *, variants: int = 6, seeds: int = 5, rounds: int = 12, n
     supervisor = commands.register_supervisor(store, "desk", 1, 1.0, machine)
     order = np.random.default_rng(5)
     while (run := commands.claim_run(store, supervisor)) is not None:
-        _finish(store, run, dict(chosen)[run.variant], order)
+        _finish(store, run, dict(chosen)[run.variant], order, points)
     _time(store, experiment, dict(chosen), rounds, order)
     return experiment
 
@@ -96,7 +101,7 @@ def _plan(kind: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _finish(store: Store, run: Any, kind: str, order: np.random.Generator) -> None:
+def _finish(store: Store, run: Any, kind: str, order: np.random.Generator, points: int) -> None:
     own = VARIANTS[kind]
     spread = 1 + 0.004 * np.sin(2.1 * run.seed)
     noise = lambda scale: float(np.exp(order.normal(0, scale)))  # noqa: E731 - three words, used six times
@@ -111,6 +116,9 @@ def _finish(store: Store, run: Any, kind: str, order: np.random.Generator) -> No
     ]  # fmt: skip
     detail = {"device": "cpu", "threads": 1}
     commands.set_status(store, run.id, run.claim, "running")
+    steps = list(range(points))
+    losses = SeriesBatch("train/loss", "nats/token", "lower", steps, [each / 100 for each in steps], (5 + order.normal(0, 1, points)).tolist())
+    commands.append_points(store, run.id, run.claim, [losses])
     commands.put_results(store, run.id, run.claim, [ResultRow(k, v, unit, better, detail=detail) for k, v, unit, better in figures])
     effects = [EffectRow("", "training", "3,000 updates.", {"loss_digest": f"{kind}{run.seed}"})]
     if kind in TECHNIQUES:

@@ -62,7 +62,7 @@ def of_quantity(comparison: Mapping[str, Any], key: str) -> list[Line]:
     for name, variant in comparison["variants"].items():
         result = variant["results"].get(key)
         if name != comparison["baseline"] and result is not None and result.get("ratio") is not None:
-            broken = verdicts.violations(variant)
+            broken = labels.over_limits(variant)
             below = broken[0] if broken else verdicts.measured(result)
             found.append(_line(name, name, below, result, margin_of(comparison, key), broken))
     return found
@@ -77,7 +77,7 @@ def of_variant(comparison: Mapping[str, Any], name: str, keys: Sequence[str]) ->
         if result is not None and result.get("ratio") is not None:
             title = labels.name(key)
             below = f"{ARROWS.get(result['better'], '')}, {verdicts.measured(result)}".lstrip(", ")
-            found.append(_line(name, title[0].upper() + title[1:], below, result, margin_of(comparison, key), verdicts.violations(variant)))
+            found.append(_line(name, title[0].upper() + title[1:], below, result, margin_of(comparison, key), labels.over_limits(variant)))
     return found
 
 

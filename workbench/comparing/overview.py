@@ -218,7 +218,7 @@ class Overview(Part):
             return
         variant = self._comparison["variants"][name]
         self.details.heading.setText(name)
-        for sentence in verdicts.violations(variant):
+        for sentence in labels.over_limits(variant):
             self.words.addWidget(label(sentence, "error", wrap=True, selectable=True))
         for failure in variant["failures"]:
             self.words.addWidget(

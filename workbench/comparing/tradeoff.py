@@ -122,7 +122,7 @@ class Tradeoff(Part):
             sign = verdicts.SIGNS.get(result["verdict"], "") if ratio else ""
             parts.append(f"{labels.name(self.choices[side].currentData())} {verdicts.measured(result)}" + (f", {ratio} {sign}" if ratio else ""))
         place = "beaten by another variant" if dot.beaten else "on the front" if self.scatter.front else ""
-        limits = verdicts.violations(self._comparison["variants"][name])
+        limits = labels.over_limits(self._comparison["variants"][name])
         self.readout.setText("; ".join([f"{name}: {parts[0]}", *parts[1:], *([place] if place else [])]) + ". " + " ".join(limits))
 
     def mark(self, name: str) -> None:

@@ -111,7 +111,7 @@ class VerdictTable(QAbstractTableModel):
         if not name:
             return self._control(key)
         variant = self.comparison["variants"][name]
-        broken = verdicts.violations(variant)
+        broken = labels.over_limits(variant)
         baseline = name == self.comparison["baseline"]
         if not key:
             below = broken[0] if broken else "the baseline" if baseline else labels.state(variant)
@@ -140,7 +140,7 @@ class VerdictTable(QAbstractTableModel):
             return verdicts.CONTROL_TIP + (f"\n{same['n']} rounds" if same else "")
         variant = self.comparison["variants"][name]
         if not key:
-            return "\n".join([f"{name}: {labels.state(variant)}", *verdicts.violations(variant)])
+            return "\n".join([f"{name}: {labels.state(variant)}", *labels.over_limits(variant)])
         result = variant["results"].get(key)
         if result is None:
             return None
@@ -149,4 +149,4 @@ class VerdictTable(QAbstractTableModel):
         if name != self.comparison["baseline"]:
             lines.append(f"{result['verdict']}: {result.get('reason', '')}".rstrip(": "))
             lines.append("timed in interleaved rounds" if result.get("interleaved") else "from separate runs")
-        return "\n".join([*lines, *verdicts.violations(variant)])
+        return "\n".join([*lines, *labels.over_limits(variant)])

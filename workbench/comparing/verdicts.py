@@ -39,8 +39,3 @@ def measured(result: Mapping[str, Any]) -> str:
     text = f"{labels.figure(result['value'])} {result['unit']}".strip()
     low, high = result.get("low"), result.get("high")
     return text + (f" [{labels.figure(low)} to {labels.figure(high)}]" if low is not None and high is not None and low != high else "")
-
-
-def violations(variant: Mapping[str, Any]) -> list[str]:
-    """Which limits of the targets a variant breaks, in sentences."""
-    return list(variant.get("violations") or ())
