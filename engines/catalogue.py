@@ -22,7 +22,7 @@ from typing import Any
 
 import platformdirs
 
-from engines.api import Block, Plugin, Technique
+from engines.api import Block, Plugin, Study, Technique
 from engines.discovery import BrokenPlugin, Source, UnknownPlugin, class_of, last_lines, load, source_of, sources
 
 __all__ = ["BrokenPlugin", "CatalogueError", "Source", "UnknownPlugin", "build", "digest", "entry", "load", "read", "sources"]
@@ -82,6 +82,7 @@ def _blank(source: Source, error: str) -> dict[str, Any]:
         "residual": False,
         "causal": False,
         "certificates": [],
+        "expects": "",
         "available": {"ok": not error, "reason": error},
         "source": str(source.path or ""),
         "distribution": source.distribution,
@@ -123,6 +124,8 @@ def _describe(source: Source, plugin: type[Plugin], module: ModuleType) -> dict[
             "group": plugin.group,
             "hooks": list(plugin.hooks()),
         }
+    if issubclass(plugin, Study):
+        described |= {"expects": plugin.expects}
     return described
 
 

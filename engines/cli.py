@@ -25,6 +25,7 @@ _REFUSALS = {
     "engines.catalogue": "CatalogueError",
     "engines.comparison": "ComparisonError",
     "engines.scaffold": "ScaffoldError",
+    "engines.studying": "StudyRefused",
 }
 """Errors whose text is a sentence for the user: module -> class. Looked up among what is loaded, so that no verb pays for another's imports."""
 
@@ -121,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_running(verb)
     _add_queue(verb)
     _add_comparing(verb)
+    _add_studying(verb)
     _add_catalogue(verb)
     return parser
 
@@ -185,8 +187,19 @@ def _add_comparing(verb) -> None:
     _store(export)
 
 
+def _add_studying(verb) -> None:
+    study = verb("study", "studying", "study", "Measure one operation over sizes; without an ID list the studies, with a number show a measured one.")
+    study.add_argument("id", metavar="ID", nargs="?", help="as in studies/matmul, or the number of one that was measured")
+    study.add_argument(
+        "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[], help="change one parameter, as in largest=1024"
+    )
+    study.add_argument("--json", metavar="OUT", help="write the result as JSON (-: standard output)")
+    study.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+    _store(study)
+
+
 def _add_catalogue(verb) -> None:
-    catalogue = verb("catalogue", "cataloguing", "catalogue", "List blocks, techniques, tasks and corpora, or show the card of one.")
+    catalogue = verb("catalogue", "cataloguing", "catalogue", "List blocks, techniques, tasks, corpora and studies, or show the card of one.")
     verify = verb("verify", "cataloguing", "verify", "Check the certificates of one plugin, or of all, on this machine.")
     for asked in (catalogue, verify):
         asked.add_argument("id", metavar="ID", nargs="?", help="as in softmax/adaptive")

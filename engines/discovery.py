@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
-from engines.api import HOOKS, Block, Plugin, Slot, Technique
+from engines.api import HOOKS, Axis, Block, Plugin, Slot, Study, Technique
 from engines.problems import did_you_mean
 
 GROUP = "workbench.plugins"
@@ -137,6 +137,10 @@ def _fault(plugin: type[Plugin]) -> str:
             return f"defines no hook; a technique must define at least one of {', '.join(HOOKS)}."
         if not isinstance(plugin.conflicts, Mapping):
             return f"has conflicts = {plugin.conflicts!r}; it must be a mapping from id to a sentence."
+    if issubclass(plugin, Study) and not all(isinstance(getattr(plugin, name, None), Axis) for name in ("x", "y")):
+        return "names no axes; a study must say what x and y are, each an Axis."
+    if issubclass(plugin, Study) and not str(getattr(plugin, "expects", "")).strip():
+        return "expects nothing; a study must say in a sentence what its figures meet or refute."
     for name in ("was", "requires", "after", "replaces"):
         given = getattr(plugin, name, ())
         if isinstance(given, str) or not all(isinstance(item, str) for item in given):

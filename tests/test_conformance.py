@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from engines import catalogue
-from engines.api import Block, Corpus, Plugin, Site, Task, Technique
+from engines.api import Block, Corpus, Plugin, Site, Study, Task, Technique
 from engines.runtime import checkpoint
 from engines.runtime.effects import Structure
 from engines.runtime.finished import load_finished, save_finished
 from engines.runtime.plan import block
+from engines.runtime.study import measure, study_of
 from engines.runtime.train import Cancelled, Trainer
 from engines.runtime.verify import verify
 from engines.toolbox.batches import Batch
@@ -36,6 +37,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "experts/switch": {"experts": 2},
     "optimization/clip_norm": {"max_norm": 0.01},
     "batching/random_bptt": {"spread": 3.0, "shortest": 4},
+    "studies/matmul": {"largest": 64, "dtypes": ["float32", "float64"], "threads": [1]},
+    "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }
 """Parameters that a plugin needs, or needs to matter with 500 words, 24 numbers and 12 tokens."""
 
@@ -339,6 +342,34 @@ def test_a_task_evaluates_the_same_twice_whatever_the_batch(id: str) -> None:
     found = [task.evaluate(model, small.text(), "valid", 500, rows, torch.device("cpu"))[0].value for rows in (4, 4, 7)]
     assert found[0] == found[1] == pytest.approx(found[2], rel=1e-6)
     assert model.training
+
+
+@pytest.mark.parametrize("id", plugins(Study))
+def test_a_study_measures_and_concludes(id: str) -> None:
+    """Its alternatives compute the same values, or nothing is measured."""
+    study = study_of(id, EXAMPLES.get(id, {}) | {"seconds": 0.01})
+    told: list[dict[str, Any]] = []
+    found = measure(study, "which?", tell=lambda **event: told.append(event))
+    json.dumps(found, allow_nan=False)
+    points = [point for curve in found["curves"] for point in curve["points"]]
+    assert points or found["steps"]
+    assert all(point["value"] > 0 and (point["low"] is None or point["low"] <= point["value"] <= point["high"]) for point in points)
+    assert [event["event"] for event in told].count("point") == len(points)
+    assert told[-1]["done"] == told[-1]["total"] > 0
+    assert found["findings"]
+    assert found["expectation"]["outcome"] in ("met", "refuted", "not decided")
+    for sentence in (*found["findings"], *found["not_shown"], found["expectation"]["sentence"], found["expectation"]["reason"]):
+        assert re.fullmatch(r"\S.*[.!]", sentence), sentence
+
+
+@pytest.mark.parametrize("id", plugins(Study))
+def test_a_study_says_what_it_will_measure_without_allocating(id: str) -> None:
+    study = study_of(id, {})
+    if study.corpus() is None:
+        groups = list(study.groups(None))
+        assert all(len({cell.curve for cell in group.cells}) == len(group.cells) > 0 for group in groups)
+        xs = [group.x for group in groups if group.x is not None]
+        assert xs == sorted(xs)
 
 
 def test_a_layer_of_every_mixer_and_feedforward_fits_together() -> None:

@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _own_stdout() -> IO[str]:
+def own_stdout() -> IO[str]:
     """Standard output for the protocol alone; from now on file descriptor 1 leads to standard error, for C code too."""
     private = os.dup(1)
     os.dup2(2, 1)
@@ -126,7 +126,7 @@ def _own_stdout() -> IO[str]:
 
 
 def main(arguments: list[str]) -> int:
-    out = _own_stdout()
+    out = own_stdout()
     if arguments == ["--catalogue"]:
         out.write(json.dumps(_plain(catalogue.build())) + "\n")
         out.flush()

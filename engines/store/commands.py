@@ -1,7 +1,7 @@
 """Every write of the store, each one short transaction. Those of workers carry the claim of their run and raise ClaimLost without it.
 
 Here: what a worker reports about its run. The writes of persons stand in `submission`, of supervisors in `supervision`, of points in `points`,
-freeing in `collection`; all are offered here.
+of studies in `studies`, freeing in `collection`; all are offered here.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from engines.store.collection import gc
 from engines.store.database import Store
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
+from engines.store.studies import begin_study, delete_study, finish_study
 from engines.store.submission import clear_request, delete_experiment, put_note, request_cancel, requeue, restore_experiment, set_tag, submit
 from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_held, runs_of_dead, set_process
 
 __all__ = [
-    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "append_points", "claim_run", "clear_request", "close_timing",
-    "delete_experiment", "end_supervisor", "finish_run", "gc", "heartbeat", "mark_lost", "open_timing", "put_artifact", "put_effects",
-    "put_event", "put_machine", "put_note", "put_results", "put_rounds", "register_supervisor", "request_cancel", "requeue",
-    "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process", "set_progress", "set_status", "set_tag", "submit",
-    "truncate_points",
+    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "append_points", "begin_study", "claim_run", "clear_request",
+    "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat", "mark_lost",
+    "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
+    "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process",
+    "set_progress", "set_status", "set_tag", "submit", "truncate_points",
 ]  # fmt: skip
 
 _run = tables.run.c

@@ -26,6 +26,7 @@ from engines.store.rows import (
     ResultRow,
     RunRow,
     SeriesRow,
+    StudyRow,
     SupervisorRow,
     TimingRow,
     VariantRow,
@@ -33,8 +34,9 @@ from engines.store.rows import (
 
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
-    "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment", "experiments",
-    "machine", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "supervisors", "tags", "variants",
+    "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
+    "experiments", "machine", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "studies", "study", "supervisors",
+    "tags", "variants",
 ]  # fmt: skip
 
 
@@ -180,6 +182,20 @@ def being_timed(store: Store) -> list[int]:
     c = tables.timing.c
     with store.reading() as connection:
         return list(connection.execute(select(c.experiment_id).where(c.status == RUNNING).distinct()).scalars())
+
+
+def studies(store: Store, study: str | None = None) -> list[StudyRow]:
+    """Studies that were measured, oldest first, without their results: all, or those of one plugin."""
+    c = tables.study.c
+    asked = select(*(column for column in c if column.name != "result")).order_by(c.id)
+    with store.reading() as connection:
+        found = connection.execute(asked if study is None else asked.where(c.study == study))
+        return [StudyRow(**row._mapping, result={}) for row in found]
+
+
+def study(store: Store, number: int) -> StudyRow:
+    """One study with its result. Raises StoreError where there is none of this number."""
+    return StudyRow(**_one(store, tables.study, number, "study"))
 
 
 def notes(store: Store, experiment_id: int) -> list[NoteRow]:

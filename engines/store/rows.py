@@ -224,6 +224,24 @@ class TimingRow:
 
 
 @dataclass(frozen=True)
+class StudyRow:
+    """A study that was measured. study: id of the plugin. result: empty until it is done, and where it was only listed."""
+
+    id: int
+    study: str
+    parameters: dict[str, Any]
+    status: str
+    machine_id: int | None
+    created: float
+    ended: float | None
+    result: dict[str, Any]
+    reason: str
+    host: str
+    pid: int | None
+    pid_started: float | None
+
+
+@dataclass(frozen=True)
 class NoteRow:
     id: int
     experiment_id: int

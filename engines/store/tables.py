@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-VERSION = "0001"
+VERSION = "0002"
 """The migration that makes the tables below. Versions are numbered, so that a newer store is recognised without its migrations."""
 
 BRANCHING = 16
@@ -136,3 +136,10 @@ note = Table(
 )  # fmt: skip
 
 tag = Table("tag", metadata, _of("experiment", key=True), Column("name", String(200), primary_key=True))
+
+# result is empty until it is done. host, pid, pid_started: the process that measures, so that a row it left behind can be told.
+study = Table(
+    "study", metadata, _id(), Column("study", String(200), nullable=False), _json("parameters"), Column("status", String(20), nullable=False),
+    _of("machine", optional=True), _moment("created"), _moment("ended", optional=True), _json("result"), _text("reason"),
+    _text("host"), Column("pid", BigInteger), _moment("pid_started", optional=True), Index(None, "study"), sqlite_autoincrement=True,
+)  # fmt: skip

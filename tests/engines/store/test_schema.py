@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from engines.store import queries, schema, tables
+from engines.store import commands, queries, schema, tables
 from engines.store.database import Store, StoreError
 
 LATER = '''
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 def upgrade():
     with op.batch_alter_table("tag") as batch:
         batch.add_column(sa.Column("colour", sa.Text(), server_default="", nullable=False))
@@ -62,9 +62,9 @@ def with_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     def advance(then: str = "pass") -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(schema.MIGRATIONS, folder)
-        (folder / "versions" / "v0002_colours.py").write_text(LATER.format(then=then))
+        (folder / "versions" / "v0003_colours.py").write_text(LATER.format(then=then))
         monkeypatch.setattr(schema, "MIGRATIONS", folder)
-        monkeypatch.setattr(tables, "VERSION", "0002")
+        monkeypatch.setattr(tables, "VERSION", "0003")
 
     return advance
 
@@ -89,12 +89,29 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path: Path, with_a_la
     path = tmp_path / "store.sqlite"
     old_store(path)
     with_a_later_version()
-    with pytest.raises(StoreError, match=r"has the older format 0001: open it for writing once"):
+    with pytest.raises(StoreError, match=r"has the older format 0002: open it for writing once"):
         Store.open(str(path), read_only=True)
     with Store.open(str(path)) as store, store.reading() as connection:
         assert connection.exec_driver_sql("SELECT * FROM tag").all() == [(1, "star", "red")]
-        assert schema.version(connection) == "0002"
+        assert schema.version(connection) == "0003"
     Store.open(str(path), read_only=True).close()
+
+
+def test_a_store_of_the_first_format_gets_studies_and_keeps_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "first.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with monkeypatch.context() as earlier, engine.begin() as connection:
+        earlier.setattr(tables, "VERSION", "0001")
+        schema.upgrade(connection)
+        connection.exec_driver_sql("INSERT INTO machine (fingerprint, facts) VALUES ('f', '{}')")
+    engine.dispose()
+    assert columns(path, "study") == []
+    with Store.open(str(path)) as store:
+        number = commands.begin_study(store, "studies/matmul", {"step": 16}, 1, "here", 4711, 1.5)
+        assert queries.study(store, number).parameters == {"step": 16}
+        assert queries.machine(store, 1).fingerprint == "f"
+        with store.reading() as connection:
+            assert schema.version(connection) == tables.VERSION
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, with_a_later_version: Any) -> None:

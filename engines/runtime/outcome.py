@@ -1,0 +1,181 @@
+"""What a study's times say: curves with intervals, exponents, paired speed-ups, steps, findings. One object, the result that is stored.
+
+    {"title", "x": axis, "y": axis,
+     "curves": [{"name", "points": [{"x", "value", "low", "high", "n", "seconds"}],
+                 "exponent": {"value", "low", "high", "first", "last"} | null, "note"}],
+     "speedups": [{"name", "over", "points": [{"x", "value", "low", "high", "n"}]}],      of the same rounds; over: the first curve of the group
+     "lines": [{"name", "value"}],                                                        level on the y axis: measured peaks
+     "steps": [{"name", "value", "low", "high", "unit", "n",                              the first step has no ratios
+                "ratio", "ratio_low", "ratio_high",                                       times faster than the first step
+                "gain", "gain_low", "gain_high"}],                                        times faster than the step before
+     "steps_title", "findings": [sentence],
+     "expectation": {"sentence", "outcome": "met" | "refuted" | "not decided", "reason"},
+     "not_shown": [sentence], "machine": {...}, "settings": {...}}
+
+axis: {"name", "unit", "log", "better"}. `seconds` and exponents are of one call, whatever y is. Limits are null where there are too few rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from engines import fitting
+from engines.api import Axis, Cell, Estimate, Exponent, Study
+from engines.runtime.rounds import Left, Times
+from engines.statistics import Interval, median_interval, median_ratio
+
+Peaks = Callable[[str, int], Mapping[str, Any] | None]
+"""(device, threads) -> the peaks of this machine that were measured, as engines.peaks stores them."""
+
+
+class Figures:
+    """The times of a study, read (`engines.api.Measured`)."""
+
+    def __init__(self, times: Sequence[Times], peaks: Peaks = lambda device, threads: None) -> None:
+        self._at: dict[tuple[str, float | None], tuple[Times, Cell]] = {}
+        for group in times:
+            for cell in group.group.cells:
+                if cell.curve in group.seconds:
+                    self._at[cell.curve, group.group.x] = group, cell
+        self._peaks = peaks
+        self._estimates: dict[Any, Estimate] = {}
+        self.curves = tuple(dict.fromkeys(curve for curve, x in self._at if x is not None))
+
+    def xs(self, curve: str) -> tuple[float, ...]:
+        return tuple(sorted(x for name, x in self._at if name == curve and x is not None))
+
+    def seconds(self, curve: str, x: float | None) -> Estimate | None:
+        found = self._at.get((curve, x))
+        if found is None:
+            return None
+        values = found[0].seconds[curve]
+        return self._once((curve, x), lambda: median_interval([math.log(value) for value in values]).exponential())
+
+    def rate(self, curve: str, x: float | None) -> Estimate | None:
+        found, seconds = self._at.get((curve, x)), self.seconds(curve, x)
+        if found is None or seconds is None or not found[1].work:
+            return None
+        work = found[1].work
+        return Estimate(work / seconds.value, seconds.high and work / seconds.high, seconds.low and work / seconds.low, seconds.n)
+
+    def speedup(self, curve: str, over: str, x: float | None) -> Estimate | None:
+        mine, theirs = self._at.get((curve, x)), self._at.get((over, x))
+        if mine is None or theirs is None or mine[0] is not theirs[0]:
+            return None
+        times = mine[0]
+        rounds = min(len(times.seconds[curve]), len(times.seconds[over]))
+        return self._once((curve, over, x), lambda: median_ratio(times.seconds[over][:rounds], times.seconds[curve][:rounds]))
+
+    def exponent(self, curve: str) -> Exponent | None:
+        xs = [x for x in self.xs(curve) if x > 0]
+        fitted = fitting.power_law(xs, [found.value for x in xs if (found := self.seconds(curve, x))])
+        return Exponent(fitted.exponent, fitted.low, fitted.high, fitted.first, fitted.last) if fitted else None
+
+    def peak(self, quantity: str, *, dtype: str = "", device: str = "cpu", threads: int = 0) -> float | None:
+        found = (self._peaks(device, threads) or {}).get(quantity)
+        if isinstance(found, Mapping):
+            found = found.get(dtype)
+        return float(found) if found else None
+
+    def cell(self, curve: str, x: float | None) -> Cell:
+        return self._at[curve, x][1]
+
+    def _once(self, key: Any, interval: Callable[[], Interval]) -> Estimate:
+        if key not in self._estimates:
+            found = interval()
+            self._estimates[key] = Estimate(found.value, found.low if found.known else None, found.high if found.known else None, found.n)
+        return self._estimates[key]
+
+
+def point(figures: Figures, axis: Axis, curve: str, x: float) -> dict[str, Any] | None:
+    """One point of a curve in the unit of the y axis; None where the cell is not shown, or has no work for a rate."""
+    seconds = figures.seconds(curve, x)
+    shown = figures.rate(curve, x) if axis.better == "higher" else seconds
+    if seconds is None or shown is None or not figures.cell(curve, x).shown:
+        return None
+    scaled = [value if value is None else axis.scale * value for value in (shown.value, shown.low, shown.high)]
+    return {"x": x, "value": scaled[0], "low": scaled[1], "high": scaled[2], "n": shown.n, "seconds": seconds.value}
+
+
+def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left], figures: Figures) -> dict[str, Any]:
+    """The whole result, without `machine` and `settings`."""
+    concluded = study.conclude(figures)
+    return {
+        "title": title,
+        "x": axis(study.x),
+        "y": axis(study.y),
+        "curves": list(_curves(study, figures)),
+        "speedups": list(_speedups(times, figures)),
+        "lines": [{"name": name, "value": value} for name, value in concluded.lines.items()],
+        "steps": list(_steps(times, figures)),
+        "steps_title": next((each.group.title for each in times if each.group.x is None), ""),
+        "findings": list(concluded.findings),
+        "expectation": {"sentence": study.expects, "outcome": concluded.outcome, "reason": concluded.reason},
+        "not_shown": [*study.not_shown(), *left_out(left, study.x)],
+    }
+
+
+def axis(axis: Axis) -> dict[str, Any]:
+    return {"name": axis.name, "unit": axis.unit, "log": axis.log, "better": axis.better}
+
+
+def _curves(study: Study, figures: Figures) -> Iterable[dict[str, Any]]:
+    for curve in figures.curves:
+        points = [found for x in figures.xs(curve) if (found := point(figures, study.y, curve, x))]
+        if points:
+            fitted = figures.exponent(curve)
+            exponent = fitted and {"value": fitted.value, "low": fitted.low, "high": fitted.high, "first": fitted.first, "last": fitted.last}
+            yield {"name": curve, "points": points, "exponent": exponent, "note": ""}
+
+
+def _speedups(times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for each in times:
+        shown = [cell.curve for cell in each.group.cells if cell.shown and cell.curve in each.seconds]
+        for curve in shown[1:] if each.group.x is not None else ():
+            ratio = figures.speedup(curve, shown[0], each.group.x)
+            if ratio is not None:
+                points = found.setdefault((curve, shown[0]), [])
+                points.append({"x": each.group.x, "value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n})
+    for (curve, over), points in found.items():
+        yield {"name": curve, "over": over, "points": points}
+
+
+def _steps(times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:
+    for each in times:
+        if each.group.x is not None:
+            continue
+        names = [cell.curve for cell in each.group.cells if cell.curve in each.seconds]
+        known = [found for name in names if (found := figures.seconds(name, None))]
+        unit, scale = time_unit(max(found.value for found in known))
+        for position, (name, took) in enumerate(zip(names, known, strict=True)):
+            step: dict[str, Any] = {
+                "name": name, "value": scale * took.value, "low": took.low and scale * took.low, "high": took.high and scale * took.high,
+                "unit": unit, "n": took.n,
+            }  # fmt: skip
+            for key, other in (("ratio", names[0]), ("gain", names[max(0, position - 1)])):
+                faster = figures.speedup(name, other, None) if position else None
+                if faster is not None:
+                    step |= {key: faster.value, f"{key}_low": faster.low, f"{key}_high": faster.high}
+            yield step
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """(unit, how many of it a second has) in which a time is between 1 and 1000."""
+    return ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+
+
+def left_out(left: Sequence[Left], axis: Axis) -> list[str]:
+    """One sentence for each curve that lacks points, with the reason of the first."""
+    by_curve: dict[str, list[Left]] = {}
+    for each in left:
+        by_curve.setdefault(each.curve, []).append(each)
+    sentences = []
+    for curve, cells in by_curve.items():
+        where = ", ".join(f"{cell.x:g}" for cell in cells if cell.x is not None)
+        place = f" at {axis.name} {where}" + (f" {axis.unit}" if axis.unit else "") if where else ""
+        also = f" (at {cells[0].x:g})" if len(cells) > 1 else ""
+        sentences.append(f"{curve}: left out{place}: {cells[0].why}{also}.")
+    return sentences

@@ -1,0 +1,120 @@
+"""What studies share: seeded tensors, thread counts, devices, where curves cross, and figures as words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engines.api import Cell, Estimate, Measured
+from engines.probes import usable_cores
+
+LECTURE = "Neubig (2021), CS11-747 Neural Networks for NLP, Efficiency Tricks for Neural Nets, https://phontron.com/class/nn4nlp2021/"
+
+Verdict = Literal["met", "refuted", "not decided"]
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform numbers in [-1, 1), the same for the same shape and seed, on the host."""
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.rand(*shape, generator=generator) - 1).to(dtype)
+
+
+def one_and_all(threads: Iterable[int]) -> tuple[int, ...]:
+    """Thread counts as asked; where none are: one, and as many as there are usable cores."""
+    return tuple(dict.fromkeys(threads)) or tuple(sorted({1, usable_cores()}))
+
+
+def threads_words(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def cuda_of(device: str) -> str:
+    """The CUDA device that "auto", "cpu" or "cuda" stands for; the empty string where none is meant or there."""
+    return "cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else ""
+
+
+def doublings(first: int, last: int, per_doubling: int = 1, multiple: int = 1) -> list[int]:
+    """Sizes from first to last, evenly spaced in their logarithm, rounded to multiples of `multiple`; both ends are in it."""
+    sizes = [first]
+    position = 0
+    while sizes[-1] < last:
+        position += 1
+        exact = first * 2 ** (position / per_doubling)
+        sizes.append(min(last, max(multiple, multiple * round(exact / multiple))))
+    return sorted(set(sizes))
+
+
+def pays(measured: Measured, curve: str, over: str, xs: Iterable[float]) -> tuple[Verdict, str]:
+    """Whether a curve is faster than another one at every x: met where every interval lies above 1, refuted where one lies below."""
+    ratios = {x: found for x in xs if (found := measured.speedup(curve, over, x)) is not None}
+    if not ratios:
+        return "not decided", "Nothing of it was measured."
+    slower = [x for x, found in ratios.items() if found.high is not None and found.high < 1]
+    open_ = [x for x, found in ratios.items() if not (found.low is not None and found.low > 1) and x not in slower]
+    if slower:
+        return "refuted", f'"{curve}" is slower than "{over}" at {_listed(slower)}: {ratio(ratios[slower[0]])} at {slower[0]:g}.'
+    if open_:
+        return "not decided", f"The interval holds 1, or there are too few rounds for one, at {_listed(open_)}."
+    least = min(ratios, key=lambda x: ratios[x].value)
+    return "met", f"It is faster everywhere; least at {least:g}: {ratio(ratios[least])}."
+
+
+def crossing(measured: Measured, curve: str, over: str) -> tuple[float | None, float] | None:
+    """(last x where `curve` is not faster, first x from which on it always is) by the medians; None where it is not faster at the end.
+
+    The first is None where it is faster from the start.
+    """
+    ratios = [(x, found.value) for x in measured.xs(curve) if (found := measured.speedup(curve, over, x)) is not None]
+    if not ratios or ratios[-1][1] <= 1:
+        return None
+    slower = [x for x, value in ratios if value <= 1]
+    last = slower[-1] if slower else None
+    return last, next(x for x, _ in ratios if last is None or x > last)
+
+
+# --- Words ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def ratio(found: Estimate) -> str:
+    """12.3x [11.9, 12.8]."""
+    return f"{found.value:.3g}x {_limits(found, 1.0) or '(too few rounds for an interval)'}".rstrip()
+
+
+def took(found: Estimate) -> str:
+    """4.31 µs [4.2, 4.4]."""
+    unit, scale = ("s", 1.0) if found.value >= 1 else ("ms", 1e3) if found.value >= 1e-3 else ("µs", 1e6)
+    return f"{scale * found.value:.3g} {unit} {_limits(found, scale)}".rstrip()
+
+
+def gain_of_steps(measured: Measured, names: Sequence[str]) -> list[str]:
+    """One sentence for each step after the first, and one for all of them."""
+    sentences = []
+    for before, name in pairwise(names):
+        found = measured.speedup(name, before, None)
+        if found is None:
+            continue
+        slower = found.high is not None and found.high < 1
+        faster = found.low is not None and found.low > 1
+        verdict = "" if faster else ", which is slower" if slower else ", which is no sure gain"
+        sentences.append(f"{name}: {ratio(found)} as fast as the step before{verdict}.")
+    whole = measured.speedup(names[-1], names[0], None)
+    if whole is not None:
+        sentences.append(f"All steps together: {ratio(whole)} as fast.")
+    return sentences
+
+
+def shown(cells: Iterable[Cell]) -> list[str]:
+    """The curves of cells that are shown."""
+    return [cell.curve for cell in cells if cell.shown]
+
+
+def _limits(found: Estimate, scale: float) -> str:
+    return "" if found.low is None or found.high is None else f"[{scale * found.low:.3g}, {scale * found.high:.3g}]"
+
+
+def _listed(xs: Sequence[float]) -> str:
+    return ", ".join(f"{x:g}" for x in xs[:6]) + (" ..." if len(xs) > 6 else "")

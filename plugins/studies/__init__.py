@@ -1,0 +1,1 @@
+"""Studies: one operation measured over sizes."""
