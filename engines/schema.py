@@ -149,7 +149,7 @@ class Measure(Table):
 
 
 class Target(Table):
-    """`[[target]]`: where finished variants are timed. runtime: what runs them there; this version knows one.
+    """`[[target]]`: where finished variants are timed. runtime: what runs them there; onnxruntime runs exported graphs, on the CPU.
 
     max_memory: MiB, the peak while the model judges text (of the device on a GPU, else of the host). max_latency_ms: ms, what 95 of 100
     next-token steps stay within. Variants over a limit are marked, not dropped.
@@ -159,7 +159,7 @@ class Target(Table):
     device: Device = "auto"
     threads: Whole | None = None
     batch: Whole = 1
-    runtime: Literal["torch"] = "torch"
+    runtime: Literal["torch", "onnxruntime"] = "torch"
     max_memory: Annotated[float, Field(gt=0)] | None = None
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
 
@@ -237,8 +237,6 @@ def _problem(error: ErrorDetails) -> Problem:
         if keys[-1] == "device":
             return Problem(path, value, "must be one of auto, cpu, cuda, cuda:N, mps", _device_meant(str(value)))
         return Problem(path, value, "must be one line without blanks at its ends")
-    if kind == "literal_error" and keys[0] == "target" and keys[-1] == "runtime":
-        return Problem(path, value, "must be torch: this version runs finished models with torch only", 'write runtime = "torch", or leave it out')
     if kind == "literal_error":
         known = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         return Problem(path, value, f"must be one of {', '.join(known)}", did_you_mean(str(value), known) if isinstance(value, str) else "")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines import catalogue as catalogues
-from engines import energy, launching, probes
+from engines import energy, extras, launching, probes
 from engines.console.output import columns, note, say, write_json
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
@@ -63,6 +63,9 @@ def _packages() -> list[Finding]:
     found.append(
         Finding("pandas", "ok" if pandas else "note", pandas or "not installed; engines.notebook needs it for data frames (extra: notebook)")
     )
+    absent = extras.missing(extras.ONNX)
+    runtime = f'not installed: {", ".join(absent)}; targets with runtime = "onnxruntime" and --format onnx need them ({extras.advice(absent)})'
+    found.append(Finding("onnxruntime", "note", runtime) if absent else Finding("onnxruntime", "ok", probes.version_of("onnxruntime")))
     return found
 
 

@@ -1,4 +1,4 @@
-"""`workbench export`: the finished model of a run as one safetensors file, or its points as CSV or JSON."""
+"""`workbench export`: the finished model of a run as one safetensors file or as ONNX, or its points as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import json
 import math
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from engines import extras
 from engines.console.opening import existing_run, opened
 from engines.console.output import RequestError, note, run_id, write_json, write_text
+from engines.launching import process_environment
 from engines.store import queries
 from engines.store.database import Store
 
@@ -24,6 +28,10 @@ def export(arguments: argparse.Namespace) -> int:
         existing_run(store, number)
         if arguments.format == "safetensors":
             _export_model(store.folder / "runs" / str(number) / "model", arguments.out, number)
+        elif arguments.format == "onnx":
+            for path in _export_onnx(store.folder / "runs" / str(number) / "model", arguments.out, number):
+                note(f"Wrote {path}")
+            return 0
         elif arguments.format == "csv":
             write_text(_csv(store, number), arguments.out)
         else:
@@ -33,17 +41,43 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _export_onnx(folder: Path, out: str, number: int) -> list[str]:
+    """The files written by a process that has torch, each checked equal to the model after it was read back."""
+    _check_model(folder, out, number)
+    if missing := extras.missing(extras.ONNX):
+        raise RequestError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
+    path = Path(out).expanduser().absolute()
+    if not path.parent.is_dir():
+        raise RequestError(f"{out} cannot be written: its folder does not exist.")
+    command = [sys.executable, "-m", "engines.runtime.export", "--model", str(folder), "--out", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=process_environment())
+    lines = done.stdout.strip().splitlines()
+    if not lines:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise RequestError(f"The export of r{number} failed: {last[0]}")
+    answer = json.loads(lines[-1])
+    if "error" in answer:
+        raise RequestError(f"r{number} is not exported. {answer['error']}")
+    for sentence in answer["told"]:
+        note(sentence)
+    written: list[str] = answer["written"]
+    return written
+
+
+def _check_model(folder: Path, out: str, number: int) -> None:
+    if not (folder / "weights.safetensors").is_file():
+        raise RequestError(f"Run r{number} has no finished model in {folder}: only a run that is done leaves one.")
+    if out == "-":
+        raise RequestError("A model is not written to standard output; name a file.")
+
+
 def _export_model(folder: Path, out: str, number: int) -> None:
     """Weights with the plan and the techniques' records as metadata, so that the one file says how to rebuild the model.
 
     The format: eight bytes with the length of a JSON header, the header, the tensors at offsets counted from the header's end.
     """
-    weights = folder / "weights.safetensors"
-    if not weights.is_file():
-        raise RequestError(f"Run r{number} has no finished model in {folder}: only a run that is done leaves one.")
-    if out == "-":
-        raise RequestError("A model is not written to standard output; name a file.")
-    with weights.open("rb") as source:
+    _check_model(folder, out, number)
+    with (folder / "weights.safetensors").open("rb") as source:
         (length,) = struct.unpack("<Q", source.read(8))
         header = json.loads(source.read(length))
         texts = {name: (folder / f"{name}.json").read_text(encoding="utf-8") for name in ("plan", "records")}

@@ -26,7 +26,9 @@ import torch
 from engines import energy, probes
 from engines.runtime import work
 from engines.runtime.finished import Finished, load_finished
-from engines.runtime.plan import PlanError, device_of, threads_of
+from engines.runtime.graphs import NotExportable
+from engines.runtime.plan import PlanError, threads_of
+from engines.runtime.runners import Work, device_for, runner_of, score
 from engines.store.commands import ResultRow
 
 if TYPE_CHECKING:
@@ -114,33 +116,20 @@ def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[lis
 def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
     """The other figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
     rows = _size(finished.model, weights_bytes)
-    training = finished.plan["training"]
     own_device = _device(finished.model)
     plan_threads = finished.plan.get("threads")
     for target in finished.plan.get("targets") or [{}]:
         name = target.get("name", "")
-        runtime = target.get("runtime") or "torch"
-        if runtime != "torch":
-            announce(f'Target "{name}": runtime {runtime} is not run by this version; its figures are absent.')
-            continue
         try:
-            device = device_of(target["device"]) if target.get("device") else own_device
+            device = device_for(target, str(own_device))
             with threads(threads_of(target.get("threads") or plan_threads)):
                 finished.model.to(device)
-                rows.extend(_on_target(finished, name, int(target.get("batch") or training["batch"]), device, announce))
+                rows.extend(_on_target(finished, target, device, announce))
         except (PlanError, NotImplementedError, RuntimeError) as error:
             # RuntimeError is what torch raises where a kernel does not exist on a device (int8 on CUDA): the other targets still count.
             announce(f'Target "{name}" could not be measured: {error}')
     finished.model.to(own_device)
     return rows
-
-
-def score(model: Any, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
-    """Exact nll of each target, (N,): the work of judging text, the same for every variant."""
-    with torch.no_grad():
-        hidden_BTD, _, _ = model.hidden(inputs_BT, None)
-        nll_N: torch.Tensor = model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
-        return nll_N
 
 
 def held_out_batch(finished: Finished, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -183,35 +172,59 @@ def energy_row(key: str, tally: energy.Tally, target: str = "", detail: Mapping[
     return ResultRow(key=key, value=value, unit="J/token", better="lower", target=target, low=value - off, high=value + off, detail=facts)
 
 
-def _on_target(finished: Finished, name: str, batch: int, device: torch.device, announce: Callable[[str], None]) -> list[ResultRow]:
-    model, length = finished.model, int(finished.plan["training"]["sequence"])
-    declared: Mapping[str, Any] = {
+def _on_target(finished: Finished, target: Mapping[str, Any], device: torch.device, announce: Callable[[str], None]) -> list[ResultRow]:
+    """The figures on one target; what its runtime cannot do is announced and absent."""
+    name, training = str(target.get("name", "")), finished.plan["training"]
+    batch, length = int(target.get("batch") or training["batch"]), int(training["sequence"])
+    runner = runner_of(target, finished.model, torch.get_num_threads())
+    inputs, targets = held_out_batch(finished, batch, length)
+    rows: list[ResultRow] = []
+    declared: dict[str, Any] = {
         "device": str(device), "threads": torch.get_num_threads(), "batch": batch, "length": length, "interleaved": False,
         "load": probes.load_facts(), "warm_up": WARM_UP,
     }  # fmt: skip
-    inputs, targets = held_out_batch(finished, batch, length)
-    clean = probes.reset_peak()
+    for what, measured in (
+        ("scoring is", lambda: _scoring(runner.scoring(inputs, targets), targets.numel(), device, name, declared | runner.facts, announce)),
+        ("next-token steps are", lambda: _latency(runner.stepping(inputs[:1]), device, name, declared | runner.facts)),
+    ):
+        try:
+            rows += measured()
+        except NotExportable as reason:
+            announce(f'Target "{name}": {what} not measured. {reason}')
+    return rows
+
+
+def _scoring(
+    once: Work, tokens: int, device: torch.device, name: str, declared: Mapping[str, Any], announce: Callable[[str], None]
+) -> list[ResultRow]:
+    """Speed, peak memory and energy of judging text. Memory of the process is another runtime's and torch's together, and left out."""
+    clean = probes.reset_peak() and "runtime" not in declared
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = _repeat(lambda: score(model, inputs, targets), device)
-    rate = targets.numel() / statistics.median(seconds)
+    seconds = _repeat(once, device)
+    rate = tokens / statistics.median(seconds)
     rows = [_row("speed/infer_tokens_per_s", rate, "tokens/s", "higher", name, {**declared, "repeats": len(seconds)})]
     if clean:
         rows.append(_row("memory/infer_peak_host_mib", probes.peak_resident_mib(), "MiB", "lower", name, declared))
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**20
         rows.append(_row("memory/infer_peak_device_mib", peak, "MiB", "lower", name, {**declared, "what": "allocator"}))
-    steps = sorted(_generation_steps(model, inputs[:1], device))
-    generation = {**declared, "batch": 1, "length": 1, "steps": len(steps), "what": "one token: carried state, next-token top 1"}
-    for key, share in (("latency/p50_ms", 0.5), ("latency/p95_ms", 0.95)):
-        rows.append(_row(key, 1000 * steps[min(len(steps) - 1, int(share * len(steps)))], "ms", "lower", name, generation))
     try:
-        tally = _energy(lambda: score(model, inputs, targets), targets.numel(), device)
-        rows.append(energy_row("energy/infer_joules_per_token", tally, name, declared))
+        rows.append(energy_row("energy/infer_joules_per_token", _energy(once, tokens, device), name, declared))
     except energy.NotMeasurable as reason:
         where = f' on target "{name}"' if name else ""
         announce(f"Energy of inference{where} is not measurable on this machine: {reason}.")
     return rows
+
+
+def _latency(begin: Callable[[], Work], device: torch.device, name: str, declared: Mapping[str, Any]) -> list[ResultRow]:
+    """Median and 95th percentile of one next-token step."""
+    steps = sorted(_generation_steps(begin, device))
+    generation = {**declared, "batch": 1, "length": 1, "steps": len(steps), "what": "one token: carried state, next-token top 1"}
+    return [
+        _row(key, 1000 * steps[min(len(steps) - 1, int(share * len(steps)))], "ms", "lower", name, generation)
+        for key, share in (("latency/p50_ms", 0.5), ("latency/p95_ms", 0.95))
+    ]
 
 
 def _energy(function: Callable[[], Any], tokens: int, device: torch.device) -> energy.Tally:
@@ -246,20 +259,17 @@ def _repeat(function: Callable[[], Any], device: torch.device) -> list[float]:
     return seconds
 
 
-def _generation_steps(model: Any, prompt_1T: torch.Tensor, device: torch.device) -> list[float]:
+def _generation_steps(begin: Callable[[], Work], device: torch.device) -> list[float]:
     """Seconds of each of LATENCY_STEPS next-token steps that follow a prompt."""
     seconds: list[float] = []
-    with torch.no_grad():
-        hidden_BTD, state, _ = model.hidden(prompt_1T, None)
-        token = model.head.topk(hidden_BTD[:, -1], 1)[1]
-        for step in range(WARM_UP + LATENCY_STEPS):
-            _wait(device)
-            start = time.perf_counter()
-            hidden_BTD, state, _ = model.hidden(token, state)
-            token = model.head.topk(hidden_BTD[:, -1], 1)[1]
-            _wait(device)
-            if step >= WARM_UP:
-                seconds.append(time.perf_counter() - start)
+    step = begin()
+    for number in range(WARM_UP + LATENCY_STEPS):
+        _wait(device)
+        start = time.perf_counter()
+        step()
+        _wait(device)
+        if number >= WARM_UP:
+            seconds.append(time.perf_counter() - start)
     return seconds
 
 

@@ -22,6 +22,7 @@ import torch
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.finished import FinishedError
+from engines.runtime.graphs import NotExportable
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.train import Diverged
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
             asked = json.loads(line)
             _answer(subject.warm() if "warm" in asked else subject.turn(asked["turn"]))
     except (
-        CorpusError, PlanError, FinishedError, RecipeError, UnknownPlugin, BrokenPlugin, Diverged, NotImplementedError, RuntimeError, MemoryError,
+        CorpusError, PlanError, FinishedError, NotExportable, RecipeError, UnknownPlugin, BrokenPlugin, Diverged, NotImplementedError, RuntimeError,
+        MemoryError,
     ) as error:  # fmt: skip
         # RuntimeError is what torch raises where a kernel does not exist on a device, or memory runs out.
         _answer({"error": first_line(error), "memory": _is_memory(error)})

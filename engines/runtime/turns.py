@@ -10,17 +10,19 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from engines.runtime.evaluate import held_out_batch, score
+from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import Finished, FinishedError, load_finished
-from engines.runtime.plan import device_of, threads_of
+from engines.runtime.graphs import NotExportable
+from engines.runtime.plan import threads_of
 from engines.runtime.rehearsal import Rehearsal
+from engines.runtime.runners import Work, device_for, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,35 +55,47 @@ class Inference:
     def __init__(self, folder: Path, target: Mapping[str, Any], batches: Sequence[int] = ()) -> None:
         finished = load_finished(folder)
         training = finished.plan["training"]
-        self.device = device_of(target.get("device") or finished.plan["device"])
+        self.device = device_for(target, finished.plan["device"])
         self.threads = threads_of(target.get("threads") or finished.plan.get("threads"))
         torch.set_num_threads(self.threads)
-        self.model: Any = finished.model.to(self.device)
+        finished.model.to(self.device)
+        self._runner = runner_of(target, finished.model, self.threads)
         self.batch, self.length = int(target.get("batch") or training["batch"]), int(training["sequence"])
         self._finished: Finished = finished
-        self._texts = {INFER: held_out_batch(finished, self.batch, self.length)}
         self._sizes = {f"{INFER}/batch_{size}": size for size in batches}
+        self._works: dict[str, Work] = {}
+        self._begin: Callable[[], Work] | None = None
 
     def warm(self) -> dict[str, Any]:
-        """As `Subject.warm`. `absent`: batch sizes that do not run here, and why."""
+        """As `Subject.warm`. `absent`: what does not run here, and why. Raises NotExportable where nothing does."""
         absent: dict[str, str] = {}
-        seconds = {INFER: self._warm_scoring(INFER)}
-        for key, size in self._sizes.items():
-            if size == self.batch:
+        seconds: dict[str, float] = {}
+        for key, size in {INFER: self.batch, **self._sizes}.items():
+            if key != INFER and size == self.batch:
                 continue
             try:
-                self._texts[key] = held_out_batch(self._finished, size, self.length)
+                self._works[key] = self._runner.scoring(*held_out_batch(self._finished, size, self.length))
                 seconds[key] = self._warm_scoring(key)
+            except NotExportable as reason:
+                absent[key] = str(reason)
             except (RuntimeError, MemoryError) as error:
                 # Memory that is enough for the target's own batch; the other quantities still count.
-                self._texts.pop(key, None)
+                if key == INFER:
+                    raise
+                self._works.pop(key, None)
                 absent[key] = first_line(error)
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-        seconds[STEPS] = statistics.median(self._steps(WARM_UP_STEPS))
+        try:
+            self._begin = self._runner.stepping(held_out_batch(self._finished, 1, self.length)[0])
+            seconds[STEPS] = statistics.median(self._steps(WARM_UP_STEPS))
+        except NotExportable as reason:
+            absent[STEPS] = str(reason)
+        if not seconds:
+            raise NotExportable(" ".join(dict.fromkeys(absent.values())))
         return {
-            "seconds": seconds, "absent": absent, "tokens_a_pass": self._texts[INFER][1].numel(), "batch": self.batch, "length": self.length,
-            "device": str(self.device), "threads": self.threads, "torch": torch.__version__, "warm_up": WARM_UP_PASSES,
+            "seconds": seconds, "absent": absent, "tokens_a_pass": self._tokens(INFER), "batch": self.batch, "length": self.length,
+            "device": str(self.device), "threads": self.threads, "torch": torch.__version__, "warm_up": WARM_UP_PASSES, **self._runner.facts,
         }  # fmt: skip
 
     def turn(self, counts: Mapping[str, int]) -> dict[str, float]:
@@ -92,7 +106,7 @@ class Inference:
                 continue
             self._passes(key, 1)
             with uncollected():
-                figures[key] = passes * self._texts[key][1].numel() / self._passes(key, passes)
+                figures[key] = passes * self._tokens(key) / self._passes(key, passes)
         for key, size in self._sizes.items():
             if size == self.batch and INFER in figures:
                 figures[key] = figures[INFER]
@@ -108,33 +122,35 @@ class Inference:
             "latency/p95_ms": 1000 * latencies[math.ceil(0.95 * len(latencies)) - 1],
         }
 
+    def _tokens(self, key: str) -> int:
+        """Targets in one scoring pass."""
+        return self._sizes.get(key, self.batch) * self.length
+
     def _warm_scoring(self, key: str) -> float:
         self._passes(key, WARM_UP_PASSES)
         return self._passes(key, 1)
 
     def _passes(self, key: str, count: int) -> float:
         """Seconds of `count` passes over a batch, as one window."""
-        inputs_BT, targets_BT = self._texts[key]
+        work = self._works[key]
         wait_for(self.device)
         start = time.perf_counter()
         for _ in range(count):
-            score(self.model, inputs_BT, targets_BT)
+            work()
         wait_for(self.device)
         return time.perf_counter() - start
 
     def _steps(self, count: int) -> list[float]:
         """Seconds of each of `count` steps that follow a prompt of one segment."""
+        assert self._begin is not None
         seconds = [0.0] * count
-        with torch.no_grad():
-            hidden_1TD, state, _ = self.model.hidden(self._texts[INFER][0][:1], None)
-            token_11 = self.model.head.topk(hidden_1TD[:, -1], 1)[1]
-            for step in range(count):
-                wait_for(self.device)
-                start = time.perf_counter()
-                hidden_11D, state, _ = self.model.hidden(token_11, state)
-                token_11 = self.model.head.topk(hidden_11D[:, -1], 1)[1]
-                wait_for(self.device)
-                seconds[step] = time.perf_counter() - start
+        step = self._begin()
+        for number in range(count):
+            wait_for(self.device)
+            start = time.perf_counter()
+            step()
+            wait_for(self.device)
+            seconds[number] = time.perf_counter() - start
         return seconds
 
 

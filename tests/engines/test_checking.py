@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engines import extras
 from engines.experiment import Experiment, dump, from_dict, parse
 from engines.keypaths import KeyPathError
 from engines.problems import ExperimentError, Problem
@@ -46,7 +47,7 @@ def problems_after(*edits: tuple[str, Any]) -> list[Problem]:
         ("seeds", [], "experiment.seeds", "must not be empty", ""),
         ("experiment.budget", {"tokens": 3, "steps": 3}, "experiment.budget", "exactly one of tokens, steps, seconds, epochs", ""),
         ("experiment.budget", {}, "experiment.budget", "but is empty", ""),
-        ("target[0].runtime", "onnxruntime", "target[0].runtime", "this version runs finished models with torch only", 'runtime = "torch"'),
+        ("target[0].runtime", "onyxruntime", "target[0].runtime", "must be one of torch, onnxruntime", 'did you mean "onnxruntime"?'),
         ("target[0].max_memory_mib", 100, "target[0].max_memory_mib", "is an unknown key", 'did you mean "max_memory"?'),
         ("target[0].max_memory", 0, "target[0].max_memory", "must be greater than 0", ""),
         ("target[0].max_latency_ms", "5 ms", "target[0].max_latency_ms", "must be a number", ""),
@@ -213,3 +214,13 @@ def test_problems_of_plans_are_told_at_their_place_in_the_file() -> None:
         assert [problem.path for problem in changed.placed([Problem(path, None, "rule")], CATALOGUE)] == [place]
     shared = [Problem(f"{name}.corpus.train", "x", "is missing") for name in ("full", "adaptive", third)]
     assert len(changed.placed(shared, CATALOGUE)) == 1
+
+
+def test_a_runtime_that_is_not_installed_or_not_for_the_device_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "missing", lambda packages: ["onnxscript"])
+    (problem,) = problems_after(("target[0].runtime", "onnxruntime"))
+    assert problem == Problem("target[0].runtime", "onnxruntime", "needs onnxscript, not installed here", "pip install onnxscript")
+    monkeypatch.setattr(extras, "missing", lambda packages: [])
+    assert problems_after(("target[0].runtime", "onnxruntime")) == []
+    (problem,) = problems_after(("target[0].runtime", "onnxruntime"), ("target[0].device", "cuda:1"))
+    assert (problem.path, problem.rule) == ("target[0].device", "must be cpu where onnxruntime runs the model")

@@ -63,7 +63,7 @@ TARGET_SCHEMA: Tree = {
         "device": DEVICE,
         "threads": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None, "unit": "threads", "description": ""},
         "batch": {"type": "integer", "minimum": 1, "default": 1, "unit": "sequences", "description": "Sequences at a time."},
-        "runtime": {"enum": ["torch"], "default": "torch", "description": "What runs the finished model; this version: torch."},
+        "runtime": {"enum": ["torch", "onnxruntime"], "default": "torch", "description": "What runs the finished model."},
         "max_memory": {
             "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None, "unit": "MiB",
             "description": "Peak memory while it judges text (of the device on a GPU). Variants that need more are dimmed in the comparison.",

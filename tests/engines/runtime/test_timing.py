@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import textwrap
 import time
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from engines import programmes
-from engines.runtime import timing, turns
+from engines.runtime import export, timing, turns
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import save_finished
 from engines.runtime.plan import block, plugin, text_of
@@ -120,3 +121,22 @@ def test_running_out_of_memory_is_told_apart():
     assert timing._is_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
     assert timing._is_memory(MemoryError())
     assert not timing._is_memory(RuntimeError("no kernel"))
+
+
+@pytest.mark.slow
+def test_graphs_are_timed_and_written_as_the_model_is(model, tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    subject = Inference(model, {"name": "graph", "runtime": "onnxruntime", "threads": 1, "batch": 2}, [2, 4])
+    pace = subject.warm()
+    assert set(pace["seconds"]) == {INFER, f"{INFER}/batch_4", STEPS}
+    assert pace["absent"] == {}
+    assert pace["tokens_a_pass"] == 16
+    assert pace["runtime"].startswith("onnxruntime")
+    figures = subject.turn({INFER: 2, f"{INFER}/batch_4": 2, STEPS: 10})
+    assert figures[f"{INFER}/batch_2"] == figures[INFER]
+    assert all(value > 0 for value in figures.values())
+    assert export.main(["--model", str(model), "--out", str(tmp_path / "lstm.onnx")]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lstm.onnx", "lstm.step.onnx"]
+    assert [sentence.split(": ")[1][:15] for sentence in answer["told"]] == ["equals torch to"] * 2

@@ -1,0 +1,199 @@
+"""Models as ONNX graphs: one that judges text, one that makes a next-token step with carried state; and onnxruntime, which runs them.
+
+Both are exported by torch's own exporter (torch.export, "dynamo") for fixed shapes. A graph is to be used or kept only after a check that
+onnxruntime gives with it what torch gives. Shapes: B rows, T tokens, N = B T.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from engines import extras
+from engines.runtime.plan import PlanError
+from engines.toolbox.int8 import Int8Module
+
+TOLERANCE = 1e-4
+"""By how much nats may differ from torch's, relative to their size where that is above 1: float32 sums in another order."""
+CHECKED_STEPS = 5
+
+
+class NotExportable(ValueError):
+    """A model, or a part of what it does, has no ONNX form; the message says why."""
+
+
+class Scoring(nn.Module):
+    """(inputs_BT, targets_BT) -> exact nll of each target in nats, (N,)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        hidden_BTD, _, _ = self.model.hidden(inputs_BT, None)
+        nll_N: Tensor = self.model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
+        return nll_N
+
+
+class Step(nn.Module):
+    """(token_11, *state) -> (log p_11 of the most probable next token, that token_11, *state)."""
+
+    def __init__(self, model: Any, shape: pytree.TreeSpec) -> None:
+        super().__init__()
+        self.model, self._shape = model, shape
+
+    def forward(self, token_11: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        hidden_11D, after, _ = self.model.hidden(token_11, pytree.tree_unflatten(list(state), self._shape))
+        log_p_11, best_11 = self.model.head.topk(hidden_11D[:, -1], 1)
+        return (log_p_11, best_11, *pytree.tree_leaves(after))
+
+
+def export_scoring(model: Any, inputs_BT: Tensor, targets_BT: Tensor, path: Path) -> None:
+    """Write the graph that judges text of this shape. Inputs: inputs, targets, int64 (B, T); output: nll, (B T,). Raises NotExportable."""
+    _export(model, Scoring(model), (inputs_BT, targets_BT), ["inputs", "targets"], ["nll"], path)
+
+
+def export_step(model: Any, prompt_1T: Tensor, path: Path) -> None:
+    """Write the graph of one next-token step after a prompt of this length. Raises NotExportable.
+
+    Inputs: token, int64 (1, 1), and state_0, state_1 ...; outputs: log_p and next (1, 1), and the state after it, after_0, after_1 ...
+    """
+    token_11, state, shape = after_prompt(model, prompt_1T)
+    step = Step(model, shape)
+    with torch.no_grad():
+        grown = [tuple(leaf.shape) for leaf in step(token_11, *state)[2:]]
+    if grown != [tuple(leaf.shape) for leaf in state]:
+        raise NotExportable("Its state grows from token to token, and a graph with fixed shapes cannot carry that.")
+    states, afters = ([f"{word}_{n}" for n in range(len(state))] for word in ("state", "after"))
+    _export(model, step, (token_11, *state), ["token", *states], ["log_p", "next", *afters], path)
+
+
+def after_prompt(model: Any, prompt_1T: Tensor) -> tuple[Tensor, list[Tensor], pytree.TreeSpec]:
+    """(the most probable next token, leaves of the state, its nesting) after a prompt. Raises NotExportable where it holds no tensors."""
+    with torch.no_grad():
+        hidden_1TD, state, _ = model.hidden(prompt_1T, None)
+        token_11 = model.head.topk(hidden_1TD[:, -1], 1)[1]
+    leaves, shape = pytree.tree_flatten(state)
+    if strange := [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Tensor)]:
+        raise NotExportable(f"Its state holds {', '.join(sorted(set(strange)))}, and a graph carries tensors alone.")
+    return token_11, [leaf.contiguous() for leaf in leaves], shape
+
+
+def _export(model: nn.Module, module: nn.Module, example: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path) -> None:
+    if missing := extras.missing(extras.ONNX):
+        raise PlanError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
+    own = next(((name, type(part).__name__) for name, part in model.named_modules() if isinstance(part, Int8Module)), None)
+    if own is not None:
+        raise NotExportable(f"{own[0]} is an {own[1]}, which calls torch's own integer kernels: they have no ONNX form.")
+    try:
+        with _silence(), torch.no_grad():
+            program = torch.onnx.export(module.eval(), example, input_names=names, output_names=outputs, dynamo=True, verbose=False)
+            assert program is not None
+            program.save(path)
+    except Exception as error:
+        # The exporter lets through whatever it meets, of many types.
+        raise NotExportable(_reason(error)) from error
+
+
+_GUARD = re.compile(r"data-dependent|GuardOnDataDependent")
+_CALL = re.compile(r'The following call raised this error:\s+File "(?:[^"]*/)?([\w.]+)", line (\d+)')
+_CAUSE = re.compile(r"Caused by: \((?:[^\s()]*/)?([\w.]+):(\d+) in")
+"""Where it happened: in code that called into torch, or else where torch says."""
+_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w:.]+)'")
+
+
+def _reason(error: BaseException) -> str:
+    """Why the exporter gave up, in a sentence: the first of its causes that is one of the known ones, else its own last words."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = "\n".join(f"{type(each).__name__}: {each}" for each in chain)
+    if operator := _OPERATOR.search(text):
+        return f"The operator {operator.group(1)} has no ONNX form."
+    if _GUARD.search(text):
+        place = _CALL.search(text) or _CAUSE.search(text)
+        where = f" ({place.group(1)}:{place.group(2)})" if place else ""
+        return f"What it computes depends on values, not on shapes alone{where}: such code is not exportable."
+    last = str(chain[-1]).strip().splitlines()
+    return f"torch's exporter gave up: {type(chain[-1]).__name__}: {last[0][:300] if last else 'without a word'}"
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter's progress, its warnings and its dumps of graphs that failed are nobody's business: the error is told."""
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+# --- Running a graph ------------------------------------------------------------------------------------------------------------------------
+
+
+class Graph:
+    """A graph in onnxruntime on the CPU. Values stay in its own memory from call to call: nothing is copied inside a timed window."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self.inputs = [each.name for each in self._session.get_inputs()]
+        self.outputs = [each.name for each in self._session.get_outputs()]
+
+    def value(self, tensor: Tensor) -> Any:
+        """A tensor as onnxruntime keeps it."""
+        return self._value(tensor.detach().cpu().contiguous().numpy())
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """Outputs for inputs, both in their order, as onnxruntime's values."""
+        found: list[Any] = self._session.run_with_ort_values(self.outputs, dict(zip(self.inputs, values, strict=True)))
+        return found
+
+
+def checked_scoring(graph: Graph, model: Any, inputs_BT: Tensor, targets_BT: Tensor) -> float:
+    """The largest difference from torch in nats, relative where they are above 1. Raises NotExportable where that is too large."""
+    with torch.no_grad():
+        expected_N = Scoring(model)(inputs_BT, targets_BT)
+    found_N = torch.from_numpy(graph([graph.value(inputs_BT), graph.value(targets_BT)])[0].numpy())
+    return _agreed(found_N, expected_N)
+
+
+def checked_steps(graph: Graph, model: Any, prompt_1T: Tensor) -> float:
+    """The same for a few steps that follow a prompt; where two tokens are equally probable, either may come next and the check ends."""
+    token_11, state, shape = after_prompt(model, prompt_1T)
+    step, worst = Step(model, shape), 0.0
+    values = [graph.value(token_11), *map(graph.value, state)]
+    for _ in range(CHECKED_STEPS):
+        with torch.no_grad():
+            log_p_11, token_11, *state = step(token_11, *state)
+        found, *values = graph(values)
+        worst = max(worst, _agreed(torch.from_numpy(found.numpy()), log_p_11))
+        if int(values[0].numpy().item()) != int(token_11):
+            break
+    return worst
+
+
+def _agreed(found: Tensor, expected: Tensor) -> float:
+    error = float(((found.double() - expected.cpu().double()).abs() / expected.cpu().double().abs().clamp(min=1)).max())
+    if not error <= TOLERANCE:
+        raise NotExportable(f"onnxruntime gives other figures than torch: they differ by {error:.2g}, allowed is {TOLERANCE:g}.")
+    return error

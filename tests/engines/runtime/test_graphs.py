@@ -1,0 +1,121 @@
+"""Exported graphs beside torch: equal figures, carried state, and a sentence where there is no graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engines.runtime import export, graphs
+from engines.runtime.plan import Parts, block
+from engines.runtime.runners import GraphRunner, TorchRunner, score
+from tests.engines.runtime import session as small
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+DENSE = {"id": "feedforward/dense"}
+
+
+def model(*layers: dict[str, Any], head: str = "softmax/full", embedding: int = 24) -> Any:
+    """A small assembled model with weights that nobody trained."""
+    tables = {"embedding": {"id": "embeddings/lookup", "width": embedding}, "layers": list(layers), "head": {"id": head}}
+    torch.manual_seed(0)
+    plan = small.plan([], model=tables)
+    made: Any = Parts.of(plan).task.assemble(plan["model"], block, small.text(), 12)
+    return made.eval().requires_grad_(False)
+
+
+def text(rows: int, length: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(small.SIZE, (2, rows, length), generator=generator)
+    return ids[0], ids[1]
+
+
+@pytest.mark.slow
+def test_a_transformer_scores_and_steps_as_in_torch() -> None:
+    made = model({"mixer": {"id": "attention/full"}, "feedforward": DENSE})
+    inputs, targets = text(3)
+    runner = GraphRunner(made, threads=1)
+    (nll,) = runner.scoring(inputs, targets)()  # type: ignore[misc]
+    torch.testing.assert_close(torch.from_numpy(nll.numpy()), score(made, inputs, targets), rtol=1e-4, atol=1e-4)
+    begin = runner.stepping(inputs[:1])
+    for _ in range(2):  # each start is a new one
+        step = begin()
+        for _ in range(3):
+            step()
+    assert 0 <= runner.facts["differs_from_torch"] <= graphs.TOLERANCE
+
+
+def test_torch_steps_carry_their_state() -> None:
+    made = model({"mixer": {"id": "recurrent/lstm"}})
+    inputs, _ = text(1)
+    seen: list[torch.Tensor] = []
+    hidden = made.hidden
+    made.hidden = lambda ids, state: seen.append(ids) or hidden(ids, state)
+    step = TorchRunner(made).stepping(inputs)()
+    for _ in range(4):
+        step()
+    made.hidden = hidden
+    tokens = torch.cat(seen[1:], dim=1)
+    whole, _, _ = hidden(torch.cat((inputs, tokens), dim=1), None)
+    expected = made.head.topk(whole[0, inputs.shape[1] - 1 : -1], 1)[1].flatten()
+    assert tokens.flatten().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("layers", "head", "sentence"),
+    [
+        (({"mixer": {"id": "recurrent/lstm"}},), "softmax/adaptive", r"depends on values, not on shapes alone \(adaptive.py:\d+\)"),
+        (({"mixer": {"id": "attention/full", "positions": "none"}, "feedforward": {"id": "experts/switch"}},), "softmax/full", r"\(switch.py:\d+\)"),
+    ],
+)
+def test_code_that_depends_on_values_is_named(tmp_path: Path, layers: tuple[dict[str, Any], ...], head: str, sentence: str) -> None:
+    with pytest.raises(graphs.NotExportable, match=sentence):
+        graphs.export_scoring(model(*layers, head=head), *text(2), tmp_path / "x.onnx")
+
+
+def test_a_state_whose_numbers_steer_the_code_has_no_step(tmp_path: Path) -> None:
+    with pytest.raises(graphs.NotExportable, match=r"\(linear.py:\d+\)"):
+        graphs.export_step(model({"mixer": {"id": "attention/linear"}}), text(1)[0], tmp_path / "x.onnx")
+
+
+def test_a_state_that_grows_has_no_step(tmp_path: Path) -> None:
+    made = model({"mixer": {"id": "attention/full", "context": 100}})
+    with pytest.raises(graphs.NotExportable, match="grows from token to token"):
+        graphs.export_step(made, text(1)[0], tmp_path / "x.onnx")
+
+
+class _OffBy(graphs.Graph):
+    """A graph whose figures are wrong by so much."""
+
+    def __init__(self, error: float) -> None:
+        self.error = error
+
+    def value(self, tensor: torch.Tensor) -> Any:
+        return tensor
+
+    def __call__(self, values: Any) -> list[Any]:
+        return [score(self.model, *values) + self.error]
+
+    model: Any
+
+
+def test_a_graph_that_computes_something_else_is_refused() -> None:
+    made = model({"mixer": {"id": "recurrent/lstm"}})
+    wrong, right = _OffBy(0.01), _OffBy(0.0)
+    wrong.model = right.model = made
+    assert graphs.checked_scoring(right, made, *text(2)) == 0
+    with pytest.raises(graphs.NotExportable, match=r"differ by 0\.00\d+, allowed is 0.0001"):
+        graphs.checked_scoring(wrong, made, *text(2))
+    wrong.error = float("nan")
+    with pytest.raises(graphs.NotExportable, match="differ by nan"):
+        graphs.checked_scoring(wrong, made, *text(2))
+
+
+def test_export_answers_in_a_line_where_there_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export.main(["--model", str(tmp_path), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert json.loads(capsys.readouterr().out)["error"].startswith("There is no finished model")
