@@ -169,6 +169,8 @@ class Watch:
 class _Mode(TorchDispatchMode):
     """Shows every operator's storages to a watch."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch

@@ -5,16 +5,19 @@ The model, the recipe and the batches are those of a run of the same seed, throu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from engines.api import Text
+from engines.runtime.attribution import Reading
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import load_finished
+from engines.runtime.memorylog import FIRST_STEP, MemoryLog
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
 from engines.runtime.train import Control, Trainer
@@ -37,6 +40,16 @@ class Unrecorded:
 
     def flush(self) -> None:
         """Nothing is pending."""
+
+
+class Observer(Protocol):
+    """Is told where the phases of a step begin, as a run's MemoryLog is. watching: whether it slows the step that it saw last."""
+
+    watching: bool
+
+    def around_step(self, known: Callable[[], Any]) -> AbstractContextManager[Callable[[str], None]]:
+        """Around one step; gives what is called with data, forward and update where these begin."""
+        ...
 
 
 class Rehearsal:
@@ -83,6 +96,26 @@ class Rehearsal:
         before = self.session.tokens
         next(self._steps)
         return self.session.tokens - before
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """The steps inside are shown to `observer`."""
+        before = self._trainer.memory
+        self._trainer.memory = observer  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            self._trainer.memory = before
+
+    def watched_step(self) -> tuple[Reading, dict[str, Any]]:
+        """One update whose memory is told apart by owner, and the facts that a run would store of it."""
+        log = MemoryLog(self.session, self._trainer.note_peaks, self._trainer.forget_peaks, lambda *point: None)
+        with self.observed(log):
+            self.step()
+        told = log.effect(None)
+        if log.highest is None or told is None:
+            raise RuntimeError(f"Steps are watched from step {FIRST_STEP} on; this was step {self.session.step}.")
+        return log.highest, told[1]
 
     def wait(self) -> None:
         """Until the device has done what it was given."""

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from engines.store import tables
 from engines.store.claims import ClaimLost, hold
 from engines.store.collection import gc
 from engines.store.database import Store
+from engines.store.failures import StoreError
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.studies import begin_study, delete_study, finish_study
@@ -24,8 +25,8 @@ from engines.store.submission import clear_request, delete_experiment, put_note,
 from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_held, runs_of_dead, set_process
 
 __all__ = [
-    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "append_points", "begin_study", "claim_run", "clear_request",
-    "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat", "mark_lost",
+    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "add_artifact", "append_points", "begin_study", "claim_run",
+    "clear_request", "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat", "mark_lost",
     "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
     "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process",
     "set_progress", "set_status", "set_tag", "submit", "truncate_points",
@@ -119,10 +120,28 @@ def put_artifact(
     """A file or folder that the run left; one of the same kind and name takes the place of an earlier one."""
     with store.writing() as connection:
         hold(connection, run_id, claim)
-        c = tables.artifact.c
-        connection.execute(delete(tables.artifact).where(c.run_id == run_id, c.kind == kind, c.name == name))
-        values = {"run_id": run_id, "kind": kind, "name": name, "path": str(path), "bytes": bytes, "sha256": sha256, "created": time.time()}
-        connection.execute(insert(tables.artifact).values(values))
+        _put_artifact(connection, run_id, kind, name, path, bytes, sha256)
+
+
+def add_artifact(store: Store, run_id: int, kind: str, name: str, path: str | PathLike[str], bytes: int = 0, sha256: str = "") -> None:
+    """A file that was made of a run after its end, when nobody holds its claim. As `put_artifact`.
+
+    Raises StoreError where the run has not ended, or is gone.
+    """
+    with store.writing() as connection:
+        status = connection.execute(select(_run.status).where(_run.id == run_id)).scalar()
+        if status not in ENDED:
+            raise StoreError(f"Run {run_id} is {status or 'not in the store any more'}: files are added to a run when it has ended.")
+        _put_artifact(connection, run_id, kind, name, path, bytes, sha256)
+
+
+def _put_artifact(
+    connection: Connection, run_id: int, kind: str, name: str, path: str | PathLike[str], bytes: int, sha256: str
+) -> None:
+    c = tables.artifact.c
+    connection.execute(delete(tables.artifact).where(c.run_id == run_id, c.kind == kind, c.name == name))
+    values = {"run_id": run_id, "kind": kind, "name": name, "path": str(path), "bytes": bytes, "sha256": sha256, "created": time.time()}
+    connection.execute(insert(tables.artifact).values(values))
 
 
 def put_machine(store: Store, fingerprint: str, facts: Mapping[str, Any]) -> int:

@@ -1,0 +1,113 @@
+"""Time of training steps by phase: waiting for data, forward, backward, the optimiser's update, and the rest of the loop.
+
+Only clocks are read at the places where a phase ends, a handful a step; on CUDA events are put into the stream instead, so that nothing waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engines.runtime.rehearsal import Rehearsal
+
+DATA, FORWARD, BACKWARD, UPDATE, REST = PHASES = ("data", "forward", "backward", "optimizer", "other")
+"""forward: the loss of every micro-batch. backward: the rest of the recipe's gradient hook. optimizer: its step hook, clipping and the like
+included. other: the loop itself."""
+FEWEST = 3
+"""Steps that are timed however long they take."""
+
+
+class Phases:
+    """Tells where the phases of a rehearsal's steps begin. enter: called with the phase that begins; REST where the last one ended."""
+
+    watching = False
+
+    def __init__(self, rehearsal: Rehearsal, enter: Callable[[str], None]) -> None:
+        self._rehearsal, self._enter = rehearsal, enter
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """The steps inside are told about."""
+        pipeline = self._rehearsal.pipeline
+        before = pipeline.loss_of
+
+        def loss_of(*args: Any, **kwargs: Any) -> Any:
+            self._enter(FORWARD)
+            found = before(*args, **kwargs)
+            self._enter(BACKWARD)
+            return found
+
+        pipeline.loss_of = loss_of
+        try:
+            with self._rehearsal.observed(self):
+                yield
+        finally:
+            pipeline.loss_of = before
+
+    @contextmanager
+    def around_step(self, known: Callable[[], Any]) -> Iterator[Callable[[str], None]]:
+        """What the training loop calls."""
+        yield lambda phase: self._enter(UPDATE if phase == "update" else phase)
+        self._enter(REST)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Milliseconds of plain steps. steps_ms: each. median, phases: those of the step in the middle, so that the phases add up to it."""
+
+    steps_ms: list[float]
+    median: float
+    phases: dict[str, float]
+
+
+def time_steps(rehearsal: Rehearsal, steps: int, seconds: float) -> Timed:
+    """Time up to `steps` steps, fewer (but FEWEST) where they would take longer than `seconds`."""
+    clock = _Clock(rehearsal)
+    marks: list[tuple[str, Any]] = []
+    with Phases(rehearsal, lambda phase: marks.append((phase, clock.mark()))).followed():
+        start = time.perf_counter()
+        for done in range(steps):
+            if done >= FEWEST and time.perf_counter() - start > seconds:
+                break
+            marks.append(("", clock.mark()))
+            rehearsal.step()
+        marks.append(("", clock.mark()))
+        rehearsal.wait()
+    each = _steps(marks, clock)
+    middle = sorted(each, key=lambda step: sum(step.values()))[len(each) // 2]
+    return Timed([sum(step.values()) for step in each], sum(middle.values()), middle)
+
+
+def _steps(marks: list[tuple[str, Any]], clock: _Clock) -> list[dict[str, float]]:
+    """From marks to milliseconds by phase; a mark without a name begins a step."""
+    each: list[dict[str, float]] = []
+    for (phase, at), (_, till) in zip(marks, marks[1:], strict=False):
+        if not phase:
+            each.append(dict.fromkeys(PHASES, 0.0))
+        each[-1][phase or REST] += clock.between(at, till)
+    return each
+
+
+class _Clock:
+    """Marks in time. On CUDA they stand in the stream, elsewhere they are the host's clock (behind the device's work, where there is one)."""
+
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self._rehearsal = rehearsal
+        self._cuda = rehearsal.device.type == "cuda"
+
+    def mark(self) -> Any:
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self._rehearsal.device))
+            return event
+        self._rehearsal.wait()
+        return time.perf_counter()
+
+    def between(self, a: Any, b: Any) -> float:
+        """Milliseconds."""
+        return float(a.elapsed_time(b)) if self._cuda else 1000 * (b - a)
