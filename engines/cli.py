@@ -24,6 +24,7 @@ _REFUSALS = {
     "engines.asking": "InspectorError",
     "engines.catalogue": "CatalogueError",
     "engines.comparison": "ComparisonError",
+    "engines.profiling": "ProfileError",
     "engines.scaffold": "ScaffoldError",
     "engines.studying": "StudyRefused",
 }
@@ -134,11 +135,12 @@ def _add_running(verb) -> None:
         "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[], help="change one key of the file, as in budget.tokens=50000"
     )
     run.add_argument("--smoke", action="store_true", help="a few steps of every variant: does it run at all?")
+    run.add_argument("--profile", action="store_true", help="afterwards profile the training of one finished run of every variant")
     demo = verb("demo", "running", "demo", "Run the starter experiment on the embedded corpus and write its report.")
     demo.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     demo.add_argument("--html", metavar="OUT", help="where the report is written (default: beside the store)")
     demo.add_argument("--smoke", action="store_true", help="a few steps of every variant")
-    demo.set_defaults(changes=[])
+    demo.set_defaults(changes=[], profile=False)
     for asked in (run, demo):
         _store(asked)
         asked.add_argument("--json", metavar="OUT", help="write the comparison as JSON (-: standard output)")
@@ -165,6 +167,13 @@ def _add_queue(verb) -> None:
     _jobs(resume)
     collect = verb("gc", "queue", "collect", "Free what deleted experiments still hold, and checkpoints nobody can resume.")
     _store(collect)
+
+
+    profile = verb("profile", "profiling", "profile", "Where a training step of a run spends its time and its memory: layers, operators, owners.")
+    profile.add_argument("id", metavar="RUN", help="a run that has ended (r12)")
+    profile.add_argument("--steps", type=int, metavar="N", default=10, help="plain steps that are timed (default: 10)")
+    profile.add_argument("--json", metavar="OUT", help="write the profile as JSON (-: standard output)")
+    _store(profile)
 
 
 def _add_comparing(verb) -> None:

@@ -12,6 +12,7 @@ from engines import experiment as experiments
 from engines import timetable
 from engines.asking import Inspector
 from engines.console.output import note, say, write_json
+from engines.console.profiling import profile_variants
 from engines.console.progress import outcome, progress
 from engines.experiment import Experiment
 from engines.following import follow, interruptible
@@ -70,6 +71,8 @@ def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, in
                 note(f'Experiment {number} "{experiment.name}": {len(runs)} runs queued in {store.url}')
             code = watch(store, runs, quiet=arguments.quiet, jobs=arguments.jobs)
             if code != INTERRUPTED:
+                if arguments.profile:
+                    profile_variants(store, number, quiet=arguments.quiet)
                 _compare(store, number, arguments)
         finally:
             store.close()

@@ -23,6 +23,8 @@ from engines.runtime.phases import BACKWARD, FORWARD, PHASES, REST, Phases
 from engines.runtime.rehearsal import Rehearsal
 
 STEP, PHASE, MODULE, NODE = "step", "phase: ", "module: ", "autograd::engine::evaluate_function: "
+ACCUMULATE = f"{NODE}torch::autograd::AccumulateGrad"
+OPTIMIZER = "Optimizer."
 """Names, or their beginnings, of the ranges that stand in a trace beside the operators."""
 OPERATORS = 60
 """Operators of the table; what the others take is one row."""
@@ -37,6 +39,8 @@ class Spent:
     """Calls of modules in forward passes."""
     operators: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0, 0.0]))
     """Operator -> calls, own ms, ms with what it calls."""
+    node: str = OUTSIDE
+    """Module of the node of a backward pass that was walked last."""
 
 
 @contextmanager
@@ -86,8 +90,11 @@ def _walk(event: Any, place: tuple[str, str, str], spent: Spent, calls: Calls, o
         if phase == FORWARD:
             spent.calls[module] += 1
     elif name.startswith(NODE):
-        phase, module, operator = BACKWARD, calls.of_node(event.sequence_nr), ""
-    elif name != STEP:
+        # Nodes that store gradients have no number; they run right after the node that made what they store.
+        if not name.startswith(ACCUMULATE):
+            spent.node = calls.of_node(event.sequence_nr)
+        phase, module, operator = BACKWARD, spent.node, ""
+    elif name != STEP and not name.startswith(OPTIMIZER):
         operator = operator or name
     marker = name == STEP or name.startswith((PHASE, MODULE))
     own = (0.0 if marker else event.self_device_time_total) if on_device else event.self_cpu_time_total

@@ -53,7 +53,6 @@ class Watch:
     # --- the step ---------------------------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Watch:
-        self._start = time.perf_counter()
         self._own(self._parameters(), PARAMETERS)
         self._own(self._gradients(), GRADIENTS)
         self._own(self._optimizer_state(), OPTIMIZER)
@@ -67,6 +66,7 @@ class Watch:
                 handle = parameter.register_post_accumulate_grad_hook(lambda p: self._own([(p.grad, self._owners[id(p)])], GRADIENTS))
                 self._stack.callback(handle.remove)
         self._stack.enter_context(_Mode(self))
+        self._start = time.perf_counter()
         return self
 
     def __exit__(self, *failure: object) -> None:

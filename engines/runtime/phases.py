@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ def time_steps(rehearsal: Rehearsal, steps: int, seconds: float) -> Timed:
 def _steps(marks: list[tuple[str, Any]], clock: _Clock) -> list[dict[str, float]]:
     """From marks to milliseconds by phase; a mark without a name begins a step."""
     each: list[dict[str, float]] = []
-    for (phase, at), (_, till) in zip(marks, marks[1:], strict=False):
+    for (phase, at), (_, till) in pairwise(marks):
         if not phase:
             each.append(dict.fromkeys(PHASES, 0.0))
         each[-1][phase or REST] += clock.between(at, till)

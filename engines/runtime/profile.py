@@ -37,7 +37,6 @@ from engines.runtime.phases import time_steps
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.rehearsal import Rehearsal
-from engines.runtime.stepwork import StepWork
 from engines.store import commands, queries
 from engines.store.database import Store, StoreError
 from engines.timinglock import machine_to_ourselves
@@ -50,6 +49,8 @@ PROFILED_STEPS = 3
 PROFILED_CALLS = 15_000
 """Operator calls that the profiled steps may have together: about what 5 MB of a packed trace hold. One step is profiled always."""
 LOCK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
+"""How long we hold still to see what else the machine does."""
 ORPHANED = 75
 
 _REQUEST_IS_WRONG = (
@@ -59,13 +60,14 @@ _REQUEST_IS_WRONG = (
 
 def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> dict[str, Any]:
     """Profile a rehearsal. trace: where the Chrome trace is written, gzip. started: when the work for it began (`time.perf_counter`)."""
+    probes.load_facts()
+    time.sleep(LOOK_SECONDS)
+    load = probes.load_facts()
     for _ in range(WARM_UP_STEPS):
         rehearsal.step()
     rehearsal.wait()
     _tell(doing="timing plain steps")
-    probes.load_facts()
     plain = time_steps(rehearsal, steps, PLAIN_SECONDS)
-    load = probes.load_facts()
     _tell(doing="counting work")
     work = stepwork.of_step(rehearsal)
     _tell(doing="profiling layers")
