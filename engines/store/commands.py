@@ -26,8 +26,8 @@ from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark
 
 __all__ = [
     "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "add_artifact", "append_points", "begin_study", "claim_run",
-    "clear_request", "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat", "mark_lost",
-    "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
+    "clear_request", "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat",
+    "mark_lost", "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
     "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process",
     "set_progress", "set_status", "set_tag", "submit", "truncate_points",
 ]  # fmt: skip
