@@ -120,7 +120,7 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
         ],
         "techniques": [choice["id"] for choice in own.plan.get("techniques", [])],
         "effects": [{"technique": e.technique, "hook": e.hook, "sentence": e.sentence, "facts": dict(e.facts)} for e in own.effects],
-        "notes": notes + (unchecked if own.done else []),
+        "notes": [*notes, *own.untimed, *(unchecked if own.done else [])],
         "violations": exceeded,
         "results": results,
     }

@@ -13,7 +13,7 @@ from engines.comparability import Circumstances
 from engines.judging import Measured
 from engines.store import queries
 from engines.store.database import Store
-from engines.store.rows import DONE, EffectRow, ExperimentRow, RunRow
+from engines.store.rows import DONE, FAILED, EffectRow, ExperimentRow, RunRow, TimingRow
 
 Rounds = Mapping[int, float]
 """Number of the round -> value."""
@@ -39,6 +39,8 @@ class Contestant:
     """Of the first finished run: key of a cost -> {"total", "own", "of_needed_runs", ...}."""
     profile: int | None = None
     """A run with a profile."""
+    untimed: list[str] = field(default_factory=list)
+    """What a timing session left out, and why, in sentences."""
 
     @property
     def done(self) -> list[RunRow]:
@@ -69,7 +71,11 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
     by_variant = {contestant.variant_id: contestant for contestant in entrants}
     controls: dict[str, tuple[Rounds, Rounds]] = {}
     for experiment in experiments:
-        for session in queries.rounds(store, experiment.id):
+        for session in queries.rounds(store, experiment.id, status=None):
+            if session.status in (DONE, FAILED):
+                _add_absences(session, entrants)
+            if session.status != DONE:
+                continue
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
             for variant_id, every in session.values.items():
                 values = {n: value for n, value in every.items() if np.isfinite(value)}
@@ -80,6 +86,25 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
             if session.control and session.baseline in session.values:
                 controls[key] = (by_variant[session.baseline].measured[key].by_round, session.control)
     return controls
+
+
+def _add_absences(session: TimingRow, entrants: Sequence[Contestant]) -> None:
+    """What of a variant a session left out. The sessions of a target, one for each quantity, tell the same; each is told once."""
+    where = f' on target "{session.target}"' if session.target else ""
+    for contestant in entrants:
+        if not contestant.runs or contestant.runs[0].experiment_id != session.experiment_id:
+            continue
+        variant = str(contestant.plan.get("variant", contestant.name))
+        for whom, reason in session.facts.get("absent", {}).items():
+            of_it, _, quantity = whom.partition(f"{variant}: ")
+            if whom == variant:
+                sentence = f"Not timed{where}. {reason}"
+            elif quantity and not of_it:
+                sentence = f"Not timed{where}: {quantity}. {reason}"
+            else:
+                continue
+            if sentence not in contestant.untimed:
+                contestant.untimed.append(sentence)
 
 
 def _suffix(experiment: ExperimentRow, experiments: Sequence[ExperimentRow]) -> str:

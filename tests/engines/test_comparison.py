@@ -143,6 +143,22 @@ def test_a_session_that_was_not_finished_is_not_judged(store):
     assert not compare(store, [experiment])["variants"]["small"]["results"]["speed/infer_tokens_per_s"]["interleaved"]
 
 
+@pytest.mark.parametrize("status", ["done", "failed", "cancelled"])
+def test_what_a_session_left_out_is_noted_with_its_reason(store, status):
+    experiment = submit(store, variants=("full", "small", "small: steps"), seeds=(0,))
+    work(store)
+    facts = {"unit": "ms", "better": "lower", "absent": {"small": "No graph.", "small: steps": "Too large.", "full: steps": "It grows."}}
+    for quantity in ("latency/p50_ms", "latency/p95_ms"):
+        commands.close_timing(store, commands.open_timing(store, experiment, "graph", quantity, facts), status)
+    notes = {name: variant["notes"] for name, variant in compare(store, [experiment])["variants"].items()}
+    if status == "cancelled":
+        assert notes == {"full": [], "small": [], "small: steps": []}
+    else:
+        assert notes["full"] == ['Not timed on target "graph": steps. It grows.']
+        assert 'Not timed on target "graph". No graph.' in notes["small"]
+        assert notes["small: steps"] == ['Not timed on target "graph". Too large.']
+
+
 def test_rounds_on_a_target_are_a_quantity_of_their_own(store):
     experiment = submit(store, seeds=(0,))
     work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=2.0, unit="ms", better="lower", target="one core")])
