@@ -6,15 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from engines import observing
+from engines import differences, observing, savings
 from engines.comparison import compare
-from engines.report import figures, labels, sentences
+from engines.profiles import read_profile
+from engines.report import figures, labels, profile_pictures, sentences
+from engines.report.forest import forest
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import Curve
@@ -41,6 +44,7 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
         experiments=[queries.experiment(store, each) for each in comparison["experiments"]],
         machines=_machines(store, comparison),
         remarks=_remarks(store, comparison),
+        profiles=_profiles(store, comparison),
     )
     found = Path(path)
     found.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +54,10 @@ def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) ->
 
 def html(
     comparison: Mapping[str, Any], *, curves: Sequence[figures.Figure] = (), experiments: Sequence[Any] = (), machines: Sequence[Any] = (),
-    remarks: Sequence[str] = (),
+    remarks: Sequence[str] = (), profiles: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:  # fmt: skip
-    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts; `remarks`: sentences about the measuring itself."""
+    """The page. `experiments`: objects with text, digest and folder; `machines`: tables of facts; `remarks`: sentences about the measuring
+    itself; `profiles`: variant -> profile of a run of it."""
     environment = Environment(
         loader=FileSystemLoader(RESOURCES / "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -65,6 +70,15 @@ def html(
         comparison=comparison,
         facts=_facts(comparison),
         baseline_index=list(variants).index(comparison["baseline"]),
+        indices={name: index for index, name in enumerate(variants)},
+        forest=forest(comparison, columns),
+        savings_columns=(compact := savings.shown(comparison)),
+        savings_groups=[(group, sum(1 for _ in run)) for group, run in groupby(compact, key=lambda column: column[0])],
+        savings_head=savings.head,
+        savings_cell=savings.cell,
+        value=differences.text,
+        conditions=[(key, _text(value)) for key, value in comparison.get("conditions", {}).items()],
+        profiles={name: (each, profile_pictures.pictures(each), profile_pictures.layers(each)) for name, each in (profiles or {}).items()},
         headline=sentences.headline(comparison),
         method=sentences.method(comparison),
         columns=columns,
@@ -128,6 +142,11 @@ def _zigzag(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     if curve.exact:
         return curve.steps, curve.lows
     return np.column_stack([curve.steps, curve.steps_last]).ravel(), np.column_stack([curve.lows, curve.highs]).ravel()
+
+
+def _profiles(store: Store, comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = {name: read_profile(store, variant.get("profile")) for name, variant in comparison["variants"].items()}
+    return {name: profile for name, profile in found.items() if profile is not None}
 
 
 def _machines(store: Store, comparison: Mapping[str, Any]) -> list[dict[str, str]]:

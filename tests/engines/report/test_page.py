@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engines.report import figures, page
+from tests.engines.report.profile_sample import profile
 
-VOID = {"meta", "line", "path", "circle", "br", "img", "link", "input"}
+VOID = {"meta", "br", "img", "link", "input"}
 
 
 class Reader(HTMLParser):
@@ -47,12 +48,16 @@ def whole(comparison):
     y = np.array([5.0, np.nan, 4.0])
     curve = figures.learning_curves("Training loss", "nats a token", [("<i>full</i>", 0, "<i>full</i>, run 1", np.arange(3.0), y)])
     experiment = SimpleNamespace(text='name = "</code><script>alert(2)</script>"', digest="0" * 64, folder="/tmp/<b>")
-    return page.html(comparison, curves=[curve], experiments=[experiment], machines=[{"cpu": "<img src=x onerror=alert(3)>"}])
+    made = profile()
+    made["flame"]["name"] = made["layers"][0]["name"] = "<b>step</b>"
+    return page.html(
+        comparison, curves=[curve], experiments=[experiment], machines=[{"cpu": "<img src=x onerror=alert(3)>"}], profiles={"adaptive": made}
+    )
 
 
 def test_the_page_is_well_formed_and_loads_nothing(whole):
     found = read(whole)
-    assert found.tags.count("svg") == 5
+    assert found.tags.count("svg") == 5 + 1 + 3  # scatters and curves, the forest plot, the profile
     assert not {"script", "img", "link", "iframe", "object", "i-full"} & set(found.tags)
     names = {name for name, _ in found.attributes}
     assert not {"src", "href", "onerror", "onclick"} & names
@@ -68,6 +73,7 @@ def test_every_text_is_escaped(whole):
     assert 'name = "</code><script>alert(2)</script>"' in texts
     assert "/tmp/<b>" in texts
     assert "<i>full</i>, run 1" in texts
+    assert "<b>step</b>" in texts
 
 
 def test_the_page_says_what_and_how(whole):
@@ -75,7 +81,9 @@ def test_the_page_says_what_and_how(whole):
     for needed in (
         "Which output layer for 10k words?", "1 of 4 runs is not finished yet.", "adaptive: better in inference speed (1.83x)",
         "Killed by the system: out of memory. Use a smaller batch.", "makes 14 verdicts in all", "none was tuned", "A/A control",
-        "Non-zero: 8,000,000 to 1,600,000.", "Training time (s)", "workbench run experiment.toml",
+        "80% of the weights are zero, but dense kernels multiply zeros", "What it does otherwise than the baseline", "softmax/adaptive",
+        "A profiled training step", "A/A: full again", "simulated", "Non-zero: 8,000,000 to 1,600,000.",
+        "Training time (s)", "workbench run experiment.toml",
     ):  # fmt: skip
         assert needed in texts
 
