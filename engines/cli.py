@@ -224,6 +224,9 @@ def _add_catalogue(verb) -> None:
     new.add_argument("--into", metavar="FOLDER", default=".", help="the folder of your package (default: here)")
     doctor = verb("doctor", "doctor", "doctor", "Say what of the workbench works on this machine, and what does not.")
     doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument("--measure", action="store_true", help="measure what this machine can do at best: operations, bytes, starts (seconds)")
+    doctor.add_argument("--device", help="with --measure: this device alone (cpu, cuda ...)")
+    doctor.add_argument("--threads", type=int, metavar="N", help="with --measure: so many threads (default: 1, and the default of runs)")
     _store(doctor)
 
 

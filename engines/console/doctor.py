@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines import catalogue as catalogues
-from engines import energy, extras, launching, probes
-from engines.console.output import columns, note, say, write_json
+from engines import energy, extras, launching, peaks, probes
+from engines.console import measuring
+from engines.console.output import RequestError, columns, note, say, when, write_json
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
 
@@ -32,10 +33,15 @@ class Finding:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Exit code 0 where nothing is broken, else 1."""
+    """Exit code 0 where nothing is broken, else 1. With --measure the machine's peaks are measured instead."""
+    if arguments.measure:
+        return measuring.measure(arguments)
+    for option in ("device", "threads"):
+        if getattr(arguments, option):
+            raise RequestError(f"--{option} goes with --measure, which measures the peaks of this machine.")
     url = store_url(arguments.store)
     looks: list[Callable[[], list[Finding]]] = [
-        _python, _packages, _machine, _gpus, _energy, _memory, lambda: _store(url), lambda: _supervisor(url), _catalogue, _window,
+        _python, _packages, _machine, _peaks, _gpus, _energy, _memory, lambda: _store(url), lambda: _supervisor(url), _catalogue, _window,
     ]  # fmt: skip
     findings = [finding for look in looks for finding in look()]
     broken = [finding for finding in findings if finding.state == "broken"]
@@ -77,6 +83,17 @@ def _machine() -> list[Finding]:
     if load > facts["cores"] * 0.5:
         found.append(Finding("load", "note", f"load average {load:.1f} on {facts['cores']} cores: speeds measured now are not to be trusted"))
     return found
+
+
+def _peaks() -> list[Finding]:
+    entries = peaks.every(probes.fingerprint(probes.machine_facts()))
+    if not entries:
+        text = f"never measured here, so no step times are predicted and no roofline is drawn; {peaks.HOW} does it in seconds"
+        return [Finding("peaks", "note", text)]
+    return [
+        Finding("peaks", "ok", f"{measuring.summary(entry)}, measured {when(entry['measured'])}")
+        for entry in sorted(entries, key=lambda entry: (entry["device"], entry["threads"]))
+    ]
 
 
 def _gpus() -> list[Finding]:

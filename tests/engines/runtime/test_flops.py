@@ -57,6 +57,7 @@ def test_a_fused_lstm_counts_as_its_cells_do() -> None:
     assert done(lambda: cells(x_TBD)[0:].sum().backward()).flops == 3 * forward - 2 * 2 * 4 * 5 * 5
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
 def test_a_quantised_recurrent_layer_counts_as_the_float_one(kind: type[nn.Module], gates: int) -> None:
     if "fbgemm" not in torch.backends.quantized.supported_engines and "onednn" not in torch.backends.quantized.supported_engines:
@@ -91,6 +92,7 @@ def test_fused_attention_counts_as_its_products_and_skips_what_the_mask_hides(ca
     assert both.executed_flops == pytest.approx(both.flops * int(mask.sum()) / 36)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor")
 @pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo])
 def test_sparse_products_execute_what_they_store(layout: torch.layout) -> None:
     torch.manual_seed(0)
