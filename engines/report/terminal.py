@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,15 +26,12 @@ def table(comparison: Mapping[str, Any], console: Console | None = None) -> None
         # A pipe has no width: rich would cut at 80 columns.
         console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH, color_system=None, legacy_windows=False)
     keys = labels.columns(comparison)
-    grid = Table(box=box.SIMPLE_HEAD, title=Text(comparison["experiment"], style="bold"), title_justify="left", pad_edge=False)
-    grid.add_column("variant", overflow="fold", min_width=12)
-    for key in keys:
-        grid.add_column(labels.short(key), justify="right")
-    for name, variant in comparison["variants"].items():
-        is_baseline, over = name == comparison["baseline"], bool(labels.over_limits(variant))
-        shown = Text(f"{name}\n{labels.OVER}" if over else name, style="bold" if is_baseline else "")
-        grid.add_row(shown, *(_cell(variant["results"].get(key), is_baseline) for key in keys), style="dim" if over else None)
-    console.print(grid)
+    title = comparison["experiment"]
+    while keys or title:
+        # As many columns as fit; what is left goes below, since a console cuts what is wider.
+        fitting = next((n for n in range(len(keys), 1, -1) if _width(_figures(comparison, keys[:n], title), console) <= console.width), 1)
+        console.print(_figures(comparison, keys[:fitting], title))
+        keys, title = keys[fitting:], ""
     columns = savings.shown(comparison)
     if columns and len(comparison["variants"]) > 1:
         console.print(_savings(comparison, columns))
@@ -58,6 +56,24 @@ def lines(comparison: Mapping[str, Any]) -> list[str]:
     # Intervals differ from cell to cell and are in the report; what is missing everywhere is worth a line here.
     found += [f"? {', '.join(sorted(names))}: {reason}" for reason, names in open_.items() if not reason.startswith("The interval")]
     return found
+
+
+def _figures(comparison: Mapping[str, Any], keys: Sequence[str], title: str) -> Table:
+    """Variants as rows, some of the judging figures as columns."""
+    grid = Table(box=box.SIMPLE_HEAD, title=Text(title, style="bold") if title else None, title_justify="left", pad_edge=False)
+    grid.add_column("variant", overflow="fold", min_width=12)
+    for key in keys:
+        grid.add_column(labels.short(key), justify="right")
+    for name, variant in comparison["variants"].items():
+        is_baseline, over = name == comparison["baseline"], bool(labels.over_limits(variant))
+        shown = Text(f"{name}\n{labels.OVER}" if over else name, style="bold" if is_baseline else "")
+        grid.add_row(shown, *(_cell(variant["results"].get(key), is_baseline) for key in keys), style="dim" if over else None)
+    return grid
+
+
+def _width(grid: Table, console: Console) -> int:
+    """Columns of text that a table needs at least."""
+    return Measurement.get(console, console.options.update(max_width=10_000), grid).minimum
 
 
 def _savings(comparison: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> Table:

@@ -46,6 +46,18 @@ def test_a_pipe_gets_plain_text(comparison, capsys):
     assert "training speed: Timed in separate runs, not in interleaved rounds." in text
 
 
+def test_figures_on_many_targets_go_below_and_none_is_cut(comparison):
+    for name in ("one core", "two cores", "onnx"):
+        for variant in comparison["variants"].values():
+            results = variant["results"]
+            results |= {f"{key}@{name}": results[key] for key in ("speed/infer_tokens_per_s", "latency/p50_ms") if key in results}
+    rows = printed(comparison, 100).split("What it saves")[0]
+    assert max(map(len, rows.splitlines())) <= 100
+    assert rows.count("27,265") == 4
+    assert rows.count("model") == rows.count("Which output layer") == 1
+    assert rows.count("adaptive") == rows.count("broken") >= 2
+
+
 def test_a_variant_over_a_limit_is_marked(comparison):
     assert "over a limit" not in printed(comparison, 120)
     comparison["variants"]["adaptive"]["violations"] = ['Target "one core": too much.']
