@@ -12,7 +12,7 @@ _TOKEN_FREE = ("quality/valid_bits_per_char", "quality/test_bits_per_char", "siz
 _TOKENISING = ("level", "max_vocabulary", "min_count", "lowercase", "unknown", "end_of_line", "fraction")
 UNKNOWN_SHARE = 0.001
 """A larger share of unknown words in the test text spoils figures per character: guessing "unknown" is easier than guessing the word."""
-_TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s")
+_TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s", "energy/joules_per_token")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
         found.append(Obstacle(f"Other device or threads: {', '.join(sorted(settings))}.", keys=machine_bound, rounds_too=False))
     if own.resumed or baseline.resumed:
         whose = "A run of this variant" if own.resumed else "A run of the baseline"
-        found.append(Obstacle(f"{whose} was resumed, so its training speed and memory are those of a part.", keys=_TRAINING_SPEED, rounds_too=False))
+        sentence = f"{whose} was resumed, so its training speed, memory and energy are those of a part."
+        found.append(Obstacle(sentence, keys=_TRAINING_SPEED, rounds_too=False))
     return found
 
 

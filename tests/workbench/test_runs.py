@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from workbench.desk import Desk
 from workbench.views.runs import RunsView
+from workbench.watching.run_table import observed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
@@ -173,3 +175,8 @@ def test_the_pause_grows_with_the_cost(qtbot: QtBot, view: RunsView) -> None:
     assert view.feed.pause_ms == 1500
     view.feed.drew(5.0)
     assert view.feed.pause_ms == 3000
+
+
+def test_a_runs_tip_tells_what_recording_costs_it() -> None:
+    assert observed(SimpleNamespace(progress={})) == ""
+    assert observed(SimpleNamespace(progress={"recording_share": 0.00047})) == "\nRecording took 0.05% of its training time."

@@ -88,6 +88,16 @@ def test_the_page_says_what_and_how(whole):
         assert needed in texts
 
 
+def test_a_variant_over_a_limit_and_remarks_about_the_measuring_are_shown(comparison):
+    comparison["variants"]["adaptive"]["violations"] = ['Target "one core": too <much>.']
+    found = read(page.html(comparison, remarks=["Recording took 0.1%.", "No <RAPL>."]))
+    texts = " ".join("".join(found.text).split())
+    assert texts.count("over a limit") == 1
+    for needed in ('Target "one core": too <much>.', "Recording took 0.1%.", "No <RAPL>."):
+        assert needed in texts
+    assert sum(value is not None and " over" in value for name, value in found.attributes if name == "class") == 1
+
+
 def test_the_page_knows_light_dark_and_paper(whole):
     assert "prefers-color-scheme: dark" in whole
     assert "@media print" in whole
