@@ -35,6 +35,10 @@ class Desk(QObject):
     """Show the card of a plugin."""
     wants_experiment = Signal(int)
     """Open the document of a stored experiment in the editor."""
+    wants_profile = Signal(int)
+    """Show where a run spends its time and memory."""
+    wants_peaks = Signal()
+    """Measure what this machine can reach."""
     wants_editor = Signal()
     says = Signal(str)
     """A sentence for the status bar."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Collection, Mapping, Sequence
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
@@ -16,8 +17,10 @@ class Program(QObject):
 
     said = Signal(str)
     """A line of standard error: progress."""
+    told = Signal(str)
+    """A line of standard output, as it comes."""
     answered = Signal(str)
-    """What stood on standard output when the program ended well."""
+    """All of standard output, when the program ended well."""
     failed = Signal(str)
     """Why there is no answer, as a sentence."""
     stopped = Signal()
@@ -27,29 +30,35 @@ class Program(QObject):
         super().__init__(parent)
         self._fine = fine
         self._process: QProcess | None = None
-        self._errors = ""
-        self._line = ""
+        self._forget()
         self._stopping = False
+
+    def _forget(self) -> None:
+        # Incremental: the bytes of one letter may come in two pieces.
+        self._decoders = {stream: getincrementaldecoder("utf-8")(errors="replace") for stream in ("out", "errors")}
+        self._lines = {"out": "", "errors": ""}
+        self._answer = self._errors = ""
 
     @property
     def running(self) -> bool:
         return self._process is not None
 
-    def start(self, arguments: Sequence[str]) -> None:
-        """Run `python ARGUMENTS`; nothing happens where one is at work already."""
+    def start(self, arguments: Sequence[str], surroundings: Mapping[str, str] | None = None) -> None:
+        """Run `python ARGUMENTS`, in the environment of our processes unless another is given; nothing happens where one is at work already."""
         from engines.launching import process_environment
 
         if self._process is not None:
             return
         process = QProcess(self)
         environment = QProcessEnvironment()
-        for key, value in process_environment().items():
+        for key, value in (process_environment() if surroundings is None else surroundings).items():
             environment.insert(key, value)
         process.setProcessEnvironment(environment)
         process.readyReadStandardError.connect(self._listen)
+        process.readyReadStandardOutput.connect(self._listen)
         process.finished.connect(self._ended)
         process.errorOccurred.connect(self._could_not)
-        self._errors = self._line = ""
+        self._forget()
         self._stopping = False
         self._process = process
         process.start(sys.executable, list(arguments))
@@ -67,26 +76,35 @@ class Program(QObject):
         QTimer.singleShot(GRACE_MS, process, process.kill)
 
     def close(self) -> None:
-        """End it without telling anyone."""
+        """End it without telling anyone; it has a second to put its things in order."""
         process, self._process = self._process, None
         if process is None:
             return
         process.finished.disconnect(self._ended)
         process.errorOccurred.disconnect(self._could_not)
         if process.state() != QProcess.ProcessState.NotRunning:
-            process.kill()
-            process.waitForFinished(2000)
+            process.terminate()
+            if not process.waitForFinished(1000):
+                process.kill()
+                process.waitForFinished(2000)
         process.deleteLater()
 
     def _listen(self) -> None:
         if self._process is None:
             return
-        text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
-        self._errors = (self._errors + text)[-4000:]
-        *lines, self._line = (self._line + text).replace("\r", "\n").split("\n")
-        for line in lines:
-            if line.strip():
-                self.said.emit(line.strip())
+        errors = self._decoders["errors"].decode(bytes(self._process.readAllStandardError().data()))
+        answer = self._decoders["out"].decode(bytes(self._process.readAllStandardOutput().data()))
+        self._errors = (self._errors + errors)[-4000:]
+        self._answer += answer
+        for line in self._whole("errors", errors):
+            self.said.emit(line)
+        for line in self._whole("out", answer):
+            self.told.emit(line)
+
+    def _whole(self, stream: str, text: str) -> list[str]:
+        """Lines that are complete now; the rest waits for its end."""
+        *lines, self._lines[stream] = (self._lines[stream] + text).replace("\r", "\n").split("\n")
+        return [line.strip() for line in lines if line.strip()]
 
     def _could_not(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -97,11 +115,10 @@ class Program(QObject):
         process, self._process = self._process, None
         if process is None:
             return
-        answer = bytes(process.readAllStandardOutput().data()).decode(errors="replace")
         crashed = process.error() == QProcess.ProcessError.FailedToStart or process.exitStatus() == QProcess.ExitStatus.CrashExit
         process.deleteLater()
         if not crashed and code in self._fine:
-            self.answered.emit(answer)
+            self.answered.emit(self._answer)
         elif self._stopping:
             self.stopped.emit()
         else:

@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
                 window.go(key)
                 if key == "experiment":
                     _until(partial(_checked, window), 60)
+                if key == "profile":
+                    _until(partial(_profiled, window), 5)  # It stays empty where no run was profiled.
                 if key == "machine":
                     _until(partial(_diagnosed, window), 20)
                 if key == "compare":
@@ -72,6 +74,10 @@ def _checked(window: Window) -> bool:
 
 def _compared(window: Window) -> bool:
     return window.view("compare").comparison is not None
+
+
+def _profiled(window: Window) -> bool:
+    return window.view("profile").profile is not None
 
 
 def _diagnosed(window: Window) -> bool:

@@ -34,13 +34,15 @@ VIEWS = (
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
     ("runs", "Runs", "Watch runs live, stop and resume them"),
     ("compare", "Compare", "Hold finished variants against the baseline"),
+    ("profile", "Profile", "Where a training step of a run spends its time and memory"),
     ("ask", "Ask", "Let a finished language model write, and judge sentences"),
     ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card"),
     ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )
 """Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
 CLASSES = {
-    "runs": "RunsView", "compare": "CompareView", "ask": "AskView", "catalogue": "CatalogueView", "machine": "MachineView",
+    "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "ask": "AskView",
+    "catalogue": "CatalogueView", "machine": "MachineView",
 }  # fmt: skip
 """Views that need nothing but the desk: the class in `workbench.views.<key>`."""
 
@@ -87,6 +89,7 @@ class Window(QMainWindow):
             (self.desk.wants_runs, self._show_runs), (self.desk.wants_comparison, self._show_comparison),
             (self.desk.wants_answers, self._show_answers), (self.desk.wants_plugin, self._use_plugin),
             (self.desk.wants_card, self._show_card), (self.desk.wants_experiment, self._open_stored),
+            (self.desk.wants_profile, self._show_profile), (self.desk.wants_peaks, self._show_machine),
             (self.desk.says, self.say), (self.desk.store_opened, self._store_opened),
         ):  # fmt: skip
             signal.connect(receiver)
@@ -243,6 +246,13 @@ class Window(QMainWindow):
     def _show_comparison(self, experiment_id: int) -> None:
         self.go("compare")
         self.view("compare").choose(experiment_id)
+
+    def _show_profile(self, run_id: int) -> None:
+        self.go("profile")
+        self.view("profile").choose(run_id)
+
+    def _show_machine(self) -> None:
+        self.go("machine")
 
     def _show_answers(self, run_id: int) -> None:
         self.go("ask")

@@ -54,6 +54,8 @@ def test_facts_load_and_findings(qtbot: QtBot, view: MachineView) -> None:
     assert [finding["name"] for finding in view.findings.shown] == ["torch", "gpu", "python"]
     assert "1 thing does not work." in text
     assert len(view.percent.trace.values) >= 1
+    qtbot.waitUntil(lambda: bool(view.counters.shown), timeout=20_000)
+    assert "counted by" in view.counters.shown[0]["text"] or "not measurable on this machine: " in view.counters.shown[0]["text"]
 
 
 def test_it_looks_only_while_it_is_shown(qtbot: QtBot, view: MachineView) -> None:

@@ -45,7 +45,7 @@ def test_the_view_and_the_place_are_remembered(make_window: Make, settings: QSet
 def test_keys_lead_to_views(qtbot: QtBot, make_window: Make) -> None:
     window = make_window()
     window.activateWindow()
-    qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(window, str(1 + KEYS.index("catalogue")), Qt.KeyboardModifier.ControlModifier)
     assert window.current == "catalogue"
     qtbot.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
     assert window.current == "experiment"

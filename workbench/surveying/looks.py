@@ -14,6 +14,7 @@ class Lookout:
 
     def __init__(self) -> None:
         self._gpus: Any = None
+        self._counters: list[dict[str, str]] | None = None
 
     def _drivers(self) -> Any:
         from engines import probes
@@ -33,6 +34,15 @@ class Lookout:
             "threads": max(1, probes.usable_cores() - 1),
             "versions": {name: version for name in VERSIONS if (version := probes.version_of(name))},
         }
+
+    def energy(self) -> list[dict[str, str]]:
+        """Which devices have a counter of energy, and why others have none, as findings. Asked once: trying a counter takes half a second."""
+        from engines import energy
+
+        if self._counters is None:
+            found = energy.survey(self._drivers())
+            self._counters = [{"name": name, "state": "ok" if counted else "note", "text": text} for name, counted, text in found]
+        return self._counters
 
     def now(self) -> dict[str, Any]:
         """Load (percent since the last look, average), clock, free memory, GPUs, whether a timing session is at work. What is unknown is absent."""

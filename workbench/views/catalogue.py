@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QBrush, QColor
 from PySide6.QtWidgets import (
-    QFrame,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
     QSplitter,
     QStackedWidget,
-    QTextBrowser,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -24,29 +21,12 @@ from PySide6.QtWidgets import (
 from workbench.cards import card_html, facts, parameters_html
 from workbench.desk import Desk
 from workbench.theme import Theme
+from workbench.widgets.richtext import RichText
 from workbench.widgets.surfaces import Card, Empty, Notice, emptied, recolour, scrolled
 from workbench.widgets.text import label
 
 ID = Qt.ItemDataRole.UserRole
 USABLE = ("block", "technique", "corpus")
-
-
-class _Text(QTextBrowser):
-    """Rich text as tall as it is, so that the page scrolls and not the text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setOpenExternalLinks(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setStyleSheet("QTextBrowser { border: 0; background: transparent; padding: 0; }")
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.document().setDocumentMargin(0)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.document().documentLayout().documentSizeChanged.connect(lambda size: self.setFixedHeight(int(size.height()) + 4))
-
-    def sizeHint(self) -> QSize:
-        return QSize(400, int(self.document().size().height()) + 4)
 
 
 class CatalogueView(QWidget):
@@ -125,11 +105,11 @@ class CatalogueView(QWidget):
         self.notice = Notice()
         column.addWidget(self.notice)
         about = Card("Card")
-        self.card = _Text()
+        self.card = RichText()
         about.body.addWidget(self.card)
         column.addWidget(about)
         parameters = Card("Parameters")
-        self.parameters = _Text()
+        self.parameters = RichText()
         parameters.body.addWidget(self.parameters)
         column.addWidget(parameters)
         self.certificates = Card("Certificates", "Exact statements about this code, measured here and now on a small example.")

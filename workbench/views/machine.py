@@ -46,8 +46,8 @@ class MachineView(QWidget):
         column.addWidget(self.caption)
         self.notice = Notice()
         column.addWidget(self.notice)
-        cards = [self._now(), self._hardware(), self._gpus(), self._versions(), self._others(), self._works()]
-        column.addWidget(Columns(cards, [(0, [[0, 1, 2, 3, 4, 5]]), (860, [[0, 1, 3], [2, 5, 4]]), (1700, [[0, 2], [1, 3, 4], [5]])]))
+        cards = [self._now(), self._hardware(), self._gpus(), self._versions(), self._others(), self._works(), self._energy()]
+        column.addWidget(Columns(cards, [(0, [[0, 1, 2, 6, 3, 4, 5]]), (860, [[0, 1, 3], [2, 6, 5, 4]]), (1700, [[0, 2, 6], [1, 3, 4], [5]])]))
         column.addStretch(1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -83,6 +83,12 @@ class MachineView(QWidget):
         self._gpu_box.setSpacing(10)
         card.body.addLayout(self._gpu_box)
         self._gpu_lines: list[Any] = []
+        return card
+
+    def _energy(self) -> Card:
+        card = Card("Energy", "Counted by the hardware, or not at all: nothing is guessed from data sheets.")
+        self.counters = Findings(self._desk.theme)
+        card.body.addWidget(self.counters)
         return card
 
     def _versions(self) -> Card:
@@ -135,6 +141,7 @@ class MachineView(QWidget):
             return self._lookout.facts(), queries.machines(store) if store is not None else []
 
         self._desk.errands.run(work, self._show_facts, self._failed)
+        self._desk.errands.run(self._lookout.energy, self._show_counters, self._failed)
 
     def look(self) -> None:
         """See what the machine does now; one look at a time."""
@@ -158,6 +165,10 @@ class MachineView(QWidget):
         emptied(self._others_box)
         for sentence in looks.others(facts, machines):
             self._others_box.addWidget(label(sentence, wrap=True, selectable=True))
+
+    def _show_counters(self, counters: list[dict[str, str]]) -> None:
+        if counters != self.counters.shown:
+            self.counters.show_findings(counters)
 
     def _name_gpus(self, gpus: list[dict[str, Any]]) -> None:
         emptied(self._gpu_box)
@@ -228,7 +239,8 @@ class MachineView(QWidget):
         recolour(self, theme)
         for gauge in self.gauges:
             gauge.paint_with(theme)
-        self.findings.paint_with(theme)
+        for findings in (self.findings, self.counters):
+            findings.paint_with(theme)
 
 
 def _grid(card: Card) -> QGridLayout:

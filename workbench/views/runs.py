@@ -90,6 +90,7 @@ class RunsView(QWidget):
             (self.bar.compare, lambda: self._desk.wants_comparison.emit(self.list.current or 0)),
             (self.bar.log, self.toggle_log),
             (self.bar.ask, self._ask),
+            (self.bar.profile, lambda: self._desk.wants_profile.emit(self.selected[0].id)),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
         ):

@@ -24,6 +24,7 @@ class RunsBar(QFrame):
     compare = Signal()
     log = Signal()
     ask = Signal()
+    profile = Signal()
     edit = Signal()
     delete = Signal()
 
@@ -64,6 +65,7 @@ class RunsBar(QFrame):
         self.menu.addSeparator()
         self._log = self.menu.addAction("Show or hide the log of the run", self.log.emit)
         self._ask = self.menu.addAction("Ask the model of the run", self.ask.emit)
+        self._profile = self.menu.addAction("Profile the run", self.profile.emit)
         self.menu.addAction("Open in the editor", self.edit.emit)
         self.menu.addSeparator()
         self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
@@ -81,6 +83,7 @@ class RunsBar(QFrame):
         self.compare_button.setEnabled(any(run.status == "done" for run in runs))
         self._log.setEnabled(len(selected) == 1 or log_shown)
         self._ask.setEnabled(len(selected) == 1 and selected[0].status == "done")
+        self._profile.setEnabled(len(selected) == 1)
         self._delete.setEnabled(not any(run.active for run in runs))
         counts = {status: sum(run.status == status for run in runs) for status in ORDER}
         words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
