@@ -15,10 +15,13 @@ class Bookkeeping:
     """Seconds of the training thread that were not spent on training, counted by the training loop.
 
     records: losses read and handed to the writer, on the training clock (on a GPU without the wait for the device, which is training's own);
-    validation, checkpoints: off the clock. before: training seconds of earlier attempts.
+    watched: whole steps whose memory was told apart, on the clock but in no figure of speed; validation, checkpoints: off the clock.
+    before: training seconds of earlier attempts.
     """
 
     records: float = 0.0
+    watched: float = 0.0
+    watched_steps: int = 0
     validation: float = 0.0
     checkpoints: float = 0.0
     before: float = 0.0
@@ -33,6 +36,7 @@ class Bookkeeping:
         found = {
             "training_s": trained - self.before, "training_thread_s": self.records, "share_of_training": self.share(trained),
             "writer_thread_s": writer, "validation_s": self.validation, "checkpoint_s": self.checkpoints,
+            "watched_s": self.watched, "watched_steps": self.watched_steps,
         }  # fmt: skip
         return found if supervisor is None else found | {"supervisor_cpu_s": supervisor}
 
@@ -42,10 +46,14 @@ def sentence(facts: Mapping[str, Any]) -> str:
     others = f"the writer thread used {facts['writer_thread_s']:.3f} s"
     if "supervisor_cpu_s" in facts:
         others += f" and the supervisor {facts['supervisor_cpu_s']:.2f} s"
+    watched = ""
+    if facts.get("watched_steps"):
+        what = "1 step was" if facts["watched_steps"] == 1 else f"{facts['watched_steps']} steps were"
+        watched = f" {what} slowed to tell memory apart ({facts['watched_s']:.2f} s), and left out of the speed."
     return (
         f"Recording took {facts['training_thread_s']:.3f} s of {facts['training_s']:.1f} s of training ({_percent(facts['share_of_training'])}); "
         f"{others} of processor time beside it. Validation ({facts['validation_s']:.1f} s) and checkpoints ({facts['checkpoint_s']:.1f} s) "
-        "are not part of the training time."
+        f"are not part of the training time.{watched}"
     )
 
 

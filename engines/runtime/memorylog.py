@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_STEP = 3
 """The first step that is watched: within the warm-up, and after the optimiser has made its state."""
-SHARE = 0.005
+SHARE = 0.01
 """Of the training time, what watching may take after that: a long run is looked at again from time to time."""
 Enter = Callable[[str], None]
 

@@ -59,15 +59,31 @@ class Phases:
 
 @dataclass(frozen=True)
 class Timed:
-    """Milliseconds of plain steps. steps_ms: each. median, phases: those of the step in the middle, so that the phases add up to it."""
+    """Plain steps: milliseconds of each by phase."""
 
-    steps_ms: list[float]
-    median: float
-    phases: dict[str, float]
+    steps: list[dict[str, float]]
+
+    def __add__(self, more: Timed) -> Timed:
+        return Timed([*self.steps, *more.steps])
+
+    @property
+    def each(self) -> list[float]:
+        """Milliseconds of each step."""
+        return [sum(step.values()) for step in self.steps]
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """The phases of the step in the middle: so they add up to the median, as medians of phases would not."""
+        return sorted(self.steps, key=lambda step: sum(step.values()))[(len(self.steps) - 1) // 2]
+
+    @property
+    def median(self) -> float:
+        """Milliseconds of the step in the middle."""
+        return sum(self.middle.values())
 
 
 def time_steps(rehearsal: Rehearsal, steps: int, seconds: float) -> Timed:
-    """Time up to `steps` steps, fewer (but FEWEST) where they would take longer than `seconds`."""
+    """Time up to `steps` steps, fewer (but FEWEST where so many are wanted) where they would take longer than `seconds`."""
     clock = _Clock(rehearsal)
     marks: list[tuple[str, Any]] = []
     with Phases(rehearsal, lambda phase: marks.append((phase, clock.mark()))).followed():
@@ -79,16 +95,14 @@ def time_steps(rehearsal: Rehearsal, steps: int, seconds: float) -> Timed:
             rehearsal.step()
         marks.append(("", clock.mark()))
         rehearsal.wait()
-    each = _steps(marks, clock)
-    middle = sorted(each, key=lambda step: sum(step.values()))[len(each) // 2]
-    return Timed([sum(step.values()) for step in each], sum(middle.values()), middle)
+    return Timed(_steps(marks, clock))
 
 
 def _steps(marks: list[tuple[str, Any]], clock: _Clock) -> list[dict[str, float]]:
     """From marks to milliseconds by phase; a mark without a name begins a step."""
     each: list[dict[str, float]] = []
     for (phase, at), (_, till) in pairwise(marks):
-        if not phase:
+        if not phase:  # where the next step begins, or the last has ended
             each.append(dict.fromkeys(PHASES, 0.0))
         each[-1][phase or REST] += clock.between(at, till)
     return each

@@ -33,6 +33,7 @@ from engines.profiling import PROFILE, TRACE, ProfileError, refusal
 from engines.runtime import layertimes, stepwork
 from engines.runtime.attribution import Reading
 from engines.runtime.finished import FinishedError
+from engines.runtime.flops import NOTHING
 from engines.runtime.phases import time_steps
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
@@ -66,25 +67,28 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
     for _ in range(WARM_UP_STEPS):
         rehearsal.step()
     rehearsal.wait()
-    _tell(doing="timing plain steps")
-    plain = time_steps(rehearsal, steps, PLAIN_SECONDS)
     _tell(doing="counting work")
     work = stepwork.of_step(rehearsal)
+    # Plain steps before and after, so that what drifts meanwhile is not taken for the profiler's doing.
+    _tell(doing="timing plain steps")
+    plain = time_steps(rehearsal, (steps + 1) // 2, PLAIN_SECONDS / 2)
     _tell(doing="profiling layers")
     model, training = rehearsal.session.model, rehearsal.plan["training"]
     profiled = max(1, min(PROFILED_STEPS, PROFILED_CALLS // max(1, work.calls)))
     spent, profiled_ms = _profile(rehearsal, profiled, trace)
+    _tell(doing="timing plain steps again")
+    plain += time_steps(rehearsal, steps // 2, PLAIN_SECONDS / 2)
     rows = layertimes.layers(spent, model, profiled)
     for row in rows:
-        done = work.modules.get(row["name"])
-        row |= {"flops": done.flops if done else 0, "bytes": done.bytes if done else 0}
+        done = work.modules.get(row["name"], NOTHING)
+        row |= {"flops": done.flops, "bytes": done.bytes, "operators": work.started.get(row["name"], 0)}
     _tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
     in_layers = sum(row["forward_ms"] + row["backward_ms"] for row in rows)
     return {
-        "version": VERSION, "steps": len(plain.steps_ms), "device": str(rehearsal.device), "threads": rehearsal.threads,
+        "version": VERSION, "steps": len(plain.steps), "device": str(rehearsal.device), "threads": rehearsal.threads,
         "batch": training["batch"], "length": training["sequence"], "torch": torch.__version__,
-        "step_ms": {"median": plain.median, **plain.phases, "each": plain.steps_ms},
+        "dtype": work.dtype, "step_ms": {"median": plain.median, **plain.middle, "each": plain.each},
         "profiled": {
             "steps": profiled, "step_ms": profiled_ms, "overhead": profiled_ms / plain.median, "layers_ms": in_layers,
             "rest_ms": layertimes.rest(spent, profiled),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +18,15 @@ from engines.runtime.rehearsal import Rehearsal
 @dataclass(frozen=True)
 class StepWork:
     """modules: what each did itself, without the modules inside it. operators: by their names in a profile ("aten::mm"). calls: operators
-    called. What no module did (the optimiser's update) is under OUTSIDE."""
+    called. What no module did (the optimiser's update) is under OUTSIDE. started: operators that each module called. dtype: the number format
+    in which most operations are done, by the first number that they read."""
 
     whole: Work
     modules: dict[str, Work]
     operators: dict[str, Work]
+    started: dict[str, int]
     calls: int
+    dtype: str
 
 
 def of_step(rehearsal: Rehearsal) -> StepWork:
@@ -31,7 +34,11 @@ def of_step(rehearsal: Rehearsal) -> StepWork:
     calls = Calls(rehearsal.session.model)
     with counting() as so_far, calls.followed(), _Shares(so_far, calls) as shares:
         rehearsal.step()
-    return StepWork(so_far(), dict(shares.modules), dict(shares.operators), shares.calls)
+    started = dict(shares.started)
+    formats = shares.formats.most_common(1)
+    return StepWork(
+        so_far(), dict(shares.modules), dict(shares.operators), started, sum(started.values()), formats[0][0] if formats else "float32"
+    )
 
 
 class _Shares(TorchDispatchMode):
@@ -44,15 +51,19 @@ class _Shares(TorchDispatchMode):
         self._so_far, self._calls = so_far, calls
         self.modules: defaultdict[str, Work] = defaultdict(lambda: NOTHING)
         self.operators: defaultdict[str, Work] = defaultdict(lambda: NOTHING)
-        self.calls = 0
+        self.started: Counter[str] = Counter()
+        self.formats: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = self._so_far()
         made = func(*args, **(kwargs or {}))
         added = self._so_far() - before
-        self.modules[self._module()] += added
+        module = self._module()
+        self.modules[module] += added
+        self.started[module] += 1
+        if added.flops:
+            self.formats[next((str(a.dtype).removeprefix("torch.") for a in args if isinstance(a, torch.Tensor)), "")] += added.flops
         self.operators[str(getattr(func, "overloadpacket", func)).replace(".", "::")] += added
-        self.calls += 1
         return made
 
     def _module(self) -> str:

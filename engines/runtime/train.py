@@ -161,6 +161,8 @@ class Trainer:
 
     def _leave_out(self, tokens: int, seconds: float) -> None:
         """A step that was watched is slower by it: it belongs to the price of the run and to no figure of its speed."""
+        self.bookkeeping.watched += seconds
+        self.bookkeeping.watched_steps += 1
         self._window = (self._window[0] + tokens, self._window[1] + seconds)
         if self._warm is not None:
             self._warm = (self._warm[0] + tokens, self._warm[1] + seconds, self._warm[2] + 1)

@@ -28,3 +28,9 @@ def test_a_comparison_tells_the_middle_and_the_worst():
     assert "in 3 runs: recording took 0.2% of the training time (at most 3%)" in text
     assert "0.90 s of processor time beside it, 3% of the training time." in text
     assert observing.summary([]) == ""
+
+
+def test_steps_that_were_watched_are_told():
+    facts = observing.Bookkeeping(records=0.001, watched=0.5, watched_steps=2).facts(trained=10.0, writer=0.0, supervisor=None)
+    assert facts["share_of_training"] == pytest.approx(0.0001)
+    assert observing.sentence(facts).endswith("2 steps were slowed to tell memory apart (0.50 s), and left out of the speed.")

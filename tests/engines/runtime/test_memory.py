@@ -231,6 +231,7 @@ def test_long_runs_are_watched_again_within_their_share(tmp_path, monkeypatch):
     assert made.memory.cost < 0.8 * made.session.seconds
     watched_steps = [step for step, _ in made.recorder.points["memory/owner/parameters_mib"]]
     assert len(watched_steps) == made.memory.steps
+    assert made.bookkeeping.watched_steps == made.memory.steps
     # Steps that are watched are in no figure of speed.
     _, steps = made.tokens_per_second()
     assert steps == 60 - 5 - sum(step > 5 for step in watched_steps)

@@ -82,18 +82,18 @@ def test_phases_add_up_and_the_slow_one_is_found():
     made.pipeline.update = slow
     before = made.pipeline.loss_of
     found = time_steps(made, 5, 60.0)
-    assert len(found.steps_ms) == 5
-    assert set(found.phases) == set(PHASES)
-    assert sum(found.phases.values()) == pytest.approx(found.median)
-    assert found.median in found.steps_ms
-    assert found.phases["optimizer"] >= 50
-    assert all(found.phases[phase] > 0 for phase in PHASES)
+    assert len(found.steps) == 5
+    assert set(found.middle) == set(PHASES)
+    assert sum(found.middle.values()) == found.median == sorted(found.each)[2]
+    assert found.middle["optimizer"] >= 50
+    assert all(found.middle[phase] > 0 for phase in PHASES)
     assert made.pipeline.loss_of is before
 
 
 def test_slow_steps_are_fewer():
     made = rehearsal()
-    assert len(time_steps(made, 50, 0.0).steps_ms) == 3
+    made.step()
+    assert len(time_steps(made, 50, 0.0).steps) == 3
 
 
 # --- Work -------------------------------------------------------------------------------------------------------------------------------------
@@ -112,6 +112,15 @@ def test_work_by_module_is_the_formula_and_adds_up_to_the_whole():
     assert sum(work.bytes for work in found.modules.values()) == found.whole.bytes
     assert sum(work.flops for work in found.operators.values()) == found.whole.flops
     assert found.modules[OUTSIDE].flops == 0
+    assert found.calls == sum(found.started.values()) > 100
+    assert found.dtype == "float32"
+
+
+def test_mixed_precision_is_seen_in_the_number_format():
+    made = rehearsal("precision/mixed", layers=[TRANSFORMER])
+    for _ in range(3):
+        made.step()
+    assert stepwork.of_step(made).dtype == "bfloat16"
 
 
 def test_what_a_checkpoint_computes_again_is_work_of_its_module():
