@@ -311,7 +311,8 @@ class Cell:
     is compared with what the first cell of the group returns. work: operations or bytes of one call, for rates and for telling how long a
     larger one will take. host_bytes, device_bytes: memory it needs beside the group's. threads: of torch (0: the usable cores minus one).
     device: where it runs; its work there is waited for after every call, unless wait is False (then only handing it over is timed).
-    shown: whether it is a point of a curve, or only read by `conclude`.
+    shown: whether it is a point of a curve, or only read by `conclude`. note: what is known of it without measuring; that of the largest x
+    stands beside its curve.
     """
 
     curve: str
@@ -324,6 +325,7 @@ class Cell:
     tolerance: float | None = None
     wait: bool = True
     shown: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "experts/switch": {"experts": 2},
     "optimization/clip_norm": {"max_norm": 0.01},
     "batching/random_bptt": {"spread": 3.0, "shortest": 4},
+    "studies/combined_operations": {"words": [1, 3, 5], "width": 8, "batch": 2},
+    "studies/data_movement": {"mib": [0.0625, 0.125], "words": 4, "width": 8},
+    "studies/minibatch": {"batches": [1, 3], "lines": 7, "width": 4, "source": {"id": "corpora/python_stdlib", "fraction": 0.001}},
+    "studies/operation_parallel": {"sizes": [4, 8], "operations": 2},
+    "studies/threads": {"sizes": [4, 8], "threads": [1, 2]},
     "studies/matmul": {"largest": 64, "dtypes": ["float32", "float64"], "threads": [1]},
     "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }

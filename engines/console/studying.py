@@ -112,6 +112,7 @@ def _curves(found: Mapping[str, Any]) -> list[str]:
     lines = [f"{line['name']}: {figure(line['value'])} {y['unit']}" for line in found["lines"]]
     unit = f" in {y['unit']}" if y["unit"] else ""
     heading = f"{y['name']}{unit}, {y['better']} is better; median [95% interval]"
+    lines += [f"{curve['name']}: {curve['note']}" for curve in found["curves"] if curve["note"]]
     return [f"{heading}; exponents are of the time of one call", columns(headings, rows), "\n".join(lines)]
 
 

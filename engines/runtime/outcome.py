@@ -127,7 +127,7 @@ def _curves(study: Study, figures: Figures) -> Iterable[dict[str, Any]]:
         if points:
             fitted = figures.exponent(curve)
             exponent = fitted and {"value": fitted.value, "low": fitted.low, "high": fitted.high, "first": fitted.first, "last": fitted.last}
-            yield {"name": curve, "points": points, "exponent": exponent, "note": ""}
+            yield {"name": curve, "points": points, "exponent": exponent, "note": figures.cell(curve, points[-1]["x"]).note}
 
 
 def _speedups(times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:

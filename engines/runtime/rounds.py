@@ -134,7 +134,8 @@ class Rounds:
             if n >= FEWEST_ROUNDS and n % LOOK_EVERY == 0 and all(_narrow(seconds[each.cell.curve]) for each in timed):
                 break
         for each in timed:
-            self._last[each.cell.curve] = each.cell.work, sorted(seconds[each.cell.curve])[len(seconds[each.cell.curve]) // 2]
+            # The shortest: a larger size is left out for its own length, not for what else the machine does.
+            self._last[each.cell.curve] = each.cell.work, min(seconds[each.cell.curve])
         return Times(group, seconds, {each.cell.curve: each.repeats for each in timed})
 
     # --- What can be measured ---------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,14 @@ def one_and_all(threads: Iterable[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(threads)) or tuple(sorted({1, usable_cores()}))
 
 
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """1, 2, 4 ... up to the cores, the cores themselves, and twice as many as these."""
+    counts = [1]
+    while 2 * counts[-1] <= cores:
+        counts.append(2 * counts[-1])
+    return tuple(sorted({*counts, cores, 2 * cores}))
+
+
 def threads_words(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
 

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, crossing, cuda_of, doublings, drawn, one_and_all, ratio, threads_words, took
+from engines.toolbox.studies import LECTURE, Verdict, crossing, cuda_of, doublings, drawn, one_and_all, ratio, threads_words, took
 from engines.toolbox.trials import relative_error
 
 Number = Literal["float32", "bfloat16", "float16", "float64"]
@@ -122,7 +122,7 @@ class Matmul(Study):
                     sentences.append(f"{name} is {ratio(found)} as fast as {first} on the CPU with {threads_words(count)} (n = {max(common):g}).")
         return sentences
 
-    def _crossover(self, measured: Measured) -> tuple[list[str], Literal["met", "refuted", "not decided"], str]:
+    def _crossover(self, measured: Measured) -> tuple[list[str], Verdict, str]:
         cuda, name = cuda_of(self.device), self.dtypes[0]
         gpu = f"{cuda} {name} with copies"
         if not cuda or not measured.xs(gpu):
