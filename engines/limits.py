@@ -28,7 +28,8 @@ def held_against(targets: Iterable[Mapping[str, Any]], results: Mapping[str, Any
             if result is None:
                 unchecked.append(f'{limit} = {most:g} of target "{name}" is not checked: its {what} was not measured.')
             elif result["value"] > most:
-                exceeded.append(f'Target "{name}": {what} {result["value"]:.4g} {unit} is over its limit, {limit} = {most:g}{_doubt(result, most)}.')
+                figure = f"{what[0].upper()}{what[1:]} {result['value']:.4g} {unit}"
+                exceeded.append(f'{figure} is over {limit} = {most:g} of target "{name}"{_doubt(result, most)}.')
     return exceeded, unchecked
 
 

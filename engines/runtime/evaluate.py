@@ -28,7 +28,7 @@ from engines.runtime import work
 from engines.runtime.finished import Finished, load_finished
 from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import PlanError, threads_of
-from engines.runtime.runners import Work, device_for, runner_of, score
+from engines.runtime.runners import GraphRunner, Runner, Work, device_for, runner_of, score
 from engines.store.commands import ResultRow
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _on_target(finished: Finished, target: Mapping[str, Any], device: torch.devi
         "load": probes.load_facts(), "warm_up": WARM_UP,
     }  # fmt: skip
     for what, measured in (
-        ("scoring is", lambda: _scoring(runner.scoring(inputs, targets), targets.numel(), device, name, declared | runner.facts, announce)),
+        ("scoring is", lambda: _scoring(runner, inputs, targets, device, name, declared, announce)),
         ("next-token steps are", lambda: _latency(runner.stepping(inputs[:1]), device, name, declared | runner.facts)),
     ):
         try:
@@ -195,22 +195,27 @@ def _on_target(finished: Finished, target: Mapping[str, Any], device: torch.devi
 
 
 def _scoring(
-    once: Work, tokens: int, device: torch.device, name: str, declared: Mapping[str, Any], announce: Callable[[str], None]
-) -> list[ResultRow]:
-    """Speed, peak memory and energy of judging text. Memory of the process is another runtime's and torch's together, and left out."""
-    clean = probes.reset_peak() and "runtime" not in declared
+    runner: Runner, inputs: torch.Tensor, targets: torch.Tensor, device: torch.device, name: str, declared: Mapping[str, Any],
+    announce: Callable[[str], None],
+) -> list[ResultRow]:  # fmt: skip
+    """Speed, peak memory and energy of judging text."""
+    once = runner.scoring(inputs, targets)
+    declared = {**declared, **runner.facts}
+    clean = probes.reset_peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     seconds = _repeat(once, device)
-    rate = tokens / statistics.median(seconds)
+    rate = targets.numel() / statistics.median(seconds)
     rows = [_row("speed/infer_tokens_per_s", rate, "tokens/s", "higher", name, {**declared, "repeats": len(seconds)})]
-    if clean:
-        rows.append(_row("memory/infer_peak_host_mib", probes.peak_resident_mib(), "MiB", "lower", name, declared))
+    # This process holds torch and its model too, which who runs a graph does not need.
+    peak_mib = runner.peak_mib() if isinstance(runner, GraphRunner) else probes.peak_resident_mib() if clean else None
+    if peak_mib is not None:
+        rows.append(_row("memory/infer_peak_host_mib", peak_mib, "MiB", "lower", name, declared))
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**20
         rows.append(_row("memory/infer_peak_device_mib", peak, "MiB", "lower", name, {**declared, "what": "allocator"}))
     try:
-        rows.append(energy_row("energy/infer_joules_per_token", _energy(once, tokens, device), name, declared))
+        rows.append(energy_row("energy/infer_joules_per_token", _energy(once, targets.numel(), device), name, declared))
     except energy.NotMeasurable as reason:
         where = f' on target "{name}"' if name else ""
         announce(f"Energy of inference{where} is not measurable on this machine: {reason}.")

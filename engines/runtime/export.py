@@ -18,7 +18,8 @@ from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import FinishedError, load_finished
-from engines.runtime.graphs import Graph, NotExportable, checked_scoring, checked_steps, export_scoring, export_step
+from engines.runtime.graphs import NotExportable, checked_scoring, checked_steps, export_scoring, export_step
+from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError
 
 

@@ -1,4 +1,4 @@
-"""Models as ONNX graphs: one that judges text, one that makes a next-token step with carried state; and onnxruntime, which runs them.
+"""Models as ONNX graphs: one that judges text, one that makes a next-token step with carried state.
 
 Both are exported by torch's own exporter (torch.export, "dynamo") for fixed shapes. A graph is to be used or kept only after a check that
 onnxruntime gives with it what torch gives. Shapes: B rows, T tokens, N = B T.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from engines import extras
+from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError
 from engines.toolbox.int8 import Int8Module
 
@@ -142,38 +143,19 @@ def _silence() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-# --- Running a graph ------------------------------------------------------------------------------------------------------------------------
+# --- Checking a graph -----------------------------------------------------------------------------------------------------------------------
 
 
-class Graph:
-    """A graph in onnxruntime on the CPU. Values stay in its own memory from call to call: nothing is copied inside a timed window."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._value = onnxruntime.OrtValue.ortvalue_from_numpy
-        self.inputs = [each.name for each in self._session.get_inputs()]
-        self.outputs = [each.name for each in self._session.get_outputs()]
-
-    def value(self, tensor: Tensor) -> Any:
-        """A tensor as onnxruntime keeps it."""
-        return self._value(tensor.detach().cpu().contiguous().numpy())
-
-    def __call__(self, values: Sequence[Any]) -> list[Any]:
-        """Outputs for inputs, both in their order, as onnxruntime's values."""
-        found: list[Any] = self._session.run_with_ort_values(self.outputs, dict(zip(self.inputs, values, strict=True)))
-        return found
+def values_of(graph: Graph, *tensors: Tensor) -> list[Any]:
+    """Tensors as onnxruntime keeps them."""
+    return [graph.value(tensor.detach().cpu().contiguous().numpy()) for tensor in tensors]
 
 
 def checked_scoring(graph: Graph, model: Any, inputs_BT: Tensor, targets_BT: Tensor) -> float:
     """The largest difference from torch in nats, relative where they are above 1. Raises NotExportable where that is too large."""
     with torch.no_grad():
         expected_N = Scoring(model)(inputs_BT, targets_BT)
-    found_N = torch.from_numpy(graph([graph.value(inputs_BT), graph.value(targets_BT)])[0].numpy())
+    found_N = torch.from_numpy(graph(values_of(graph, inputs_BT, targets_BT))[0].numpy())
     return _agreed(found_N, expected_N)
 
 
@@ -181,7 +163,7 @@ def checked_steps(graph: Graph, model: Any, prompt_1T: Tensor) -> float:
     """The same for a few steps that follow a prompt; where two tokens are equally probable, either may come next and the check ends."""
     token_11, state, shape = after_prompt(model, prompt_1T)
     step, worst = Step(model, shape), 0.0
-    values = [graph.value(token_11), *map(graph.value, state)]
+    values = values_of(graph, token_11, *state)
     for _ in range(CHECKED_STEPS):
         with torch.no_grad():
             log_p_11, token_11, *state = step(token_11, *state)

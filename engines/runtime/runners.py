@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from engines import probes
-from engines.runtime import graphs
+from engines.runtime import graphs, onnxgraph
+from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError, device_of
 
 Work = Callable[[], object]
@@ -90,23 +92,31 @@ class GraphRunner:
         self._model, self._threads = model, threads
         self._folder = tempfile.TemporaryDirectory(prefix="workbench-onnx-")
         self._made = 0
+        self._scores: Path | None = None
         self.facts: dict[str, Any] = {"runtime": f"onnxruntime {probes.version_of('onnxruntime')}", "differs_from_torch": 0.0}
 
     def scoring(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> Work:
         path = self._path()
         graphs.export_scoring(self._model, inputs_BT, targets_BT, path)
-        graph = graphs.Graph(path, self._threads)
+        graph = Graph(path, self._threads)
         self._declare(graphs.checked_scoring(graph, self._model, inputs_BT, targets_BT))
-        values = [graph.value(inputs_BT), graph.value(targets_BT)]
+        values = graphs.values_of(graph, inputs_BT, targets_BT)
+        np.savez(path.with_suffix(".npz"), inputs=inputs_BT.numpy(), targets=targets_BT.numpy())
+        self._scores = path
         return lambda: graph(values)
+
+    def peak_mib(self) -> float | None:
+        """Peak resident memory of the scoring prepared last, in a process that has onnxruntime and the graph alone."""
+        assert self._scores is not None
+        return onnxgraph.peak_mib(self._scores, self._scores.with_suffix(".npz"), self._threads)
 
     def stepping(self, prompt_1T: torch.Tensor) -> Callable[[], Work]:
         path = self._path()
         graphs.export_step(self._model, prompt_1T, path)
-        graph = graphs.Graph(path, self._threads)
+        graph = Graph(path, self._threads)
         self._declare(graphs.checked_steps(graph, self._model, prompt_1T))
         token_11, state, _ = graphs.after_prompt(self._model, prompt_1T)
-        start = [graph.value(token_11), *map(graph.value, state)]
+        start = graphs.values_of(graph, token_11, *state)
 
         def begin() -> Work:
             values = start

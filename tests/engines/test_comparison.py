@@ -178,7 +178,7 @@ def test_limits_of_targets_are_held_against_what_was_measured_there(store):
     work(store, extra=limited)
     variants = compare(store, [experiment])["variants"]
     assert variants["full"]["violations"] == []
-    assert variants["small"]["violations"] == ['Target "one core": 95th percentile of latency 3 ms is over its limit, max_latency_ms = 2.5.']
+    assert variants["small"]["violations"] == ['95th percentile of latency 3 ms is over max_latency_ms = 2.5 of target "one core".']
     assert variants["full"]["notes"] == ['max_memory = 10 of target "one core" is not checked: its peak memory was not measured.']
 
 

@@ -21,14 +21,14 @@ def test_values_at_the_limit_are_within_and_above_it_are_not():
     exceeded, unchecked = held_against([CPU], beyond)
     assert unchecked == []
     assert exceeded == [
-        'Target "one core": peak memory 300.1 MiB is over its limit, max_memory = 300.',
-        'Target "one core": 95th percentile of latency 2.5 ms is over its limit, max_latency_ms = 2.',
+        'Peak memory 300.1 MiB is over max_memory = 300 of target "one core".',
+        '95th percentile of latency 2.5 ms is over max_latency_ms = 2 of target "one core".',
     ]
 
 
 def test_an_interval_that_includes_the_limit_is_said():
     exceeded, _ = held_against([CPU | {"max_memory": None}], {"latency/p95_ms@one core": result(2.1, 1.9, 2.3)})
-    assert exceeded[0].endswith("max_latency_ms = 2; its interval, 1.9 to 2.3, includes the limit.")
+    assert exceeded[0].endswith('max_latency_ms = 2 of target "one core"; its interval, 1.9 to 2.3, includes the limit.')
     exceeded, _ = held_against([CPU | {"max_memory": None}], {"latency/p95_ms@one core": result(2.2, 2.1, 2.3)})
     assert "includes" not in exceeded[0]
 
@@ -39,7 +39,7 @@ def test_a_gpu_is_held_to_its_own_memory(device):
     results = {"memory/infer_peak_host_mib@gpu": result(900.0), "memory/infer_peak_device_mib@gpu": result(200.0)}
     assert held_against([target], results) == ([], [])
     results["memory/infer_peak_device_mib@gpu"] = result(400.0)
-    assert held_against([target], results)[0] == ['Target "gpu": peak device memory 400 MiB is over its limit, max_memory = 300.']
+    assert held_against([target], results)[0] == ['Peak device memory 400 MiB is over max_memory = 300 of target "gpu".']
 
 
 def test_what_was_not_measured_is_not_within():

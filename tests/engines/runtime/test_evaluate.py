@@ -47,13 +47,14 @@ def test_every_figure_is_there_on_every_target(tmp_path: Path, techniques: list[
     assert rows["latency/p50_ms", "one"].value <= rows["latency/p95_ms", "one"].value
     assert rows["size/model_mib", ""].value == pytest.approx(written / 2**20)
     assert 0 < rows["size/nonzero_parameters", ""].value <= rows["size/parameters", ""].value
-    assert ("memory/infer_peak_host_mib", "graph") not in rows
     on_graph = {key: row for (key, target), row in rows.items() if target == "graph"}
     if techniques or not importlib.util.find_spec("onnxruntime"):
         assert on_graph == {}
         assert not techniques or any('Target "graph": scoring is not measured. layers.0.mixer.lstm is an Int8LSTM' in sentence for sentence in said)
     else:
         assert {"speed/infer_tokens_per_s", "latency/p50_ms", "latency/p95_ms"} <= set(on_graph)
+        # A process with onnxruntime and this small graph alone is far below one with torch.
+        assert 10 < on_graph["memory/infer_peak_host_mib"].value < rows["memory/infer_peak_host_mib", "one"].value / 1.5
         assert on_graph["latency/p50_ms"].detail["runtime"].startswith("onnxruntime 1.")
         assert 0 <= on_graph["latency/p50_ms"].detail["differs_from_torch"] <= 1e-4
 

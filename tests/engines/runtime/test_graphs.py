@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from engines.runtime import export, graphs
+from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import Parts, block
 from engines.runtime.runners import GraphRunner, TorchRunner, score
 from tests.engines.runtime import session as small
@@ -89,25 +91,22 @@ def test_a_state_that_grows_has_no_step(tmp_path: Path) -> None:
         graphs.export_step(made, text(1)[0], tmp_path / "x.onnx")
 
 
-class _OffBy(graphs.Graph):
+class _OffBy(Graph):
     """A graph whose figures are wrong by so much."""
 
-    def __init__(self, error: float) -> None:
-        self.error = error
+    def __init__(self, model: Any, error: float) -> None:
+        self.model, self.error = model, error
 
-    def value(self, tensor: torch.Tensor) -> Any:
-        return tensor
+    def value(self, array: np.ndarray) -> Any:
+        return torch.from_numpy(array)
 
     def __call__(self, values: Any) -> list[Any]:
         return [score(self.model, *values) + self.error]
 
-    model: Any
-
 
 def test_a_graph_that_computes_something_else_is_refused() -> None:
     made = model({"mixer": {"id": "recurrent/lstm"}})
-    wrong, right = _OffBy(0.01), _OffBy(0.0)
-    wrong.model = right.model = made
+    wrong, right = _OffBy(made, 0.01), _OffBy(made, 0.0)
     assert graphs.checked_scoring(right, made, *text(2)) == 0
     with pytest.raises(graphs.NotExportable, match=r"differ by 0\.00\d+, allowed is 0.0001"):
         graphs.checked_scoring(wrong, made, *text(2))
