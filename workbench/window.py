@@ -35,13 +35,14 @@ VIEWS = (
     ("runs", "Runs", "Watch runs live, stop and resume them"),
     ("compare", "Compare", "Hold finished variants against the baseline"),
     ("profile", "Profile", "Where a training step of a run spends its time and memory"),
+    ("studies", "Studies", "One operation measured over sizes, against an expectation"),
     ("ask", "Ask", "Let a finished language model write, and judge sentences"),
     ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card"),
     ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )
 """Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
 CLASSES = {
-    "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "ask": "AskView",
+    "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "studies": "StudiesView", "ask": "AskView",
     "catalogue": "CatalogueView", "machine": "MachineView",
 }  # fmt: skip
 """Views that need nothing but the desk: the class in `workbench.views.<key>`."""
@@ -89,7 +90,7 @@ class Window(QMainWindow):
             (self.desk.wants_runs, self._show_runs), (self.desk.wants_comparison, self._show_comparison),
             (self.desk.wants_answers, self._show_answers), (self.desk.wants_plugin, self._use_plugin),
             (self.desk.wants_card, self._show_card), (self.desk.wants_experiment, self._open_stored),
-            (self.desk.wants_profile, self._show_profile), (self.desk.wants_peaks, self._show_machine),
+            (self.desk.wants_profile, self._show_profile), (self.desk.wants_peaks, self._measure_peaks),
             (self.desk.says, self.say), (self.desk.store_opened, self._store_opened),
         ):  # fmt: skip
             signal.connect(receiver)
@@ -251,8 +252,9 @@ class Window(QMainWindow):
         self.go("profile")
         self.view("profile").choose(run_id)
 
-    def _show_machine(self) -> None:
+    def _measure_peaks(self) -> None:
         self.go("machine")
+        self.view("machine").measure()
 
     def _show_answers(self, run_id: int) -> None:
         self.go("ask")

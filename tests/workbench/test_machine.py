@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from engines import probes
+from engines import peaks, probes
 from engines.store import commands
 from engines.store.database import Store
 from workbench.desk import Desk
@@ -23,6 +24,18 @@ FINDINGS = [
     {"name": "gpu", "state": "note", "text": "no NVIDIA driver answers"},
     {"name": "torch", "state": "broken", "text": "not installed"},
 ]
+
+
+PEAKS = {
+    "device": "cpu", "threads": 1, "flops_per_s": {"float32": 9.1e10, "bfloat16": 2.4e11}, "bytes_per_s": 1.15e10, "launch_us": 3.4,
+    "measured": 1.76e9, "load_percent": 30.0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder without peaks of an earlier test."""
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -64,6 +77,28 @@ def test_it_looks_only_while_it_is_shown(qtbot: QtBot, view: MachineView) -> Non
     assert view._timer.isActive()
     view.hide()
     assert not view._timer.isActive()
+
+
+def test_peaks_are_shown_and_measured(qtbot: QtBot, view: MachineView, monkeypatch: pytest.MonkeyPatch) -> None:
+    view.show()
+    qtbot.waitUntil(lambda: "Never measured on this machine" in view.peaks.words.text(), timeout=20_000)
+    asked: list[list[str]] = []
+    start = view.peaks.program.start
+
+    def play(arguments: list[str]) -> None:
+        asked.append(arguments)
+        peaks.keep(probes.fingerprint(probes.machine_facts()), PEAKS)
+        start(["-c", "import sys; print('Measuring cpu, 1 thread ...', file=sys.stderr)"])
+
+    monkeypatch.setattr(view.peaks.program, "start", play)
+    view.peaks.button.click()
+    assert view.peaks.button.text() == "Stop"
+    qtbot.waitUntil(lambda: bool(view.peaks.table.figures.rows), timeout=20_000)
+    assert asked == [["-m", "workbench", "doctor", "--measure"]]
+    assert view.peaks.button.text() == "Measure"
+    model = view.peaks.table.figures
+    assert [model.index(0, column).data() for column in range(6)] == ["cpu, 1 thread", "91", "240", "–", "11.5", "3.40"]
+    assert "other work used 30% of the machine" in view.peaks.words.text()
 
 
 def test_other_machines_differ_in_words(qtbot: QtBot, view: MachineView, desk: Desk) -> None:

@@ -51,7 +51,7 @@ def shown(qtbot: QtBot, view: ProfileView, store: Store) -> ProfileView:
     run = samples.start(store)
     samples.finish(store, run, perplexity=90.0, speed=1000.0, memory=100.0)
     profiles.store_profile(store, run, profiles.profile())
-    qtbot.waitUntil(lambda: view.profile is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: bool(view.roofline.layers), timeout=20_000)
     return view
 
 
@@ -194,7 +194,7 @@ def test_the_roof_is_the_lower_of_compute_and_bandwidth(shown: ProfileView) -> N
 
 def test_without_peaks_the_view_says_what_to_do(qtbot: QtBot, shown: ProfileView, desk: Desk, tmp_path: Path) -> None:
     shown._show(read(tmp_path, profiles.profile(2, peaks=False)))
-    assert "peaks were not measured" in shown.roofline.notice.text
+    qtbot.waitUntil(lambda: "peaks were not measured" in shown.roofline.notice.text, timeout=10_000)
     with qtbot.waitSignal(desk.wants_peaks, timeout=1000):
         shown.roofline.notice._action.click()
 

@@ -135,6 +135,9 @@ def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
     assert window.current == "compare"
     window.desk.wants_answers.emit(1)
     qtbot.waitUntil(lambda: window.view("ask").runs.currentData() == 1, timeout=10_000)
+    window.desk.wants_profile.emit(2)
+    qtbot.waitUntil(lambda: window.view("profile").bar.run == 2, timeout=10_000)
+    assert window.current == "profile"
     window.desk.wants_card.emit("softmax/adaptive")
     assert window.view("catalogue").title.text() == "Adaptive softmax"
     window.view("catalogue").use_button.click()

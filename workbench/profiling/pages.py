@@ -224,7 +224,7 @@ def step_words(data: Mapping[str, Any]) -> str:
         parts.append(f"{number(looked_at)} ms while layers were looked at")
     cost = data.get("cost") or {}
     if cost.get("seconds"):
-        parts.append(f"profiling took {cost['seconds']:.0f} s" + (f" and {cost['bytes'] / 1e6:.1f} MB" if cost.get("bytes") else ""))
+        parts.append(f"profiling took {cost['seconds']:.0f} s" + (f" and {engineering(cost['bytes'], 'B')}" if cost.get("bytes") else ""))
     return "  ·  ".join(parts)
 
 

@@ -44,6 +44,14 @@ class Lookout:
             self._counters = [{"name": name, "state": "ok" if counted else "note", "text": text} for name, counted, text in found]
         return self._counters
 
+    def peaks(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """What this machine was measured to reach at best, and what makes that worth less."""
+        from engines import peaks
+        from engines.console import measuring
+
+        entries = peaks.every(self.facts()["fingerprint"])
+        return entries, measuring.doubts(entries)
+
     def now(self) -> dict[str, Any]:
         """Load (percent since the last look, average), clock, free memory, GPUs, whether a timing session is at work. What is unknown is absent."""
         from engines import probes, timinglock

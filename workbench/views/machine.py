@@ -14,12 +14,14 @@ from workbench.programs import Program
 from workbench.surveying import looks
 from workbench.surveying.findings import Findings
 from workbench.surveying.gauges import Gauge
+from workbench.surveying.peaks_card import PeaksCard
 from workbench.theme import Theme
 from workbench.widgets.columns import Columns
 from workbench.widgets.surfaces import Card, Notice, emptied, recolour, scrolled
 from workbench.widgets.text import flag, label
 
 PERIOD_MS = 1000
+ARRANGEMENTS = [(0, [[0, 7, 1, 2, 6, 3, 4, 5]]), (860, [[0, 1, 3], [7, 2, 6, 5, 4]]), (1700, [[0, 2, 6], [7, 1, 4], [5, 3]])]
 
 
 class MachineView(QWidget):
@@ -46,8 +48,8 @@ class MachineView(QWidget):
         column.addWidget(self.caption)
         self.notice = Notice()
         column.addWidget(self.notice)
-        cards = [self._now(), self._hardware(), self._gpus(), self._versions(), self._others(), self._works(), self._energy()]
-        column.addWidget(Columns(cards, [(0, [[0, 1, 2, 6, 3, 4, 5]]), (860, [[0, 1, 3], [2, 6, 5, 4]]), (1700, [[0, 2, 6], [1, 3, 4], [5]])]))
+        cards = [self._now(), self._hardware(), self._gpus(), self._versions(), self._others(), self._works(), self._energy(), self._peaks()]
+        column.addWidget(Columns(cards, ARRANGEMENTS))
         column.addStretch(1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -91,6 +93,12 @@ class MachineView(QWidget):
         card.body.addWidget(self.counters)
         return card
 
+    def _peaks(self) -> Card:
+        self.peaks = PeaksCard(self._desk.theme)
+        self.peaks.measured.connect(self._read_peaks)
+        self.peaks.measured.connect(self.diagnose)
+        return self.peaks
+
     def _versions(self) -> Card:
         card = Card("Versions", "Packages whose version can move a figure.")
         self._packages = _grid(card)
@@ -130,6 +138,7 @@ class MachineView(QWidget):
         """The window closes."""
         self._timer.stop()
         self.doctor.close()
+        self.peaks.program.close()
 
     def _read(self) -> None:
         """The facts, and the machines that the store knows."""
@@ -142,6 +151,14 @@ class MachineView(QWidget):
 
         self._desk.errands.run(work, self._show_facts, self._failed)
         self._desk.errands.run(self._lookout.energy, self._show_counters, self._failed)
+        self._read_peaks()
+
+    def _read_peaks(self) -> None:
+        self._desk.errands.run(self._lookout.peaks, lambda found: self.peaks.show_peaks(*found), self._failed)
+
+    def measure(self) -> None:
+        """Measure the machine's peaks."""
+        self.peaks.measure()
 
     def look(self) -> None:
         """See what the machine does now; one look at a time."""
@@ -239,6 +256,7 @@ class MachineView(QWidget):
         recolour(self, theme)
         for gauge in self.gauges:
             gauge.paint_with(theme)
+        self.peaks.paint_with(theme)
         for findings in (self.findings, self.counters):
             findings.paint_with(theme)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
@@ -242,8 +243,9 @@ class ProfileView(QWidget):
         self.step.show_step(data["step_ms"])
         for part in (self.layers, self.flame, self.memory, self.operators):
             part.show_profile(profile)
-        self.roofline.show_layers(profile.layers, data["roofline"].get("peaks"))
         self._show_state()
+        # In a turn of its own: together with the rest it would hold up the window for longer than a frame.
+        QTimer.singleShot(0, self, partial(self.roofline.show_layers, profile.layers, data["roofline"].get("peaks")))
 
     def _show_state(self) -> None:
         profiled = self.profile is not None
