@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +16,7 @@ from engines import savings
 from engines.report import labels
 
 _STYLES = {"better": "green", "worse": "red", "no practical difference": "", "not enough data": "dim"}
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 120
 
 
 def table(comparison: Mapping[str, Any], console: Console | None = None) -> None:
@@ -25,16 +25,11 @@ def table(comparison: Mapping[str, Any], console: Console | None = None) -> None
     if console is None:
         # A pipe has no width: rich would cut at 80 columns.
         console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH, color_system=None, legacy_windows=False)
-    keys = labels.columns(comparison)
     title = comparison["experiment"]
-    while keys or title:
-        # As many columns as fit; what is left goes below, since a console cuts what is wider.
-        fitting = next((n for n in range(len(keys), 1, -1) if _width(_figures(comparison, keys[:n], title), console) <= console.width), 1)
-        console.print(_figures(comparison, keys[:fitting], title))
-        keys, title = keys[fitting:], ""
+    _print(console, labels.columns(comparison), lambda keys, first: _figures(comparison, keys, title if first else ""))
     columns = savings.shown(comparison)
     if columns and len(comparison["variants"]) > 1:
-        console.print(_savings(comparison, columns))
+        _print(console, columns, lambda some, first: _savings(comparison, some, titled=first))
     console.print(Text(f'{labels.LEGEND}   (ratio to the baseline "{comparison["baseline"]}")', style="dim"), soft_wrap=True)
     for line in lines(comparison):
         console.print(Text(line), soft_wrap=True)
@@ -71,14 +66,23 @@ def _figures(comparison: Mapping[str, Any], keys: Sequence[str], title: str) -> 
     return grid
 
 
-def _width(grid: Table, console: Console) -> int:
-    """Columns of text that a table needs at least."""
-    return Measurement.get(console, console.options.update(max_width=10_000), grid).minimum
+def _print(console: Console, columns: Sequence[Any], grid: Callable[[Sequence[Any], bool], Table]) -> None:
+    """As many columns as fit; what is left goes below, since a console cuts what is wider. grid: of some columns, and whether it is the first."""
+    first = True
+    while columns or first:
+        fitting = next((n for n in range(len(columns), 1, -1) if _fits(grid(columns[:n], first), console)), 1)
+        console.print(grid(columns[:fitting], first))
+        columns, first = columns[fitting:], False
 
 
-def _savings(comparison: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> Table:
+def _fits(grid: Table, console: Console) -> bool:
+    """Whether the console shows all of a table. Drawn rather than measured: rich draws narrow tables wider than it says."""
+    return all(sum(part.cell_length for part in line) <= console.width for line in Segment.split_lines(console.render(grid)))
+
+
+def _savings(comparison: Mapping[str, Any], columns: Sequence[tuple[str, str]], *, titled: bool) -> Table:
     """Claimed, stored, executed and measured side by side, all as ratios to the baseline."""
-    title = Text("What it saves and what it costs, as ratios to the baseline")
+    title = Text("What it saves and what it costs, as ratios to the baseline") if titled else None
     grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("\nvariant", overflow="fold", min_width=12)
     for group, key in columns:
