@@ -64,8 +64,8 @@ def rows(
     layers: Iterable[Mapping[str, Any]], peaks: Mapping[str, Any] | None, *, step_ms: Mapping[str, float] | None = None, dtype: str = "float32"
 ) -> list[dict[str, Any]]:
     """[{"name", "flops", "bytes", "intensity", "flops_per_s", "attainable_share", "bound"}] of layers that hold "name", "flops", "bytes",
-    "calls" and their time ("ms", or "forward_ms" and "backward_ms"). "operators" counts what a layer started; where it is missing each call
-    counts as one. Without peaks what needs them is absent; layers without a time are left out.
+    "calls" and their time ("ms", or "forward_ms" and "backward_ms"), each without the layers inside it. "operators" counts what a layer
+    started; where it is missing each call counts as one. Without peaks what needs them is absent; layers without a time are left out.
 
     step_ms: {"median", "data", ...} of the whole step. Where waiting for data takes half of it or more, a row "step" says so.
     """
@@ -76,9 +76,7 @@ def rows(
             launches = float(layer.get("operators") or layer.get("calls") or 0)
             found.append(_row(str(layer["name"]), float(layer["flops"]), float(layer["bytes"]), milliseconds, launches, peaks, dtype))
     if step_ms and 2 * step_ms.get("data", 0.0) >= step_ms["median"] > 0:
-        names = {row["name"] for row in found}
-        outer = [row for row in found if not any(row["name"].startswith(f"{name}.") for name in names)]
-        step = _row("step", sum(row["flops"] for row in outer), sum(row["bytes"] for row in outer), step_ms["median"], 0, peaks, dtype)
+        step = _row("step", sum(row["flops"] for row in found), sum(row["bytes"] for row in found), step_ms["median"], 0, peaks, dtype)
         found.append({**step, "bound": "data"})
     return found
 

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from engines import probes
+from engines import peaks, probes, roofline
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.profiling import PROFILE, TRACE, ProfileError, refusal
@@ -84,11 +84,13 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
         row |= {"flops": done.flops, "bytes": done.bytes, "operators": work.started.get(row["name"], 0)}
     _tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
+    known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(rehearsal.device), rehearsal.threads)
+    step_ms = {"median": plain.median, **plain.middle}
     in_layers = sum(row["forward_ms"] + row["backward_ms"] for row in rows)
     return {
         "version": VERSION, "steps": len(plain.steps), "device": str(rehearsal.device), "threads": rehearsal.threads,
         "batch": training["batch"], "length": training["sequence"], "torch": torch.__version__,
-        "dtype": work.dtype, "step_ms": {"median": plain.median, **plain.middle, "each": plain.each},
+        "dtype": work.dtype, "step_ms": {**step_ms, "each": plain.each},
         "profiled": {
             "steps": profiled, "step_ms": profiled_ms, "overhead": profiled_ms / plain.median, "layers_ms": in_layers,
             "rest_ms": layertimes.rest(spent, profiled),
@@ -96,7 +98,8 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
         "layers": rows,
         "operators": layertimes.operators(spent, {name: done.flops for name, done in work.operators.items() if done.flops}, profiled),
         "flame": layertimes.flame(spent, [name for name, module in model.named_modules() if not isinstance(module, nn.ModuleList)], profiled),
-        "memory": _memory_facts(reading, facts, unseen_mib), "roofline": {"peaks": None, "layers": []}, "uncounted": work.whole.uncounted,
+        "memory": _memory_facts(reading, facts, unseen_mib),
+        "roofline": {"peaks": known, "layers": roofline.rows(rows, known, step_ms=step_ms, dtype=work.dtype)}, "uncounted": work.whole.uncounted,
         "load": load, "cost": {"seconds": time.perf_counter() - started, "bytes": trace.stat().st_size},
     }  # fmt: skip
 

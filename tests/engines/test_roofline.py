@@ -53,7 +53,7 @@ def test_rows_add_times_leave_out_what_was_not_timed_and_say_when_data_is_waited
     assert list(found) == ["a", "a.inner", "b", "step"]
     assert (found["a"]["bound"], found["a"]["attainable_share"]) == ("compute", pytest.approx(0.5))
     assert (found["b"]["bound"], found["b"]["intensity"]) == ("memory", 0.0)
-    assert (found["step"]["bound"], found["step"]["flops"]) == ("data", 3e9)
+    assert (found["step"]["bound"], found["step"]["flops"]) == ("data", 4e9)
     bare = roofline.rows(layers, None, step_ms={"median": 80.0, "data": 1.0})
     assert [row["name"] for row in bare] == ["a", "a.inner", "b"]
     assert all("bound" not in row and row["flops_per_s"] >= 0 for row in bare)

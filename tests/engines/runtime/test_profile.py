@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from engines import peaks, probes
 from engines.runtime import layertimes, stepwork
 from engines.runtime.calls import OUTSIDE, Calls
 from engines.runtime.phases import PHASES, time_steps
@@ -163,6 +164,21 @@ def test_operators_and_their_work(measured):
     assert products["flops"] > 0
     assert all(0 <= row["self_ms"] <= row["total_ms"] + 1e-9 for row in found["operators"])
     assert not any(name.startswith(("module: ", "phase: ", "step", "autograd::engine::evaluate")) for name in rows)
+
+
+def test_the_roofline_has_every_layer_and_bounds_where_peaks_are_known(measured, tmp_path, monkeypatch):
+    made, found, _ = measured
+    assert found["roofline"]["peaks"] is None
+    assert [row["name"] for row in found["roofline"]["layers"]] == [row["name"] for row in found["layers"]]
+    assert not any("bound" in row for row in found["roofline"]["layers"])
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path))
+    machine = {"device": "cpu", "threads": 1, "flops_per_s": {"float32": 1e9}, "bytes_per_s": 1e12, "launch_us": 1e-3}
+    peaks.keep(probes.fingerprint(probes.machine_facts()), machine)
+    again = measure(made, 2, tmp_path / "trace.json.gz", time.perf_counter())
+    rows = {row["name"]: row for row in again["roofline"]["layers"]}
+    assert again["roofline"]["peaks"] == machine
+    assert rows["head.output"]["bound"] == "compute"  # on a machine that calculates so slowly
+    assert rows["head.output"]["attainable_share"] > 0
 
 
 def test_the_flame_graph_nests_as_the_model_does(measured):
