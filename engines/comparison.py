@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability, judging, limits, statistics
+from engines import comparability, conditions, judging, limits, statistics
 from engines.comparability import Obstacle
 from engines.differences import differences
-from engines.evidence import Contestant, add_rounds, contestants
+from engines.evidence import Contestant, Control, add_rounds, contestants
 from engines.explaining import Case, explanations
 from engines.profiles import read_profile
 from engines.savings import savings
@@ -26,8 +26,6 @@ JUDGING_METRICS = (
 """What judges where the experiment does not say (measure.metrics)."""
 
 DEFAULT_MARGIN = 0.02
-BUSY_PERCENT = 10.0
-"""More of all cores than this in use while every timed process waits is other work."""
 VERDICTS = ("better", "worse", "no practical difference", "not enough data")
 
 
@@ -46,9 +44,9 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     ({group: [{key, label, ratio, low, high, verdict, simulated}]}), `explanations` ([{sentence, figures}]), `differences` (of its plan from
     the baseline's: [{key, old, new}]) and, where there is one, `profile` (the id of a run that was profiled). At the top stand `experiments`
     (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`, `tuned`, `warnings`,
-    `control` (the baseline timed against itself) and `verdicts` (how many were made, in all and on the judging metrics). A quantity that was
-    not measured is absent. With several experiments the variants are named "variant (experiment)" and held against the baseline of the
-    first. Raises ComparisonError for an unknown experiment.
+    `control` (the baseline timed against itself), `conditions` (load, clocks, throttling and threads of the timing) and `verdicts` (how many
+    were made, in all and on the judging metrics). A quantity that was not measured is absent. With several experiments the variants are named
+    "variant (experiment)" and held against the baseline of the first. Raises ComparisonError for an unknown experiment.
     """
     if not experiment_ids:
         raise ComparisonError("Name at least one experiment to compare.")
@@ -57,7 +55,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     if not entrants:
         raise ComparisonError(f'The experiment "{experiments[0].name}" has no variants.')
     baseline = next((entrant for entrant in entrants if entrant.baseline), entrants[0])
-    controls = {key: _control(*pair) for key, pair in add_rounds(store, experiments, entrants).items()}
+    controls = {key: _control(control) for key, control in add_rounds(store, experiments, entrants).items()}
     measure = baseline.plan.get("measure", {})
     margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
     metrics = list(measure.get("metrics") or JUDGING_METRICS)
@@ -75,8 +73,9 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "margins": margins,
         "level": statistics.LEVEL,
         "tuned": False,
-        "warnings": _warnings(entrants, baseline, controls),
+        "warnings": _warnings(entrants, baseline, controls, margin),
         "control": controls,
+        "conditions": conditions.conditions(baseline, entrants),
         "verdicts": _tally(variants, baseline.name, metrics),
         "variants": variants,
     }
@@ -91,10 +90,9 @@ def _experiment(store: Store, experiment_id: int) -> ExperimentRow:
     raise ComparisonError(f"There is no experiment {experiment_id} in {store.url}. Stored: {known}.")
 
 
-def _control(values: Mapping[int, float], again: Mapping[int, float]) -> dict[str, Any]:
+def _control(control: Control) -> dict[str, Any]:
     """The ratio of the baseline to itself: what the timing cannot tell apart."""
-    common = sorted(set(values) & set(again))
-    found = statistics.median_ratio([again[n] for n in common], [values[n] for n in common])
+    found = statistics.interleaved_ratio(control.again, control.values, control.between)
     numbers = (value if np.isfinite(value) else None for value in (found.value, found.low, found.high))
     return dict(zip(("ratio", "ratio_low", "ratio_high"), numbers, strict=True)) | {"n": found.n}
 
@@ -176,7 +174,9 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
     return found, notes
 
 
-def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _warnings(
+    entrants: Sequence[Contestant], baseline: Contestant, controls: Mapping[str, Mapping[str, Any]], margin: float
+) -> list[str]:  # fmt: skip
     found = []
     unfinished = sum(not run.over for entrant in entrants for run in entrant.runs)
     if not baseline.done:
@@ -185,14 +185,7 @@ def _warnings(entrants: Sequence[Contestant], baseline: Contestant, controls: Ma
         found.append(f"{unfinished} of {sum(len(entrant.runs) for entrant in entrants)} runs have not ended yet.")
     if baseline.done:
         found += comparability.warnings({entrant.name: entrant.circumstances for entrant in entrants if entrant.done}, baseline.name)
-    loads = [m.detail["load"]["machine_percent"] for m in baseline.measured.values() if m.by_round and "load" in m.detail]
-    if loads and max(loads) > BUSY_PERCENT:
-        found.append(f"Other work used {max(loads):.0f}% of the machine during the timing; its intervals are wider for it.")
-    for key, same in controls.items():
-        low, high = same["ratio_low"], same["ratio_high"]
-        if low is not None and not low <= 1 <= high:
-            found.append(f"{key}: the baseline timed against itself differs from itself ({low:.3f} to {high:.3f}); no smaller difference is judged.")
-    return found
+    return found + conditions.warnings(baseline, controls, margin)
 
 
 def _tally(variants: Mapping[str, Any], baseline: str, metrics: Sequence[str]) -> dict[str, Any]:

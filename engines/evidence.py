@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability
+from engines import comparability, statistics
 from engines.comparability import Circumstances
 from engines.judging import Measured
+from engines.statistics import Between
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, FAILED, EffectRow, ExperimentRow, RunRow, TimingRow
@@ -63,13 +64,22 @@ def contestants(store: Store, experiments: Sequence[ExperimentRow]) -> list[Cont
     return found
 
 
-def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> dict[str, tuple[Rounds, Rounds]]:
-    """Put the rounds of finished timing sessions beside the figures that single runs gave.
+@dataclass(frozen=True)
+class Control:
+    """The A/A control of one quantity: the baseline in two processes, round by round."""
 
-    Returns what the A/A control measured: key -> (rounds of the baseline, rounds of the baseline again).
+    values: Rounds
+    again: Rounds
+    between: Between
+
+
+def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> dict[str, Control]:
+    """Put the rounds of finished timing sessions beside the figures that single runs gave. Returns the control of each key.
+
+    With several experiments the control is that of the first one that has it, whose baseline the others are held against.
     """
     by_variant = {contestant.variant_id: contestant for contestant in entrants}
-    controls: dict[str, tuple[Rounds, Rounds]] = {}
+    controls: dict[str, Control] = {}
     for experiment in experiments:
         for session in queries.rounds(store, experiment.id, status=None):
             if session.status in (DONE, FAILED):
@@ -77,14 +87,20 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
             if session.status != DONE:
                 continue
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
-            for variant_id, every in session.values.items():
-                values = {n: value for n, value in every.items() if np.isfinite(value)}
-                contestant = by_variant[variant_id]
+            values = {variant: _finite(every) for variant, every in session.values.items()}
+            baseline, again = values.get(session.baseline or 0, {}), _finite(session.control)
+            others = [every for variant, every in values.items() if variant != session.baseline]
+            between = statistics.between_launches(
+                [statistics.paired(every, baseline) for every in (*others, again) if every], session.facts.get("launches", [])
+            )
+            for variant, every in values.items():
+                contestant = by_variant[variant]
                 earlier = contestant.measured.get(key)
                 by_seed = earlier.by_seed if earlier else {}
-                contestant.measured[key] = Measured(session.facts["unit"], session.facts["better"], by_seed, values, session.facts)
-            if session.control and session.baseline in session.values:
-                controls[key] = (by_variant[session.baseline].measured[key].by_round, session.control)
+                unit, better = session.facts["unit"], session.facts["better"]
+                contestant.measured[key] = Measured(unit, better, by_seed, every, session.facts, session.id, between)
+            if again and baseline:
+                controls.setdefault(key, Control(baseline, again, between))
     return controls
 
 
@@ -105,6 +121,20 @@ def _add_absences(session: TimingRow, entrants: Sequence[Contestant]) -> None:
                 continue
             if sentence not in contestant.untimed:
                 contestant.untimed.append(sentence)
+
+
+def timing_facts(measured: Mapping[str, Measured]) -> list[Mapping[str, Any]]:
+    """The facts of the timing sessions behind the figures of one variant, each programme once, in the order in which they were made."""
+    by_programme: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
+    for each in measured.values():
+        if each.by_round:
+            programme = (str(each.detail.get("what", "")), str(each.detail.get("target", {}).get("name", "")))
+            by_programme.setdefault(programme, (each.session, each.detail))
+    return [facts for _, facts in sorted(by_programme.values(), key=lambda found: found[0])]
+
+
+def _finite(values: Rounds) -> dict[int, float]:
+    return {n: value for n, value in values.items() if np.isfinite(value)}
 
 
 def _suffix(experiment: ExperimentRow, experiments: Sequence[ExperimentRow]) -> str:

@@ -3,30 +3,36 @@
 The variants are timed in blocks of a few processes, each block with the baseline and, once more, the baseline (the A/A control). A round gives
 every process of its block one turn, in random order, while all others wait; what drifts (clocks, heat, other work) falls on all of them
 alike. Numbers of rounds never occur twice, so that only figures of one round are ever paired. After some rounds all processes of a block are
-started anew: where a process happened to lay its memory makes it a little faster or slower for its whole life. Where two processes do
-not fit into memory together, they alternate: one loaded at a time, a few turns each.
+launched anew: where a process happened to lay its memory makes it a little faster or slower for its whole life. Where two processes do
+not fit into memory together they alternate: one loaded at a time, for a few turns.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from engines import probes, statistics
+from engines.machinestate import Observer
 from engines.programmes import Entrant, Programme
-from engines.stopwatches import Stopwatch, StopwatchError
+from engines.stopwatches import STEADY_ALLOCATOR, Stopwatch, StopwatchError
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import DONE, FAILED, RUNNING, RoundRow
 
 MOST_ALIVE = 6
 """Processes of a block, baseline and control among them."""
+LAUNCHES = 3
+"""How often the processes of a block are launched; two are enough where every ratio is known closely by then."""
+SHARE_OF_MEMORY = 0.8
+"""Of the free memory, host or device, that further processes may take."""
 BUDGET_SECONDS = 300.0
 """How long the rounds of one programme may take."""
 IDLE_SECONDS = 0.25
@@ -35,6 +41,13 @@ IDLE_SECONDS = 0.25
 
 class Stopped(Exception):
     """The session was told to end."""
+
+
+class Crowded(Exception):
+    """Memory holds no more than `room` processes at a time."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
 
 
 class Session:
@@ -46,16 +59,27 @@ class Session:
     ) -> None:  # fmt: skip
         self.store, self.experiment_id, self.programme, self._stop, self._tell = store, experiment_id, programme, stop, tell
         baseline = next(variant.id for variant in queries.variants(store, experiment_id) if variant.baseline)
-        self.baseline = next(each for each in candidates if each.variant_id == baseline)
-        again = self.baseline
-        self.entrants = [*candidates, Entrant(f"{again.name} (again)", again.variant_id, again.folder, True, again.seed, again.teachers)]
+        again = self.baseline = next(each for each in candidates if each.variant_id == baseline)
+        self.control = Entrant(f"{again.name} (again)", again.variant_id, again.folder, True, again.seed, again.teachers)
+        self.variants = [each for each in candidates if each != self.baseline]
         wanted = plan.get("measure", {})
         self.rounds, self.margin = int(wanted.get("rounds", 10)), float(wanted.get("margin", 0.02))
-        self.measured: dict[Entrant, list[dict[str, float]]] = {}
+        self.measured: dict[Entrant, dict[int, dict[str, float]]] = {}
+        """Figures of each round."""
+        self.starts: list[int] = []
+        """The first round of each launch."""
         self.absent: dict[str, str] = {}
-        self.loads: list[dict[str, float]] = []
-        """What else the machine did before each round."""
+        self._paces: dict[Entrant, dict[str, Any]] = {}
+        self._n = 0
+        self._room = MOST_ALIVE
+        self._room_is_known = False
+        self._ended: list[str] = []
+        self._notes: dict[str, Any] = {}
+        self._states: list[dict[str, Any]] = []
+        device = programme.target.get("device") or plan.get("device", "cpu")
+        self._observer, self._on_gpu = Observer(device), device.startswith(("auto", "cuda"))
         self._order = random.Random(experiment_id)
+        self._log = Path(store.folder) / "timing" / f"experiment-{experiment_id}.log"
         process = {"host": platform.node(), "pid": os.getpid(), "started": probes.started(os.getpid())}
         facts = {"what": programme.what, "windows": dict(programme.windows), "target": dict(programme.target), "process": process}
         self._ids = {
@@ -79,91 +103,195 @@ class Session:
         return status
 
     def _time(self) -> tuple[str, dict[str, Any]]:
-        log = Path(self.store.folder) / "timing" / f"experiment-{self.experiment_id}.log"
-        with ExitStack() as stack:
-            self._tell(f"Loading {len(self.entrants)} processes: {self.programme.what}.")
-            watches = {entrant: stack.enter_context(Stopwatch(self.programme.arguments(entrant), log)) for entrant in self.entrants}
-            plans = {entrant: plan for entrant in self.entrants if (plan := self._warm(entrant, watches[entrant])) is not None}
-            for entrant in self.entrants:
-                if entrant not in plans:
-                    del watches[entrant]
-            if self.baseline not in plans or len({entrant.variant_id for entrant in plans}) < 2:
-                return FAILED, {"reason": "The baseline and another variant have to run on the target; see `absent`."}
-            done, why = self._rounds(watches, plans)
-        facts = {
-            "load": max(self.loads, key=lambda load: load["machine_percent"]), "loads": self.loads, "plans": {e.name: p for e, p in plans.items()},
-            "rounds": done, "ended": why, "seed_of_order": self.experiment_id,
-        }  # fmt: skip
-        return (DONE if done else FAILED), facts
+        blocks = []
+        waiting = list(self.variants)
+        while waiting and self.baseline.name not in self.absent:
+            group = self._next_group(waiting)
+            try:
+                (self._block if self._room > 1 else self._alternate)(group)
+            except Crowded as crowded:
+                self._room = crowded.room
+                continue
+            blocks.append([self.baseline.name, *(entrant.name for entrant in group)])
+            waiting = [entrant for entrant in waiting if entrant not in group]
+        if self.baseline not in self.measured or not self.measured.keys() - {self.baseline, self.control}:
+            return FAILED, {"reason": "The baseline and another variant have to run on the target; see `absent`."}
+        return DONE, {
+            "states": self._states, "plans": {entrant.name: pace for entrant, pace in self._paces.items()}, "rounds": self._n, "blocks": blocks,
+            "launches": self.starts, "ended": " ".join(dict.fromkeys(self._ended)), "seed_of_order": self.experiment_id,
+            "allocator": {"kept": STEADY_ALLOCATOR, "why": "memory is kept between steps, so that page faults do not depend on where tensors lie"},
+        } | self._notes  # fmt: skip
 
-    def _look_around(self) -> None:
-        """What else the machine does: all our processes wait now."""
-        probes.load_facts()
-        time.sleep(IDLE_SECONDS)
-        self.loads.append(probes.load_facts())
+    # --- who is alive together ------------------------------------------------------------------------------------------------------------
 
-    def _warm(self, entrant: Entrant, watch: Stopwatch) -> dict[str, Any] | None:
-        """What a turn of this entrant consists of; None where it cannot be timed here."""
+    def _next_group(self, waiting: Sequence[Entrant]) -> list[Entrant]:
+        """Who is timed next beside the baseline: the control and as many variants as there is room for, blocks of about equal size."""
+        if self._room == 1:
+            return [self.control, *waiting]
+        if self._room == 2:
+            return [waiting[0] if self.control in self.measured or self.control.name in self.absent else self.control]
+        blocks = math.ceil(len(waiting) / (self._room - 2))
+        return [self.control, *waiting[: math.ceil(len(waiting) / blocks)]]
+
+    def _launch(self, stack: ExitStack, members: Sequence[Entrant], first: bool) -> dict[Entrant, Stopwatch]:
+        """The processes of a block, loaded and warm; those that cannot run here are left out. Raises Crowded for too many of them."""
+        free_before = self._observer.gpu_free_mib()
+        ready: dict[Entrant, Stopwatch] = {}
+        watches = {entrant: self._start(stack, entrant) for entrant in members[: 1 if not self._room_is_known else None]}
+        for entrant in members:
+            if entrant not in watches:
+                watches |= {other: self._start(stack, other) for other in members if other not in watches}
+            try:
+                self._warm(entrant, watches[entrant])
+            except StopwatchError as error:
+                if error.memory and first and ready:
+                    raise Crowded(len(ready)) from None
+                self._leave_out(entrant, error)
+                continue
+            ready[entrant] = watches[entrant]
+            if not self._room_is_known:
+                self._room_is_known = True
+                self._room = min(self._room, self._measure_room(watches[entrant], free_before))
+                if len(members) > self._room:
+                    raise Crowded(self._room)
+        return ready
+
+    def _start(self, stack: ExitStack, entrant: Entrant) -> Stopwatch:
+        return stack.enter_context(Stopwatch(self.programme.arguments(entrant), self._log))
+
+    def _measure_room(self, watch: Stopwatch, gpu_free_before: float | None) -> int:
+        """How many processes like this one fit into the host's memory, and the GPU's."""
+        size, free = probes.peak_resident_mib(watch.pid), probes.load_facts()["memory_available_mib"]
+        room = 1 + int(SHARE_OF_MEMORY * free / max(size, 1.0))
+        self._notes["memory"] = {"process_mib": size, "free_mib": free}
+        gpu_free = self._observer.gpu_free_mib()
+        if gpu_free is not None and gpu_free_before is not None and gpu_free_before - gpu_free > 1:
+            room = min(room, 1 + int(SHARE_OF_MEMORY * gpu_free / (gpu_free_before - gpu_free)))
+            self._notes["memory"] |= {"process_gpu_mib": gpu_free_before - gpu_free, "gpu_free_mib": gpu_free}
+        return room
+
+    def _warm(self, entrant: Entrant, watch: Stopwatch) -> None:
+        """Wait until it is loaded and warm, and plan its turns. Raises StopwatchError."""
         self._check()
-        try:
-            watch.loaded()
-            pace = watch.ask(warm=True)
-        except StopwatchError as error:
-            self._leave_out(entrant, error)
-            return None
+        watch.loaded()
+        pace = watch.ask(warm=True)
         for key, sentence in pace.pop("absent", {}).items():
             self.absent[f"{entrant.name}: {key}"] = sentence
-        return pace | {"counts": self.programme.counts(pace["seconds"])}
+        # Windows are equally long in every launch.
+        self._paces.setdefault(entrant, pace | {"counts": self.programme.counts(pace["seconds"])})
 
-    def _rounds(self, watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> tuple[int, str]:
-        """(rounds made, why no more)."""
-        start = time.monotonic()
-        for n in range(self.rounds):
-            self._look_around()
-            self._round(n, watches, plans)
-            if self.baseline not in watches:
-                return n, "The baseline failed."
-            self._tell(f"Round {n + 1} of at most {self.rounds}.")
-            if not {session.id for session in queries.rounds(self.store, self.experiment_id, status=RUNNING)} & set(self._ids.values()):
-                raise Stopped("Called off in the store.")
-            if self._is_known_closely():
-                return n + 1, "Every ratio is known as closely as the margin."
-            if time.monotonic() - start > BUDGET_SECONDS:
-                return n + 1, f"{BUDGET_SECONDS:.0f} s were spent."
-        return self.rounds, "All rounds were made."
+    # --- rounds -----------------------------------------------------------------------------------------------------------------------------
 
-    def _round(self, n: int, watches: dict[Entrant, Stopwatch], plans: Mapping[Entrant, Mapping[str, Any]]) -> None:
+    def _block(self, group: Sequence[Entrant]) -> None:
+        """The rounds of the baseline and a group, over several launches of their processes."""
+        begun = time.monotonic()
+        for launch, rounds in enumerate(_parts(self.rounds, LAUNCHES)):
+            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
+            with ExitStack() as stack:
+                self._tell(f"Loading {len(members)} processes: {self.programme.what}.")
+                watches = self._launch(stack, members, first=launch == 0)
+                for n in range(rounds):
+                    if self.baseline not in watches or len(watches) < 2:
+                        self._ended.append("The baseline failed." if self.baseline not in watches else "Only the baseline is left.")
+                        return
+                    if n == 0:
+                        self.starts.append(self._n)
+                    self._look_around(len(watches))
+                    self._round(watches)
+                    if self._is_enough(begun, group, launch):
+                        return
+        self._ended.append("All rounds were made.")
+
+    def _round(self, watches: dict[Entrant, Stopwatch]) -> None:
         """One turn each, in random order; stored when all have had theirs."""
-        order = self._order.sample(list(watches), len(watches))
-        rows: dict[str, list[RoundRow]] = {key: [] for key in self._ids}
-        for position, entrant in enumerate(order):
+        figures: dict[Entrant, dict[str, float]] = {}
+        for entrant in self._order.sample(list(watches), len(watches)):
             self._check()
             try:
-                figures = watches[entrant].ask(turn=plans[entrant]["counts"])
+                figures[entrant] = watches[entrant].ask(turn=self._paces[entrant]["counts"])
             except StopwatchError as error:
                 self._leave_out(entrant, error)
                 del watches[entrant]
-                continue
-            self.measured.setdefault(entrant, []).append(figures)
-            for key in self._ids.keys() & figures.keys():
-                rows[key].append(RoundRow(entrant.variant_id, n, position, figures[key], entrant.control))
-        for key, timing_id in self._ids.items():
-            commands.put_rounds(self.store, timing_id, rows[key])
+        self._store(figures)
 
-    def _is_known_closely(self) -> bool:
+    def _alternate(self, group: Sequence[Entrant]) -> None:
+        """The baseline and a group, one loaded at a time; each visit is a few turns, and the visits of one cycle are compared."""
+        self._notes["alternated"] = "Two of these models do not fit into memory together: they were loaded one at a time, in turns."
+        self._tell(self._notes["alternated"])
+        begun = time.monotonic()
+        for cycle, rounds in enumerate(_parts(self.rounds, LAUNCHES)):
+            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
+            self._look_around(0)
+            visits = {entrant: self._visit(entrant, rounds) for entrant in self._order.sample(members, len(members))}
+            if not visits[self.baseline]:
+                self._ended.append("The baseline failed.")
+                return
+            self.starts.append(self._n)
+            for turn in range(rounds):
+                self._store({entrant: figures[turn] for entrant, figures in visits.items() if turn < len(figures)})
+            if self._is_enough(begun, group, cycle):
+                return
+        self._ended.append("All rounds were made.")
+
+    def _visit(self, entrant: Entrant, turns: int) -> list[dict[str, float]]:
+        """The figures of some turns of a process that is there for them alone."""
+        with ExitStack() as stack:
+            try:
+                watch = self._start(stack, entrant)
+                self._warm(entrant, watch)
+                return [watch.ask(turn=self._paces[entrant]["counts"]) for _ in range(turns)]
+            except StopwatchError as error:
+                self._leave_out(entrant, error)
+                return []
+
+    def _store(self, figures: Mapping[Entrant, Mapping[str, float]]) -> None:
+        """Put down one round, in the order in which the turns were had."""
+        for entrant, found in figures.items():
+            self.measured.setdefault(entrant, {})[self._n] = dict(found)
+        for key, timing_id in self._ids.items():
+            rows = [
+                RoundRow(entrant.variant_id, self._n, position, found[key], entrant.control)
+                for position, (entrant, found) in enumerate(figures.items())
+                if key in found
+            ]
+            commands.put_rounds(self.store, timing_id, rows)
+        self._n += 1
+
+    def _look_around(self, alive: int) -> None:
+        """What else the machine does: all our processes wait now."""
+        self._states.append({"round": self._n} | self._observer.state(IDLE_SECONDS, alive if self._on_gpu else 0))
+
+    # --- when it ends -------------------------------------------------------------------------------------------------------------------------
+
+    def _is_enough(self, begun: float, group: Sequence[Entrant], launch: int) -> bool:
+        """Whether a block may end after this round. Raises Stopped where the session was called off in the store."""
+        self._tell(f"Round {self._n}.")
+        if not {session.id for session in queries.rounds(self.store, self.experiment_id, status=RUNNING)} & set(self._ids.values()):
+            raise Stopped("Called off in the store.")
+        if launch > 0 and self._is_known_closely(group):
+            self._ended.append("Every ratio is known as closely as the margin.")
+            return True
+        # Every block has its share of the time, and the last one what the others left.
+        share = BUDGET_SECONDS * sum(entrant in self.variants for entrant in group) / len(self.variants)
+        if time.monotonic() - begun > share:
+            self._ended.append(f"{BUDGET_SECONDS:.0f} s were spent.")
+            return True
+        return False
+
+    def _is_known_closely(self, group: Iterable[Entrant]) -> bool:
         """Whether every interval is narrower than the margin. Its width decides, not its verdict: that would favour verdicts by chance."""
-        base = self.measured[self.baseline]
-        for entrant, figures in self.measured.items():
-            if entrant == self.baseline or len(figures) != len(base):
-                continue
-            for key in self._ids:
-                pairs = [(own[key], other[key]) for own, other in zip(figures, base, strict=True) if key in own and key in other]
-                if not pairs:
-                    continue
-                found = statistics.median_ratio([own for own, _ in pairs], [other for _, other in pairs])
+        for key in self._ids:
+            base = self._figures(self.baseline, key)
+            rows = [figures for entrant in group if entrant.name not in self.absent and (figures := self._figures(entrant, key))]
+            between = statistics.between_launches([statistics.paired(figures, base) for figures in rows], self.starts)
+            for figures in rows:
+                found = statistics.interleaved_ratio(figures, base, between)
                 if not found.known or found.high / found.low > 1 + self.margin:
                     return False
         return True
+
+    def _figures(self, entrant: Entrant, key: str) -> dict[int, float]:
+        return {n: figures[key] for n, figures in self.measured.get(entrant, {}).items() if key in figures}
 
     def _leave_out(self, entrant: Entrant, error: StopwatchError) -> None:
         self.absent[entrant.name] = str(error)
@@ -173,3 +301,8 @@ class Session:
         reason = self._stop()
         if reason:
             raise Stopped(reason)
+
+
+def _parts(whole: int, parts: int) -> list[int]:
+    """A number in about equal parts, the larger ones first; none of them zero."""
+    return [part for n in range(parts) if (part := whole // parts + (n < whole % parts))]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engines import statistics
-from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Direction, Interval
+from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Between, Direction, Interval
 
 Kind = Literal["counts", "timed", "paired"]
 
@@ -38,13 +38,18 @@ def kind_of(key: str) -> Kind:
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity as it was measured for one variant: one value a seed, or one value a round of a timing session."""
+    """A quantity as it was measured for one variant: one value a seed, or one value a round of a timing session.
+
+    session: which one (rounds of two sessions are no pairs); between: what launching its processes anew adds to the scatter.
+    """
 
     unit: str
     better: Direction
     by_seed: Mapping[int, float] = field(default_factory=dict)
     by_round: Mapping[int, float] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
+    session: int = 0
+    between: Between = field(default_factory=Between)
 
     @property
     def values(self) -> list[float]:
@@ -120,11 +125,11 @@ def _value(kind: Kind, measured: Measured) -> Interval:
 def _ratio(key: str, measured: Measured, baseline: Measured) -> tuple[Interval, int, str]:
     """Ratio with its interval, number of pairs, and what is missing for a verdict ("" when nothing is)."""
     kind = kind_of(key)
-    if measured.by_round and baseline.by_round:
+    if measured.by_round and baseline.by_round and measured.session == baseline.session:
         upper, lower = _pairs(measured.by_round, baseline.by_round)
         if not _divisible(upper, lower):
             return UNKNOWN, len(upper), "A round has a figure that is not above zero."
-        found = statistics.median_ratio(upper, lower)
+        found = statistics.interleaved_ratio(measured.by_round, baseline.by_round, measured.between)
         return found, found.n, "" if found.known else f"Only {_count(found.n, 'interleaved round')}; a verdict needs {FEWEST_ROUNDS}."
     upper, lower = _pairs(measured.by_seed, baseline.by_seed)
     if not upper:

@@ -109,7 +109,7 @@ class Gpu:
 
 
 class Gpus:
-    """NVML, opened once. Without a driver it is an empty list. Never asks for the list of processes: that call slows the application."""
+    """NVML, opened once. Without a driver it is an empty list. Only `processes` asks for their list: that call slows the application."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
@@ -182,6 +182,15 @@ class Gpus:
             with suppress(nvml.NVMLError):
                 found[name] = float(ask())
         return found
+
+    def processes(self, index: int) -> int | None:
+        """How many processes compute on one GPU; None where the driver does not answer. Takes milliseconds: not for a timed window, nor often."""
+        if not 0 <= index < len(self._handles):
+            return None
+        try:
+            return len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[index]))
+        except self._nvml.NVMLError:
+            return None
 
     def index_of(self, device: str) -> int | None:
         """NVML's index for a device of an experiment ("auto", "cuda", "cuda:1"); None for a device that is no NVIDIA GPU.

@@ -4,16 +4,19 @@ Three kinds of quantity are judged in three ways, and all end in one interval of
 
 quality  the same seeds for both, few of them, roughly normal differences of log values: Student t interval of the paired differences. A
          bootstrap of five pairs covers far less than it says (tests measure it), t does not.
-speed    interleaved rounds, many of them, with rare slow outliers: bootstrap interval of the median of the paired log-ratios.
+speed    interleaved rounds, many of them, with rare slow outliers: bootstrap interval of the median of the paired log-ratios, widened by
+         what launching the processes anew adds (few launches, so a variance component with a t quantile).
 counts   parameters, bytes, operations: exact values, the interval is a point.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from statistics import NormalDist
 from typing import Literal
 
@@ -112,6 +115,79 @@ def paired_ratio(values: Sequence[float], baseline: Sequence[float], level: floa
 def median_ratio(values: Sequence[float], baseline: Sequence[float], level: float = LEVEL, *, seed: int = 0) -> Interval:
     """Ratio of speed over the same rounds: median of the paired ratios with a bootstrap interval."""
     return median_interval(log_ratios(values, baseline), level, seed=seed).exponential()
+
+
+@dataclass(frozen=True)
+class Between:
+    """What launching processes anew adds to the scatter of their log-ratios beyond that of rounds.
+
+    variance: of one launch (0 where launches agree as well as rounds do); degrees: of freedom it was estimated with; starts: first round of
+    each launch.
+    """
+
+    variance: float = 0.0
+    degrees: int = 0
+    starts: tuple[int, ...] = ()
+
+
+def between_launches(pairs: Sequence[Mapping[int, float]], starts: Sequence[int]) -> Between:
+    """The variance between launches, from all pairs of processes that were timed together.
+
+    pairs: log-ratio of each round, one mapping a pair (see `paired`); starts: the first round of each launch. Where a process lays its memory
+    makes it faster or slower for its whole life, so a ratio of two processes is off by the same amount in every round of a launch, and rounds
+    alone cannot tell. The medians of launches are compared with what their rounds explain (a variance component, never below 0); single pairs
+    have too few launches for that, all pairs of a session share one estimate.
+    """
+    excess, degrees = 0.0, 0
+    differences: list[float] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for pair in pairs:
+        launches = _by_launch(pair, starts)
+        if len(launches) > 1:
+            found.append((np.array([np.median(launch) for launch in launches]), np.array([launch.size for launch in launches])))
+            differences += [abs(a - b) for launch in launches for a, b in combinations(launch, 2)]
+    if not differences:
+        return Between(starts=tuple(starts))
+    # The median of |difference| of two normal values is 0.954 of their standard deviation: robust, and right for two or three rounds too.
+    spread = float(np.median(differences)) / 0.9539
+    for medians, counts in found:
+        explained = float(np.mean(spread**2 * math.pi / (2 * counts + math.pi - 2)))  # variance of the median of n normal values
+        excess += (len(medians) - 1) * (float(medians.var(ddof=1)) - explained)
+        degrees += len(medians) - 1
+    return Between(max(0.0, excess / degrees), degrees, tuple(starts))
+
+
+def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
+    """log(value / baseline) of every round that both have, where both are above zero."""
+    common = (n for n in sorted(values.keys() & baseline.keys()) if values[n] > 0 and baseline[n] > 0)
+    return {n: math.log(values[n] / baseline[n]) for n in common}
+
+
+def interleaved_ratio(
+    values: Mapping[int, float], baseline: Mapping[int, float], between: Between, level: float = LEVEL, *, seed: int = 0
+) -> Interval:
+    """Ratio of speed over the same rounds: median of the paired ratios with a bootstrap interval, widened by what launches add.
+
+    values, baseline: figure by number of the round. The two halves of the bootstrap interval are each added in quadrature to
+    t(degrees) * sqrt(variance / launches).
+    """
+    pair = paired(values, baseline)
+    found = median_interval(list(pair.values()), level, seed=seed)
+    if found.known and between.variance > 0:
+        launches = len(_by_launch(pair, between.starts))
+        more = student_quantile(0.5 + level / 2, between.degrees) * math.sqrt(between.variance / launches)
+        found = Interval(
+            found.value, found.value - math.hypot(found.value - found.low, more), found.value + math.hypot(found.high - found.value, more), found.n
+        )
+    return found.exponential()
+
+
+def _by_launch(pair: Mapping[int, float], starts: Sequence[int]) -> list[np.ndarray]:
+    """The log-ratios of each launch that has rounds of the pair."""
+    launches: dict[int, list[float]] = {}
+    for n, value in pair.items():
+        launches.setdefault(bisect_right(starts, n), []).append(value)
+    return [np.array(values) for values in launches.values()]
 
 
 def verdict(low: float, high: float, margin: float, better: Direction) -> Verdict:

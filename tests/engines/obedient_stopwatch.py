@@ -1,6 +1,7 @@
 """Stands in for engines.runtime.timing in tests: no torch, figures that follow from a file in the model's folder.
 
-figures.json: {"rate": tokens per second, "fails": "sentence" or "", "dies_at_turn": n or 0, "log": path of a file that turns are noted in}
+figures.json: {"rate": tokens per second, "fails": "sentence" or "", "dies_at_turn": n or 0, "most_alive": n or 0 (of one parent, then memory
+runs out), "log": path of a file that turns are noted in}
 """
 
 from __future__ import annotations
@@ -31,8 +32,17 @@ if figures.get("fails"):
     answer({"error": figures["fails"]})
     sys.exit(1)
 answer({"loaded": True})
+if figures.get("most_alive"):
+    import psutil
+
+    # Loading is over in the order of the processes, so the count is of those that came before and this one.
+    siblings = sorted((child.create_time(), child.pid) for child in psutil.Process(os.getppid()).children() if child.is_running())
+    crowded = [pid for _, pid in siblings].index(os.getpid()) >= figures["most_alive"]
 for line in sys.stdin:
     asked = json.loads(line)
+    if "warm" in asked and figures.get("most_alive") and crowded:
+        answer({"error": "Not enough memory.", "memory": True})
+        sys.exit(1)
     if "warm" in asked:
         seconds = {"speed/train_tokens_per_s": 0.005} if arguments.seed else {"speed/infer_tokens_per_s": 0.01, "steps": 0.001}
         answer({"seconds": seconds | {f"speed/infer_tokens_per_s/batch_{size}": 0.002 for size in json.loads(arguments.batches or "[]")}})

@@ -82,7 +82,13 @@ def test_every_process_has_one_turn_a_round_in_changing_order(store):
         assert len(made) == 8 * 4
         rounds = [tuple(turn[0] for turn in made[n : n + 4]) for n in range(0, len(made), 4)]
         assert all(len(set(each)) == 4 for each in rounds)
-        assert len(set(rounds)) > 1
+        runs = [tuple(turn[1] for turn in made[n : n + 4]) for n in range(0, len(made), 4)]
+        assert len(set(runs)) > 1
+        # Launched anew twice, all at once: 3, 3 and 2 rounds.
+        assert [len({frozenset(each) for each in rounds[a:b]}) for a, b in ((0, 3), (3, 6), (6, 8), (0, 8))] == [1, 1, 1, 3]
+    facts = session(store, number).facts
+    assert (facts["launches"], facts["rounds"], len(facts["states"])) == ([0, 3, 6], 8, 8)
+    assert facts["allocator"]["kept"] == stopwatches.STEADY_ALLOCATOR
     # A window of 50 ms: 5 passes of 10 ms, 50 steps of 1 ms; half a window of training: 5 updates of 5 ms.
     assert {turn[2] for turn in turns(store)} == {'{"speed/infer_tokens_per_s":5,"steps":50}'}
     assert {turn[2] for turn in turns(store, training=True)} == {'{"speed/train_tokens_per_s":5}'}
@@ -173,14 +179,72 @@ def test_what_cannot_run_on_the_target_is_left_out_with_its_sentence(store):
     assert len(found.values) == 2
 
 
-def test_what_else_the_machine_does_is_recorded_for_each_round(store, monkeypatch):
+def test_the_state_of_the_machine_is_recorded_before_each_round(store, monkeypatch):
     seen = iter(range(1000))
-    monkeypatch.setattr(interleaving.probes, "load_facts", lambda: {"machine_percent": float(next(seen))})
+    monkeypatch.setattr(interleaving.Observer, "state", lambda self, seconds, own: {"machine_percent": float(next(seen))})
     number = experiment(store, {"full": {"rate": 100.0, "noise": 0.5}, "fast": {"rate": 200.0}})
     assert timing.measure(store, number) == "done"
-    facts = queries.rounds(store, number)[0].facts
-    assert [load["machine_percent"] for load in facts["loads"]] == [1, 3, 5, 7, 9, 11, 13, 15]
-    assert facts["load"] == facts["loads"][-1]
+    assert session(store, number).facts["states"] == [{"round": n, "machine_percent": float(n)} for n in range(8)]
+    found = compare(store, [number])
+    assert found["conditions"]["load"]["machine_percent"] == [0.0, 8.0, 15.0]
+    assert any("Other work used up to 15% of the machine" in sentence for sentence in found["warnings"])
+
+
+def many(count, **figures):
+    return {"full": {"rate": 100.0}} | {f"v{n}": {"rate": 100.0 * n} | figures for n in range(1, count + 1)}
+
+
+def test_many_variants_are_timed_in_blocks_with_the_baseline_and_its_control(store):
+    number = experiment(store, many(6))
+    assert timing.measure(store, number) == "done"
+    found = session(store, number)
+    control = "full (again)"
+    assert found.facts["blocks"] == [["full", control, "v1", "v2", "v3"], ["full", control, "v4", "v5", "v6"]]
+    assert found.facts["launches"] == [0, 3, 6, 9]  # two launches a block, since every ratio is known closely
+    rows = {name: sorted(found.values[variant.id]) for variant in queries.variants(store, number) for name in [variant.name]}
+    assert rows["full"] == sorted(found.control) == list(range(12))
+    assert (rows["v1"], rows["v6"]) == (list(range(6)), list(range(6, 12)))
+    results = {name: variant["results"]["latency/p50_ms"] for name, variant in compare(store, [number])["variants"].items()}
+    assert [results[f"v{n}"]["ratio"] for n in range(1, 7)] == pytest.approx([1 / n for n in range(1, 7)])
+    assert all(results[f"v{n}"]["pairs"] == 6 for n in range(1, 7))
+
+
+@pytest.mark.slow
+def test_fewer_are_alive_where_memory_is_short(store, monkeypatch):
+    sizes = iter([1000.0] * 100)
+    monkeypatch.setattr(interleaving.probes, "peak_resident_mib", lambda pid: next(sizes))
+    monkeypatch.setattr(interleaving.probes, "load_facts", lambda: {"machine_percent": 0.0, "memory_available_mib": 2600.0})
+    number = experiment(store, many(3))
+    assert timing.measure(store, number) == "done"
+    found = session(store, number).facts
+    assert found["blocks"] == [["full", "full (again)", name] for name in ("v1", "v2", "v3")]
+    assert found["memory"] == {"process_mib": 1000.0, "free_mib": 2600.0}
+    assert max(len({turn[0] for turn in turns(store)[n : n + 3]}) for n in range(0, 18, 3)) == 3
+
+
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_where_memory_runs_out_on_loading_fewer_are_loaded_together(store, most):
+    number = experiment(store, many(2, most_alive=most) | {"full": {"rate": 100.0, "most_alive": most}})
+    assert timing.measure(store, number) == "done"
+    found = session(store, number).facts
+    alive = {1: [["full", "full (again)", "v1", "v2"]], 2: [["full", "full (again)"], ["full", "v1"], ["full", "v2"]]}
+    assert found["blocks"] == alive.get(most, [["full", "full (again)", "v1"], ["full", "full (again)", "v2"]])
+    assert ("alternated" in found) == (most == 1)
+    assert found["absent"] == {}
+    compared = compare(store, [number])
+    assert compared["variants"]["v2"]["results"]["latency/p50_ms"]["ratio"] == pytest.approx(0.5)
+    assert compared["control"]["latency/p50_ms"]["ratio"] == pytest.approx(1.0)
+    assert any("loaded one at a time" in sentence for sentence in compared["warnings"]) == (most == 1)
+
+
+def test_rounds_of_two_experiments_are_no_pairs(store):
+    first = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    second = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    for number in (first, second):
+        timing.measure(store, number)
+    variants = compare(store, [first, second])["variants"]
+    own, other = (variants[name]["results"]["latency/p50_ms"] for name in ("fast (Which? #1)", "fast (Which? #2)"))
+    assert (own["verdict"], other["verdict"]) == ("better", "not enough data")
 
 
 def test_a_session_is_seen_from_elsewhere_while_it_lasts(store):
@@ -210,7 +274,7 @@ def test_without_the_baseline_there_is_nothing(store):
 def test_stop_ends_it_as_cancelled_between_turns(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
     heard = []
-    answer = timing.measure(store, number, tell=heard.append, stop=lambda: "Enough." if "Round 2 of at most 8." in heard else "")
+    answer = timing.measure(store, number, tell=heard.append, stop=lambda: "Enough." if "Round 2." in heard else "")
     assert answer == "cancelled"
     assert len(turns(store)) == 6
     assert turns(store, training=True) == []
