@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from engines.report.figures import Scale
@@ -95,6 +95,7 @@ class ForestTable(QTableView):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._names = 170
         self._model = _Lines(self)
         self.setModel(self._model)
         self._marks = ForestDelegate(theme, self)
@@ -122,11 +123,19 @@ class ForestTable(QTableView):
         self._marks.scale = self.axis.scale = scale(lines) if lines else None
         self._model.show(lines, head)
         metrics = QFontMetrics(self.font())
-        names = max((metrics.horizontalAdvance(text) for line in lines for text in (line.title, line.below)), default=80)
+        self._names = max((metrics.horizontalAdvance(text) for line in lines for text in (line.title, line.below)), default=80) + 56
         figures = max((metrics.horizontalAdvance(line.figures) for line in lines), default=80)
-        self.setColumnWidth(NAME, min(names + 56, max(170, self.width() // 3)))
+        self._fit_names()
         self.setColumnWidth(RATIO, figures + 30)
         self.setColumnWidth(VERDICT, metrics.horizontalAdvance("=  no practical difference") + 30)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        """Names get up to a third of the width."""
+        self.setColumnWidth(NAME, min(self._names, max(170, self.width() // 3)))
 
     def whole_height(self) -> int:
         """Pixels that all lines take."""

@@ -59,7 +59,7 @@ class Tabs(QWidget):
         top.setMinimumHeight(42)
         row.addWidget(self.bar, 1, Qt.AlignmentFlag.AlignBottom)
         self.variant = Choice()
-        self.variant.setMaximumWidth(220)
+        self.variant.setFixedWidth(190)
         self.variant.setAccessibleName("Selected variant")
         self.variant.setToolTip("The variant that is brought out in every part")
         self.variant.activated.connect(lambda _place: subject.select(str(self.variant.currentData() or "")))

@@ -14,9 +14,13 @@ CONTROL = "A/A control"
 CONTROL_TIP = "The baseline timed a second time beside itself: what is called a difference here is what the timing cannot tell apart."
 
 
+SIMULATED = "simulated"
+"""What stands in place of the verdict of a saving that exists on paper alone."""
+
+
 def ink(theme: Theme, verdict: str) -> str:
     """The colour of a verdict's text; what decides nothing is muted."""
-    return {"better": theme.ok, "worse": theme.danger}.get(verdict, theme.muted)
+    return {"better": theme.ok, "worse": theme.danger, SIMULATED: theme.warning}.get(verdict, theme.muted)
 
 
 def bounds(result: Mapping[str, Any]) -> str:

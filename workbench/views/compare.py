@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class CompareView(QWidget):
         column.addWidget(self._bar())
         self.notice = Notice()
         column.addWidget(self.notice)
-        self.tabs = Tabs(self.subject, TABS)
+        self.tabs = Tabs(self.subject, _tabs(desk))
         column.addWidget(self.tabs, 1)
         self.pages.addWidget(page)
         splitter.addWidget(self.pages)
@@ -197,12 +198,38 @@ def _tradeoff(subject: Subject) -> Part:
     return Tradeoff(subject)
 
 
+def _savings(subject: Subject) -> Part:
+    from workbench.comparing.savings import Savings
+
+    return Savings(subject)
+
+
+def _why(subject: Subject) -> Part:
+    from workbench.comparing.why import Why
+
+    return Why(subject)
+
+
+def _plans(desk: Desk, subject: Subject) -> Part:
+    from workbench.comparing.plans import Plans
+
+    return Plans(subject, desk)
+
+
 def _several(comparison: Mapping[str, Any]) -> bool:
     return len(comparison["variants"]) > 1
 
 
-TABS = (
-    Tab("overview", "Overview", "What the comparison says, and every verdict", _overview),
-    Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
-    Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
-)
+def _saving(comparison: Mapping[str, Any]) -> bool:
+    return any(any(variant.get("savings", {}).values()) for name, variant in comparison["variants"].items() if name != comparison["baseline"])
+
+
+def _tabs(desk: Desk) -> list[Tab]:
+    return [
+        Tab("overview", "Overview", "What the comparison says, and every verdict", _overview),
+        Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
+        Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
+        Tab("savings", "Savings", "What each variant claims, stores, executes, and what was measured", _savings, _saving),
+        Tab("why", "Why", "Explanations, and what the techniques changed", _why, _several),
+        Tab("plans", "Differences", "What the plans of variants and of experiments say otherwise", partial(_plans, desk)),
+    ]
