@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from engines import energy
 from engines.runtime import evaluate
 from engines.runtime.finished import Finished, load_finished, save_finished
 from tests.engines.runtime import session as small
@@ -79,3 +81,35 @@ def test_operations_and_bytes_are_those_of_the_formulas(tmp_path: Path) -> None:
     assert narrow["compute/flops_per_token"] == pytest.approx(lstm + head)
     assert narrow["compute/bytes_per_token"] < found["compute/bytes_per_token"].value
     assert written_int8 < 0.6 * written
+
+
+class _Meter:
+    """50 W at rest; each piece of work adds a joule."""
+
+    scope = "a made-up device"
+
+    def __init__(self) -> None:
+        self.extra = 0.0
+
+    def joules(self) -> float:
+        return 50.0 * time.perf_counter() + self.extra
+
+    def busy_percent(self) -> float:
+        return 0.0
+
+
+def test_energy_of_inference_is_what_the_work_adds_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = _Meter()
+    monkeypatch.setattr(energy, "meter_of", lambda device: meter)
+    monkeypatch.setattr(energy, "rest", lambda meter: energy.Idle(50.0, 2.0, 0.0001))
+    monkeypatch.setattr(energy, "SHORTEST_SECONDS", 0.1)
+    monkeypatch.setattr(evaluate, "ENERGY_SECONDS", 0.15)
+
+    def work() -> None:
+        meter.extra += 1.0
+        time.sleep(0.005)
+
+    row = evaluate.energy_row("energy/infer_joules_per_token", evaluate._energy(work, 20, torch.device("cpu")), "one")
+    assert row.value == pytest.approx(1 / 20, rel=0.01)
+    assert row.low < 1 / 20 < row.high
+    assert (row.unit, row.target, row.detail["what"]) == ("J/token", "one", "a made-up device, above idle")

@@ -155,3 +155,32 @@ def test_resuming_on_another_text_is_refused(tmp_path: Path, monkeypatch: pytest
     save_finished(made.session.model, made.session.plan, [], tmp_path / "model", made.session.text.fingerprint)
     with pytest.raises(FinishedError, match="trained on another text"):
         load_finished(tmp_path / "model", "cpu", other)
+
+
+class _Tally:
+    """What a tally of energy is told: (word, tokens so far)."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def start(self, tokens: int) -> None:
+        self.told.append(("start", tokens))
+
+    def stop(self, tokens: int) -> None:
+        self.told.append(("stop", tokens))
+
+    def note(self) -> None:
+        pass
+
+
+def test_energy_is_counted_while_training_and_not_while_validating_or_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = small.trainer(tmp_path, small.plan([{"id": "optimization/sgd", "lr": 0.1}], budget={"steps": 6}))
+    made.energy = tally = _Tally()  # type: ignore[assignment]
+    held_out, closed = made.held_out, []
+    monkeypatch.setattr(made, "held_out", lambda: closed.append(tally.told[-1][0]) or held_out())
+    made.train()
+    assert closed == ["stop", "stop"]  # two validations
+    words = [word for word, _ in tally.told]
+    assert words == ["start", "stop"] * 3 + ["start"]  # two validations and the checkpoint at the end; what it opened is never closed
+    counted = sum(end - begin for (_, begin), (_, end) in zip(tally.told[:-1:2], tally.told[1::2], strict=True))
+    assert counted == made.session.tokens == 6 * 8 * 12
