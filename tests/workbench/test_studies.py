@@ -93,7 +93,7 @@ def test_exponents_parameters_and_steps_in_words() -> None:
 
 
 def test_without_a_result_the_view_says_what_the_study_expects(qtbot: QtBot, view: StudiesView) -> None:
-    assert view.list.count() == 3
+    assert view.list.list.count() == 3
     assert view.bar.title.text() == "Matrix product over sizes"
     text = " ".join(found.text() for found in view.unmeasured.findChildren(QLabel))
     assert studies.EXPECTS in text
@@ -171,10 +171,10 @@ def test_points_are_drawn_as_they_come_and_a_study_can_be_stopped(qtbot: QtBot, 
     monkeypatch.setattr(view.program, "start", lambda *_: start(arguments))
     view.start()
     qtbot.waitUntil(lambda: len(view.result.plot._spots) == 12, timeout=20_000)
-    view.list.setCurrentRow(1)
+    view.list.list.setCurrentRow(1)
     assert view.bar.progress.text().startswith("Matrix product over sizes: ")
     assert not view.bar.run_button.isEnabled()
-    view.list.setCurrentRow(0)
+    view.list.list.setCurrentRow(0)
     assert len(view.result.plot._spots) == 12
     view.bar.stop_button.click()
     qtbot.waitUntil(lambda: "was stopped" in view.notice.text, timeout=20_000)

@@ -15,7 +15,7 @@ from workbench.profiling.memory import MemoryTimeline
 from workbench.profiling.reading import OWNERS, Profile, engineering
 from workbench.theme import Theme
 from workbench.widgets.figures import Column, FigureTable
-from workbench.widgets.surfaces import scrolled
+from workbench.widgets.surfaces import scrolled, topped
 from workbench.widgets.text import label, number, short
 
 
@@ -78,7 +78,7 @@ class LayersPage(QWidget):
         column.setContentsMargins(14, 12, 8, 12)
         column.setSpacing(6)
         column.addWidget(label("The stronger the colour, the more time", "caption", wrap=True))
-        self._scroll = scrolled(_topped(self.picture))
+        self._scroll = scrolled(topped(self.picture))
         column.addWidget(self._scroll, 1)
         right = QWidget()
         inside = QVBoxLayout(right)
@@ -137,7 +137,7 @@ class FlamePage(QWidget):
         column.addWidget(self.words)
         self.graph = FlameGraph(theme)
         self.graph.pointed.connect(self.words.setText)
-        column.addWidget(scrolled(_topped(self.graph)), 1)
+        column.addWidget(scrolled(topped(self.graph)), 1)
         column.addWidget(label("Click or Enter: fill the width. Arrows: walk. Escape: show all.", "caption"))
 
     def show_profile(self, profile: Profile) -> None:
@@ -226,13 +226,3 @@ def step_words(data: Mapping[str, Any]) -> str:
     if cost.get("seconds"):
         parts.append(f"profiling took {cost['seconds']:.0f} s" + (f" and {engineering(cost['bytes'], 'B')}" if cost.get("bytes") else ""))
     return "  ·  ".join(parts)
-
-
-def _topped(widget: QWidget) -> QWidget:
-    """The widget at the top of its scroll area, however tall that is."""
-    holder = QWidget()
-    column = QVBoxLayout(holder)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.addWidget(widget)
-    column.addStretch(1)
-    return holder

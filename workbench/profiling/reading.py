@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,23 @@ class Profile:
     @property
     def step_ms(self) -> float:
         return float(self.data["step_ms"]["median"])
+
+
+class Files(NamedTuple):
+    """Where the profile of a run lies. artifact: its row, another one for every profile."""
+
+    artifact: int
+    profile: Path
+    trace: Path | None
+
+
+def stored(store: Any, run_ids: list[int]) -> dict[int, Files]:
+    """The profiles of runs, by run."""
+    from engines.store import queries
+
+    rows = [row for row in queries.artifacts(store, run_ids) if row.kind in ("profile", "trace")]
+    traces = {row.run_id: Path(store.folder) / row.path for row in rows if row.kind == "trace"}
+    return {row.run_id: Files(row.id, Path(store.folder) / row.path, traces.get(row.run_id)) for row in rows if row.kind == "profile"}
 
 
 def read(path: Path, trace: Path | None = None) -> Profile:

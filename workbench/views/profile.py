@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, QUrl
-from PySide6.QtGui import QDesktopServices, QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
+from workbench.profiling import trace
 from workbench.profiling.bar import ProfileBar
 from workbench.profiling.pages import FlamePage, LayersPage, MemoryPage, OperatorsPage, step_words
-from workbench.profiling.reading import Profile, read
+from workbench.profiling.reading import Files, Profile, read, stored
 from workbench.profiling.roofline import Roofline
 from workbench.profiling.step_bar import StepBar
 from workbench.programs import Program
@@ -24,14 +24,6 @@ from workbench.theme import Theme
 from workbench.watching.experiment_list import ExperimentList
 from workbench.widgets.surfaces import Card, Empty, Notice, recolour
 from workbench.widgets.text import label, number
-
-
-class Files(NamedTuple):
-    """Where the profile of a run lies. artifact: its row, another one for every profile."""
-
-    artifact: int
-    profile: Path
-    trace: Path | None
 
 
 class ProfileView(QWidget):
@@ -193,13 +185,6 @@ class ProfileView(QWidget):
         if store is None:
             return
 
-        def work() -> dict[int, Files]:
-            from engines.store import queries
-
-            rows = [row for row in queries.artifacts(store, [run.id for run in runs]) if row.kind in ("profile", "trace")]
-            traces = {row.run_id: Path(store.folder) / row.path for row in rows if row.kind == "trace"}
-            return {row.run_id: Files(row.id, Path(store.folder) / row.path, traces.get(row.run_id)) for row in rows if row.kind == "profile"}
-
         def show(files: dict[int, Files]) -> None:
             states = [(run.id, run.status) for run in runs]
             if experiment_id != self.list.current or ((states, files) == self._seen and self._wanted_run is None):
@@ -210,7 +195,7 @@ class ProfileView(QWidget):
             self._wanted_run = None
             self._load()
 
-        self._desk.errands.run(work, show, lambda sentence: self.notice.say("error", sentence))
+        self._desk.errands.run(lambda: stored(store, [run.id for run in runs]), show, lambda sentence: self.notice.say("error", sentence))
 
     def _load(self) -> None:
         """Read and show the profile of the chosen run."""
@@ -306,30 +291,14 @@ class ProfileView(QWidget):
         if sentence:
             self.notice.say("info", sentence)
 
-    # --- The trace --------------------------------------------------------------------------------------------------------------------------
+    def save_trace(self, target: Path | None = None) -> None:
+        """Copy the trace; asks where to unless `target` says it."""
+        if self.profile is not None and self.profile.trace is not None:
+            trace.save(self._desk, self.profile.trace, self.notice, self, target)
 
     def _open_folder(self) -> None:
         if self.profile is not None and self.profile.trace is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.profile.trace.parent)))
-
-    def save_trace(self, target: Path | None = None) -> None:
-        """Copy the trace; asks where to unless `target` says it."""
-        if self.profile is None or self.profile.trace is None:
-            return
-        source = self.profile.trace
-        if target is None:
-            folder = str(self._desk.settings.value("export/folder", str(Path.home())))
-            name, _ = QFileDialog.getSaveFileName(self, "Save the trace for Perfetto", f"{folder}/{source.name}", "Traces (*.json.gz *.json)")
-            if not name:
-                return
-            target = Path(name)
-            self._desk.settings.setValue("export/folder", str(target.parent))
-        place = target
-
-        def done(_copied: object) -> None:
-            self.notice.say("ok", f"Written: {place}. Open it in Perfetto (ui.perfetto.dev).")
-
-        self._desk.errands.run(lambda: shutil.copyfile(source, place), done, lambda sentence: self.notice.say("error", sentence))
+            trace.open_folder(self.profile.trace)
 
     def _recolour(self, theme: Theme) -> None:
         recolour(self, theme)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from workbench.cards import card_html
 from workbench.desk import Desk
@@ -15,13 +15,12 @@ from workbench.programs import Program
 from workbench.studying.bar import StudyBar
 from workbench.studying.hearing import Hearing, parameter_words
 from workbench.studying.result_page import ResultPage
+from workbench.studying.study_list import StudyList
 from workbench.theme import Theme
 from workbench.watching.experiment_list import ago
 from workbench.widgets.richtext import RichText
-from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
-from workbench.widgets.text import label
+from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled, topped
 
-ID = Qt.ItemDataRole.UserRole
 REDRAW_MS = 150
 """How long points are gathered before the picture is drawn again."""
 
@@ -50,7 +49,9 @@ class StudiesView(QWidget):
         self._late.timeout.connect(self._redraw)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.setChildrenCollapsible(False)
-        splitter.addWidget(self._side())
+        self.list = StudyList()
+        self.list.chosen.connect(self._show)
+        splitter.addWidget(self.list)
         self.pages = QStackedWidget()
         self.empty = Empty("studies", "Reading the catalogue …", "Studies are plugins; they appear with the catalogue.")
         self.empty.paint_with(desk.theme)
@@ -67,22 +68,6 @@ class StudiesView(QWidget):
         desk.store_opened.connect(lambda _store: self._read())
         if desk.catalogue is not None:
             self._fill(desk.catalogue)
-
-    def _side(self) -> QWidget:
-        side = QWidget()
-        column = QVBoxLayout(side)
-        column.setContentsMargins(14, 14, 12, 12)
-        column.setSpacing(8)
-        column.addWidget(label("Studies", "heading"))
-        self.list = QListWidget()
-        self.list.setProperty("flat", True)
-        self.list.setAccessibleName("Studies of the catalogue")
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setSpacing(1)
-        self.list.currentItemChanged.connect(lambda item: self._show(item.data(ID)) if item is not None else None)
-        column.addWidget(self.list, 1)
-        side.setMinimumWidth(200)
-        return side
 
     def _page(self) -> QWidget:
         page = QWidget()
@@ -108,16 +93,16 @@ class StudiesView(QWidget):
         self.unmeasured.paint_with(self._desk.theme)
         self.results.addWidget(self.unmeasured)
         self.result = ResultPage(self._desk.theme)
-        self.results.addWidget(scrolled(_padded(self.result)))
+        self.results.addWidget(scrolled(topped(self.result, above=12, below=16)))
         self.tabs.addTab(self.results, "Result")
         settings = Card("Parameters", "What the next run of this study uses; what stands in a result is told with it.")
         self._form_box = settings.body
         self._form_box.addWidget(self.form)
-        self.tabs.addTab(scrolled(_padded(settings)), "Parameters")
+        self.tabs.addTab(scrolled(topped(settings, above=12, below=16)), "Parameters")
         about = Card()
         self.card = RichText()
         about.body.addWidget(self.card)
-        self.tabs.addTab(scrolled(_padded(about)), "About")
+        self.tabs.addTab(scrolled(topped(about, above=12, below=16)), "About")
         body.addWidget(self.tabs, 1)
         column.addLayout(body, 1)
         return page
@@ -134,22 +119,10 @@ class StudiesView(QWidget):
         self.program.close()
 
     def _fill(self, catalogue: dict[str, Any]) -> None:
-        kept = self.study
-        studies = {plugin_id: entry for plugin_id, entry in catalogue["plugins"].items() if entry["kind"] == "study" and not entry.get("error")}
-        self.list.blockSignals(True)
-        self.list.clear()
-        for plugin_id, entry in studies.items():
-            item = QListWidgetItem(str(entry["title"]))
-            item.setData(ID, plugin_id)
-            item.setToolTip(plugin_id if entry["available"]["ok"] else f"{plugin_id}: not available here. {entry['available']['reason']}")
-            self.list.addItem(item)
-        self.list.blockSignals(False)
-        self.pages.setCurrentIndex(1 if studies else 0)
-        if not studies:
+        found = self.list.fill(catalogue["plugins"], self._desk.theme, self.study)
+        self.pages.setCurrentIndex(1 if found else 0)
+        if not found:
             self.empty.say("No studies", "The catalogue holds no plugin of the kind study.")
-            return
-        places = [self.list.item(place).data(ID) for place in range(self.list.count())]
-        self.list.setCurrentRow(places.index(kept) if kept in places else 0)
 
     def _show(self, plugin_id: str) -> None:
         entry = self._desk.entry(plugin_id)
@@ -306,15 +279,7 @@ class StudiesView(QWidget):
         recolour(self, theme)
         self.result.paint_with(theme)
         entry = self._desk.entry(self.study)
+        if self._desk.catalogue is not None:
+            self.list.fill(self._desk.catalogue["plugins"], theme, self.study)
         if entry is not None:
             self.card.setHtml(card_html(entry, theme))
-
-
-def _padded(widget: QWidget) -> QWidget:
-    """The widget at the top of a page with room around it."""
-    page = QWidget()
-    column = QVBoxLayout(page)
-    column.setContentsMargins(0, 12, 0, 16)
-    column.addWidget(widget)
-    column.addStretch(1)
-    return page

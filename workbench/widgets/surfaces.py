@@ -57,6 +57,16 @@ def scrolled(widget: QWidget) -> QScrollArea:
     return area
 
 
+def topped(widget: QWidget, *, above: int = 0, below: int = 0) -> QWidget:
+    """The widget at the top of a page, however tall that is, with so many pixels above and below."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, above, 0, below)
+    column.addWidget(widget)
+    column.addStretch(1)
+    return page
+
+
 class Notice(QFrame):
     """One sentence in place: error, warning, info or ok; hidden while it has nothing to say."""
 
