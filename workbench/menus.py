@@ -214,7 +214,10 @@ def shortcuts(window: Window) -> list[tuple[str, str]]:
 
 
 def show_shortcuts(window: Window) -> None:
-    lines = [*shortcuts(window), ("Choose a field, leave it", "Tab, Shift+Tab"), ("Step a number", "Up, Down"), ("Show a whole curve again", "Home")]
+    lines = [
+        *shortcuts(window), ("Choose a field, leave it", "Tab, Shift+Tab"), ("Step a number", "Up, Down"), ("Show a whole curve again", "Home"),
+        ("Walk in the flame graph, fill the width, show all", "Arrows, Enter, Escape"),
+    ]  # fmt: skip
     rows = "".join(f"<tr><td style='padding: 3px 24px 3px 0'>{what}</td><td><b>{keys}</b></td></tr>" for what, keys in lines)
     box = QMessageBox(window)
     box.setWindowTitle("Keyboard shortcuts")

@@ -97,7 +97,7 @@ def test_peaks_are_shown_and_measured(qtbot: QtBot, view: MachineView, monkeypat
     assert asked == [["-m", "workbench", "doctor", "--measure"]]
     assert view.peaks.button.text() == "Measure"
     model = view.peaks.table.figures
-    assert [model.index(0, column).data() for column in range(6)] == ["cpu, 1 thread", "91", "240", "–", "11.5", "3.40"]
+    assert [model.index(0, column).data() for column in range(7)] == ["cpu, 1 thread", "91", "240", "–", "–", "11.5", "3.40"]
     assert "other work used 30% of the machine" in view.peaks.words.text()
 
 

@@ -15,7 +15,8 @@ from workbench.widgets.figures import Column, FigureTable
 from workbench.widgets.surfaces import Card
 from workbench.widgets.text import label, number
 
-FORMATS = ("float32", "bfloat16", "int8")
+FORMATS = {"float32": 62, "bfloat16": 70, "float16": 62, "int8": 52}
+"""Number formats and the pixels that their figures need."""
 
 
 def _figure(value: float) -> str:
@@ -24,10 +25,13 @@ def _figure(value: float) -> str:
 
 COLUMNS = (
     Column("name", "Device", text=True),
-    *(Column(name, name, f"Products of {name}, 10⁹ operations a second", _figure, width=68) for name in FORMATS),
-    Column("gb_per_s", "GB/s", "Bytes moved from and to memory", _figure, width=56),
-    Column("launch_us", "Start µs", "What starting one operator takes", _figure, width=70),
-    Column("measured", "Measured", text=True, width=96),
+    *(
+        Column(name, name, f"Products of {name}, 10⁹ operations a second", _figure, width=width, least=640 if name == "float16" else 0)
+        for name, width in FORMATS.items()
+    ),
+    Column("gb_per_s", "GB/s", "Bytes moved from and to memory", _figure, width=52),
+    Column("launch_us", "Start µs", "What starting one operator takes", _figure, width=68),
+    Column("measured", "Measured", text=True, width=86),
 )
 
 
