@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability, conditions, judging, limits, statistics
+from engines import comparability, conditions, judging, limits, reaching, statistics
 from engines.comparability import Obstacle
 from engines.differences import differences
 from engines.evidence import Contestant, Control, add_rounds, contestants
@@ -44,6 +44,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     ({group: [{key, label, ratio, low, high, verdict, simulated}]}), `explanations` ([{sentence, figures}]), `differences` (of its plan from
     the baseline's: [{key, old, new}]) and, where there is one, `profile` (the id of a run that was profiled). At the top stand `experiments`
     (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`, `tuned`, `warnings`,
+    `goal` (the quality that the time to quality asks for: key, value, and whether the file states it),
     `control` (the baseline timed against itself), `conditions` (load, clocks, throttling and threads of the timing) and `verdicts` (how many
     were made, in all and on the judging metrics). A quantity that was not measured is absent. With several experiments the variants are named
     "variant (experiment)" and held against the baseline of the first. Raises ComparisonError for an unknown experiment.
@@ -59,10 +60,13 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     measure = baseline.plan.get("measure", {})
     margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
     metrics = list(measure.get("metrics") or JUDGING_METRICS)
+    goal = reaching.goal_of(baseline, metrics)
+    reached = reaching.add_time_to_quality(store, entrants, goal)
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
     margins = {key: max(margin, float(abs(np.expm1(abs(np.log(same["ratio"])))))) for key, same in controls.items() if same["ratio"]}
     variants = {entrant.name: _variant(entrant, baseline, margin, margins) for entrant in entrants}
     for entrant in entrants:
+        variants[entrant.name]["notes"] += reached.get(entrant.name, [])
         variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls)
     return {
         "experiment": " + ".join(row.name for row in experiments),
@@ -72,6 +76,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "margin": margin,
         "margins": margins,
         "level": statistics.LEVEL,
+        **({"goal": reaching.stated(goal)} if goal else {}),
         "tuned": False,
         "warnings": _warnings(entrants, baseline, controls, margin),
         "control": controls,

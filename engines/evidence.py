@@ -38,6 +38,8 @@ class Contestant:
     """What the engine itself recorded about the first finished run: hook -> facts (work, memory, prediction)."""
     price: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Of the first finished run: key of a cost -> {"total", "own", "of_needed_runs", ...}."""
+    needed_seconds: dict[int, float] = field(default_factory=dict)
+    """Seed -> training seconds of the runs that it needed."""
     profile: int | None = None
     """A run with a profile."""
     untimed: list[str] = field(default_factory=list)
@@ -156,6 +158,8 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
         rows.sort(key=lambda row: seeds[row.run_id])
         first = rows[0]
         contestant.measured[key] = Measured(first.unit, first.better, {seeds[row.run_id]: float(row.value) for row in rows}, detail=first.detail)
+        if key == "cost/train_s":
+            contestant.needed_seconds = {seeds[row.run_id]: float(row.detail.get("of_needed_runs", 0.0)) for row in rows}
         if key.startswith("cost/") and "own" in first.detail:
             contestant.price[key] = {"total": first.value, **{name: x for name, x in first.detail.items() if isinstance(x, int | float)}}
     return {

@@ -110,7 +110,10 @@ def _value(kind: Kind, measured: Measured) -> Interval:
     if measured.by_round:
         return statistics.median_interval(values)
     if kind == "timed":
-        return Interval(float(np.median(values)), math.nan, math.nan, len(values))
+        # A moment that is known to lie between two looks: the medians of the bounds hold the median of the moments.
+        brackets = np.array(list(measured.detail.get("brackets", {}).values()) or [[math.nan, math.nan]], dtype=float)
+        low, high = np.median(brackets, axis=0)
+        return Interval(float(np.median(values)), float(low), float(high), len(values))
     if len(set(values)) == 1:
         # Not through logarithms and back: one figure is shown exactly as it was measured.
         limit = values[0] if len(values) >= FEWEST_SEEDS else math.nan

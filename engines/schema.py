@@ -128,7 +128,8 @@ class Measure(Table):
 
     margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds (0: none) and the length of one
     timed window of a finished model (those of training are half as long). batches: further batch sizes at which finished models are timed.
-    evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all.
+    evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all. quality: the validation figure
+    that the time to quality asks for; the baseline's final one where left out.
     """
 
     metrics: list[Name] = []
@@ -138,6 +139,7 @@ class Measure(Table):
     batches: list[Whole] = []
     evaluations: Annotated[int, Field(ge=0)] = 10
     held_out_tokens: Annotated[int, Field(ge=0)] = 0
+    quality: float | None = None
 
     @field_validator("batches")
     @classmethod

@@ -134,14 +134,20 @@ def learning_curves(title: str, y_title: str, lines: Sequence[tuple[str, int, st
 
 
 def bars(comparison: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """A quantity of every variant as a share of the largest: {name, colour, value, share in percent}."""
+    """A quantity of every variant as a share of the largest: {name, colour, value, share in percent, bounds (text, empty without any)}."""
     found = [
-        (index, name, variant["results"][key]["value"])
-        for index, (name, variant) in enumerate(comparison["variants"].items())
-        if key in variant["results"]
+        (index, name, variant["results"][key]) for index, (name, variant) in enumerate(comparison["variants"].items()) if key in variant["results"]
     ]
-    largest = max((value for *_, value in found), default=0) or 1
-    return [{"name": name, "colour": index, "value": value, "share": round(100 * value / largest, 1)} for index, name, value in found]
+    largest = max((result["value"] for *_, result in found), default=0) or 1
+    return [
+        {"name": name, "colour": index, "value": result["value"], "share": round(100 * result["value"] / largest, 1), "bounds": _between(result)}
+        for index, name, result in found
+    ]
+
+
+def _between(result: Mapping[str, Any]) -> str:
+    low, high = result["low"], result["high"]
+    return f"{labels.figure(low)} to {labels.figure(high)}" if low is not None and high is not None and low != high else ""
 
 
 def _bounds(result: Mapping[str, Any]) -> list[float]:

@@ -17,7 +17,7 @@ _NAMES = {
     "speed/train_tokens_per_s": ("training speed", "train tokens/s"),
     "speed/infer_tokens_per_s": ("inference speed", "infer tokens/s"),
     "speed/generate_tokens_per_s": ("generation speed", "generate tokens/s"),
-    "speed/time_to_quality_s": ("time to the baseline's quality", "time to quality s"),
+    "speed/time_to_quality_s": ("time to quality", "time to quality s"),
     "latency/p50_ms": ("median latency", "latency p50 ms"),
     "latency/p95_ms": ("95th percentile of latency", "latency p95 ms"),
     "memory/train_peak_host_mib": ("peak memory in training", "train peak MiB"),

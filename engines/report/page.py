@@ -32,7 +32,7 @@ CURVES = (
 """(series key, title, title of the axis) of the learning curves."""
 _PIXELS = figures.WIDTH // 2
 """Columns a curve is reduced to: two points a column, so a dozen runs stay within a megabyte."""
-_PRICES = ("cost/train_s", "cost/train_tokens", "cost/train_flops")
+_PRICES = ("cost/train_s", "cost/train_tokens", "cost/train_flops", "speed/time_to_quality_s")
 
 
 def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
@@ -77,6 +77,7 @@ def html(
         savings_head=savings.head,
         savings_cell=savings.cell,
         value=differences.text,
+        goal=comparison.get("goal"),
         conditions=[(key, _text(value)) for key, value in comparison.get("conditions", {}).items()],
         profiles={name: (each, profile_pictures.pictures(each), profile_pictures.layers(each)) for name, each in (profiles or {}).items()},
         headline=sentences.headline(comparison),

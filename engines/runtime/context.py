@@ -58,6 +58,8 @@ class Session:
     """Training tokens, fine-tuning inside `finish` included."""
     seconds: float = 0.0
     """Wall seconds inside training steps: validation, checkpoints and corpus reading are not counted."""
+    finishing: float = 0.0
+    """Wall seconds inside `finish` that were no training steps: calibration, validation that a technique asks for, packing."""
     stop_reason: str = ""
     effects: list[tuple[str, str, dict[str, float]]] = field(default_factory=list)
     """(technique id, sentence, figures) in the order in which techniques stated them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,11 +98,20 @@ class Pipeline:
         for id, technique, context in self._with("finish"):
             # What a technique did step by step during training is part of what it changed; what an earlier `finish` did is not.
             before = self._start if "step" in technique.hooks() and not records else Structure.of(self.session.model)
-            finished: tuple[nn.Module, Any] = technique.finish(self.session.model, context)  # type: ignore[attr-defined]
-            self.session.model, record = finished
+            self.session.model, record = self._finished(technique, context)
             self.effects.append(Effect(id, "finish", *difference(before, Structure.of(self.session.model))))
             records.append({"id": id, "parameters": technique.model_dump(mode="json"), "record": record})
         return records
+
+    def _finished(self, technique: Technique, context: RunContext) -> tuple[nn.Module, Any]:
+        """Hook `finish` of one technique on the clock: what it trains is counted as training, the rest as finishing."""
+        session = self.session
+        trained, start = session.seconds, time.perf_counter()
+        finished: tuple[nn.Module, Any] = technique.finish(session.model, context)  # type: ignore[attr-defined]
+        if session.device.type == "cuda":
+            torch.cuda.synchronize(session.device)
+        session.finishing += max(0.0, time.perf_counter() - start - (session.seconds - trained))
+        return finished
 
     def stated_effects(self) -> list[Effect]:
         """What the engine measured, then what the techniques stated of themselves, then the techniques that only changed callables."""

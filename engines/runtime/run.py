@@ -15,6 +15,7 @@ from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.memorylog import context_mib
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
+from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
 from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
 from engines.runtime.work import per_token as work_per_token
@@ -144,6 +145,7 @@ class Run:
         weights = pipeline.evaluation_weights()
         if weights is not None:
             session.model.load_state_dict(weights)
+        self._trained = Trained.of(session)
         records = pipeline.finish()
         self.recorder.flush()
         effects = [
@@ -173,20 +175,12 @@ class Run:
         for split in ("valid", "test"):
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
                 self._result(figure, {"held_out_tokens": held_out or "all"})
-        price: list[tuple[Figure, dict[str, Any]]] = [
-            (Figure("cost/train_s", session.seconds, "s", "lower"), {}),
-            (Figure("cost/train_tokens", float(session.tokens), "tokens", "lower"), {}),
-        ]
-        if trainer.work is not None:
-            flops = Figure("cost/train_flops", trainer.work.flops * session.tokens / trainer.work_tokens, "FLOP", "lower")
-            price.append((flops, {"estimate": f"one step of {trainer.work_tokens} tokens, times all tokens", "uncounted": trainer.work.uncounted}))
-        needed = [{row.key: row.value for row in queries.results(self.store, [need])} for need in self.row.needs]
-        for figure, detail in price:
-            inherited = [results.get(figure.key) for results in needed]
-            if any(value is None for value in inherited):
+        needed = price_of_needed(self.store, self.row.needs)
+        for figure, detail in own_price(session, self._trained, trainer.work, trainer.work_tokens):
+            others = needed[figure.key]
+            if others is None:
                 self._event("warning", "price", f"{figure.key} of a needed run is not known, so this run's total is left out.")
                 continue
-            others = sum(value for value in inherited if value is not None)
             total = Figure(figure.key, figure.value + others, figure.unit, figure.better)
             self._result(total, {**detail, "own": figure.value, "of_needed_runs": others})
 

@@ -261,6 +261,8 @@ class Trainer:
             start = time.perf_counter()
             figures = self.held_out()
             self.bookkeeping.validation += time.perf_counter() - start
+        # The clock of training beside each look: wall time would count the looks themselves.
+        self.recorder.add("progress/seconds", self.session.step, self.session.seconds, "s")
         for figure in figures:
             self.recorder.add(figure.key, self.session.step, figure.value, figure.unit)
         self.pipeline.validated(figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from sqlalchemy import Connection, func, select
 
 from engines.store.database import Store
 from engines.store.rows import Curve, Floats
-from engines.store.tables import BRANCHING, LEVELS, bucket, point
+from engines.store.tables import BRANCHING, LEVELS, bucket, point, series
 
+FEW = 5_000
 BITE = 5_000
 """Rows fetched at once."""
 
@@ -25,6 +27,21 @@ def points(store: Store, series_id: int, after: int = -1) -> tuple[Floats, Float
     with store.reading() as connection:
         found = _columns(connection, asked, 3)
     return found[0], found[1], found[2]
+
+
+def marks(store: Store, run_ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, dict[int, float]]]:
+    """{run: {key: {step: value}}} of short series of several runs at once: figures taken now and then, gaps left out.
+
+    Series of more than FEW points are left out: they are curves, to be read as such.
+    """
+    c, p = series.c, point.c
+    asked = select(c.run_id, c.key, p.step, p.value).join(point, p.series_id == c.id)
+    asked = asked.where(c.run_id.in_(list(run_ids)), c.key.in_(list(keys)), c.count <= FEW, p.value.is_not(None)).order_by(c.id, p.n)
+    found: dict[int, dict[str, dict[int, float]]] = {}
+    with store.reading() as connection:
+        for run_id, key, step, value in connection.execute(asked):
+            found.setdefault(run_id, {}).setdefault(key, {})[step] = value
+    return found
 
 
 def curve(store: Store, series_id: int, low: float | None = None, high: float | None = None, pixels: int = 1200) -> Curve:

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from engines.store import tables
-from engines.store.curves import curve, points
+from engines.store.curves import curve, marks, points
 from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.rows import (
@@ -35,7 +35,7 @@ from engines.store.rows import (
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
     "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
-    "experiments", "machine", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "studies", "study", "supervisors",
+    "experiments", "machine", "marks", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "studies", "study", "supervisors",
     "tags", "variants",
 ]  # fmt: skip
 
