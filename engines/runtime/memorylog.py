@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -72,38 +72,53 @@ class MemoryLog:
         self.cost += time.perf_counter() - start
         self._resume_at = session.seconds + self.cost / self.steps / SHARE
 
-    def effect(self, context_mib: float | None) -> tuple[str, dict[str, Any]] | None:
-        """The attribution at the highest peak as a sentence and facts; None where no step was watched. context_mib: of the CUDA context."""
+    def effect(self, around: Mapping[str, float]) -> tuple[str, dict[str, Any]] | None:
+        """The attribution at the highest peak as a sentence and facts; None where no step was watched.
+
+        around: what was measured before there was a model, taken into the facts: process_mib, resident then; context_mib, of the CUDA context.
+        """
         found = self.highest
         if found is None:
             return None
         facts = {
             "device": found.device, "peak_mib": found.peak_mib, "owners_mib": found.owners_mib, "other_mib": found.other_mib,
-            "modules": found.modules, **self._facts, "watched_steps": self.steps, "watched_s": self.cost,
+            "modules": found.modules, **around, **self._facts, "watched_steps": self.steps, "watched_s": self.cost,
         }  # fmt: skip
-        if context_mib is not None:
-            facts["context_mib"] = context_mib
         parts = ", ".join(f"{owner} {mib:,.1f}" for owner, mib in sorted(found.owners_mib.items(), key=lambda item: -item[1]) if mib)
-        sentence = f"Tensors hold {found.peak_mib:,.1f} MiB at the peak of a training step: {parts}."
-        for key, what in (("allocated_peak_mib", "inside operators"), ("resident_peak_mib", "interpreter, libraries, text, inside operators")):
-            if key in facts:
-                # What tensors do not explain of the figure from outside is neither dropped nor given to an owner.
-                facts["unexplained_mib"] = max(0.0, facts[key] - found.peak_mib)
-                return f"{sentence} Beside them {facts['unexplained_mib']:,.1f} MiB ({what}).", facts
-        return sentence, facts
+        return f"Tensors hold {found.peak_mib:,.1f} MiB at the peak of a training step: {parts}.{_beside(facts)}", facts
+
+
+def _beside(facts: dict[str, Any]) -> str:
+    """What tensors do not explain of the figure from outside is neither dropped nor given to an owner: it is a fact of its own."""
+    if "allocated_peak_mib" in facts:
+        facts["unexplained_mib"] = max(0.0, facts["allocated_peak_mib"] - facts["peak_mib"])
+        return f" Operators held at most {facts['unexplained_mib']:,.1f} MiB more inside themselves, by the allocator."
+    if "resident_peak_mib" in facts and "process_mib" in facts and facts["device"] == "cpu":
+        facts["unexplained_mib"] = max(0.0, facts["resident_peak_mib"] - facts["peak_mib"] - facts["process_mib"])
+        return (
+            f" The process held {facts['process_mib']:,.1f} MiB before it had a model (interpreter, libraries, text) and at the peak "
+            f"{facts['unexplained_mib']:,.1f} MiB that neither explains (kernels, libraries loaded later, memory the allocator keeps)."
+        )
+    return ""
 
 
 def _nobody(phase: str) -> None:
     """No one is told: the step is not watched."""
 
 
-def context_mib(device: torch.device) -> float | None:
-    """MiB that the driver gives to this process's CUDA context; None without a GPU or a driver that answers.
+def before_model(device: torch.device) -> dict[str, float]:
+    """process_mib: what this process holds without a model; context_mib: of its CUDA context, where there is one to be measured."""
+    context = context_mib(device)
+    return {"process_mib": probes.resident_mib()} | ({"context_mib": context} if context is not None else {})
 
-    Measured as the driver's figure after the context was made minus before: to be asked before anything else uses the device, once. What
-    other processes do in that moment is in it.
+
+def context_mib(device: torch.device) -> float | None:
+    """MiB that the driver gives to this process's CUDA context; None without a GPU or a driver that answers, or where the context is there
+    already.
+
+    Measured as the driver's figure after the context was made minus before; what other processes do in that moment is in it.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or torch.cuda.is_initialized():
         return None
     gpus = probes.Gpus()
     index = gpus.index_of(str(device))

@@ -112,7 +112,7 @@ class Rehearsal:
         log = MemoryLog(self.session, self._trainer.note_peaks, self._trainer.forget_peaks, lambda *point: None)
         with self.observed(log):
             self.step()
-        told = log.effect(None)
+        told = log.effect({})
         if log.highest is None or told is None:
             raise RuntimeError(f"Steps are watched from step {FIRST_STEP} on; this was step {self.session.step}.")
         return log.highest, told[1]

@@ -12,7 +12,7 @@ from engines.api import Figure, Text
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
-from engines.runtime.memorylog import context_mib
+from engines.runtime.memorylog import before_model
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
 from engines.runtime.price import Trained, own_price, price_of_needed
@@ -41,12 +41,12 @@ class Run:
         threads = threads_of(self.plan.get("threads"))
         torch.set_num_threads(threads)
         device = device_of(self.plan["device"])
-        self._context_mib = context_mib(device)
         self._event("info", "start", f"device {device}, {threads} torch threads, torch {torch.__version__}, attempt {self.row.attempt}")
         self._phase("corpus")
         parts = Parts.of(self.plan)
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
         self._event("info", "corpus", _sentence(text))
+        self._before_model = before_model(device)
         self._phase("model")
         trainer = self._prepare(parts, text, device)
         if not trainer.trained:
@@ -115,7 +115,7 @@ class Run:
             rate, steps = speed
             detail = {"steps": steps, "warm_up_steps": WARM_UP_STEPS, "interleaved": False, "resumed": self.row.attempt > 1}
             self._result(Figure("speed/train_tokens_per_s", rate, "tokens/s", "higher"), detail)
-        memory = trainer.memory.effect(self._context_mib)
+        memory = trainer.memory.effect(self._before_model)
         if memory:
             commands.put_effects(self.store, self.row.id, self.claim, [EffectRow("", "memory", *memory)])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -210,16 +213,38 @@ def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
     assert made.loss_digest == unwatched.loss_digest
     points = made.recorder.points
     assert [step for step, _ in points["memory/owner/activations_mib"]] == [4]
-    sentence, facts = made.memory.effect(None)
+    sentence, facts = made.memory.effect({"process_mib": 100.0})
     assert "MiB at the peak" in sentence
     assert facts["peak_mib"] == pytest.approx(sum(facts["owners_mib"].values()))
     assert facts["peak_mib"] == pytest.approx(sum(row["mib"] for row in facts["modules"]))
-    assert facts["resident_peak_mib"] - facts["peak_mib"] == pytest.approx(facts["unexplained_mib"])
+    assert facts["resident_peak_mib"] - facts["peak_mib"] - 100 == pytest.approx(facts["unexplained_mib"])
+    assert "held 100.0 MiB before it had a model" in sentence
     assert "context_mib" not in facts
     modules = {row["name"] for row in facts["modules"]}
     assert {"embedding", "layers.0.mixer.lstm", "head", "head.output"} <= modules
     assert not made.session.model.layers[0]._forward_hooks  # nothing is left behind
     assert "loss" not in vars(made.session.model.head)
+
+
+def test_on_a_gpu_what_the_allocator_counts_beyond_tensors_is_told(tmp_path):
+    made = trained(tmp_path / "a", [])
+    made.memory._facts = {"step": 4, "allocated_peak_mib": made.memory.highest.peak_mib + 8}
+    sentence, facts = made.memory.effect({"process_mib": 100.0, "context_mib": 300.0})
+    assert facts["unexplained_mib"] == pytest.approx(8)
+    assert facts["context_mib"] == 300
+    assert "at most 8.0 MiB more inside themselves" in sentence
+
+
+@pytest.mark.gpu
+def test_the_cuda_context_is_measured_before_anything_uses_the_device():
+    code = (
+        "import torch; from engines.runtime.memorylog import before_model; device = torch.device('cuda');"
+        "print(before_model(device)['context_mib'], 'context_mib' in before_model(device))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, again = done.stdout.split()
+    assert 50 < float(first) < 2000
+    assert again == "False"
 
 
 def test_long_runs_are_watched_again_within_their_share(tmp_path, monkeypatch):
