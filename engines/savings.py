@@ -7,6 +7,7 @@ were only rounded) is marked as simulated; only what was stored, executed or mea
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -163,12 +164,18 @@ def head(group: str, key: str) -> tuple[str, str]:
 
 
 def shown(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(group, key) of the columns of a compact table: the first of each group, of what was measured all that judges, of targets the first."""
+    """(group, key) of the columns of a compact table: the first of each group, of what was measured all that judges.
+
+    Of several targets the one that most variants were measured on, of equals the first.
+    """
     columns: list[tuple[str, str]] = []
     for group in GROUPS:
-        present = [row["key"] for variant in comparison["variants"].values() for row in variant["savings"].get(group, ())]
-        first = {key.split("@")[0]: key for key in reversed(present) if key != "size/parameters" and "/batch_" not in key}
-        ordered = [first[bare] for bare in (*_KEYS.get(group, ()), *sorted(first)) if bare in first]
+        present = Counter(row["key"] for variant in comparison["variants"].values() for row in variant["savings"].get(group, ()))
+        best: dict[str, str] = {}
+        for key in present:
+            if key != "size/parameters" and "/batch_" not in key and present[key] > present[best.get(key.split("@")[0], "")]:
+                best[key.split("@")[0]] = key
+        ordered = [best[bare] for bare in (*_KEYS.get(group, ()), *sorted(best)) if bare in best]
         wanted = [key for key in dict.fromkeys(ordered) if group == "nominal" or (group == "measured" and key.split("@")[0] in comparison["metrics"])]
         columns += [(group, key) for key in wanted or ordered[:1]]
     return columns

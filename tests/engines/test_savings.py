@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.judging import Measured, baseline_entry, entry
-from engines.savings import GROUPS, savings, zero_share
+from engines.savings import GROUPS, savings, shown, zero_share
 
 PLAIN = {
     "size/parameters": 1000.0, "size/nonzero_parameters": 1000.0, "size/model_mib": 4000 / 2**20, "compute/flops_per_token": 2000.0,
@@ -82,3 +82,14 @@ def test_recorded_work_is_held_against_the_baselines():
     found = savings(own, base, work={"per_token": {"training_flops": 300, "training_bytes": 8}}, baseline_work={"per_token": {"training_flops": 600}})
     assert row(found, "executed", "executed/training_flops")["ratio"] == 0.5
     assert found["moved"] == []
+
+
+def test_the_column_is_of_the_target_that_most_variants_were_measured_on():
+    def measured(*keys):
+        return {"savings": {"measured": [{"key": key} for key in keys]}}
+
+    infer = "speed/infer_tokens_per_s"
+    variants = {"a": measured(f"{infer}@graph", f"{infer}@plain"), "b": measured(f"{infer}@plain"), "c": measured(f"{infer}@graph/batch_1")}
+    assert shown({"variants": variants, "metrics": [infer]}) == [("measured", f"{infer}@plain")]
+    del variants["b"]
+    assert shown({"variants": variants, "metrics": [infer]}) == [("measured", f"{infer}@graph")]
