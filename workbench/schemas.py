@@ -64,6 +64,8 @@ def shape(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Shape:
         items = shape(parts[0], definitions) if parts else None
         if items is not None and items.kind in ("integer", "number", "string") and not items.nullable:
             return Shape("list", items=items, schema=schema)
+        if items is not None and items.kind == "enum" and all(isinstance(option, str) for option in items.options):
+            return Shape("list", items=items, schema=schema)
         if items is not None and items.kind == "object":
             return Shape("objects", items=items, schema=schema)
         return Shape("json", schema=schema)

@@ -17,6 +17,8 @@ from workbench.schemas import Shape, bounds, broken_rule, read, shape, write
         ({"anyOf": [{"type": "string"}, {"type": "null"}], "path": True}, "path", True),
         ({"type": "string", "reference": "variant"}, "variant", False),
         ({"type": "array", "items": {"type": "integer"}}, "list", False),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, "list", False),
+        ({"type": "array", "items": {"enum": [1, 2]}}, "json", False),
         ({"type": "array", "items": {"$ref": "#/$defs/Row"}}, "objects", False),
         ({"$ref": "#/$defs/Row"}, "object", False),
         ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, "json", False),
@@ -61,6 +63,14 @@ def test_integers_survive_writing(value: int) -> None:
 @pytest.mark.parametrize("value", [0.0, 0.25, 1e-5, 1.0, 123456.789, 1e20, 0.1 + 0.2])
 def test_numbers_survive_writing(value: float) -> None:
     assert read(write(value, Shape("number")), Shape("number")) == value
+
+
+def test_choices_in_a_list_are_checked_one_by_one() -> None:
+    kind = shape({"type": "array", "items": {"enum": ["float32", "bfloat16"]}}, {})
+    assert read("float32, bfloat16", kind) == ["float32", "bfloat16"]
+    assert write(["float32", "bfloat16"], kind) == "float32, bfloat16"
+    assert broken_rule(["float32"], kind) == ""
+    assert broken_rule(["float32", "float8"], kind) == "float8: Choose one of float32, bfloat16."
 
 
 def test_lists_survive_writing() -> None:

@@ -172,7 +172,12 @@ class Roofline(QWidget):
                 area = text.textItem.boundingRect()
                 extents.append((area.width(), area.height()))
                 shown.append(text)
-        for text, box in zip(shown, names.place(dots, extents, (width, height)), strict=True):
+        # The dots without a name are in the way of names too.
+        for row in self.layers:
+            if not (row["name"] in self._texts and self._texts[row["name"]].isVisible()):
+                dots.append(((math.log10(row["intensity"]) - left) / across, (top - math.log10(row["flops_per_s"])) / up, 14.0))
+                extents.append((0.0, 0.0))
+        for text, box in zip(shown, names.place(dots, extents, (width, height)), strict=False):
             text.setPos(left + box[0] * across, top - box[1] * up)
 
     def mark(self, name: str) -> None:
