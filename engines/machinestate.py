@@ -43,10 +43,7 @@ class Observer:
         """
         probes.load_facts()
         time.sleep(seconds)
-        found: dict[str, Any] = dict(probes.load_facts())
-        for key, value in (("frequency_mhz", _frequency()), ("throttle_count", _sum_of(self._throttle_files)), ("quota_count", _quota_count())):
-            if value is not None:
-                found[key] = value
+        found: dict[str, Any] = {**probes.load_facts(), **self.processor()}
         if self._gpus is not None and self._gpu is not None:
             found |= {f"gpu_{key}": value for key, value in self._gpus.figures(self._gpu).items()}
             users = self._gpus.processes(self._gpu)
@@ -54,6 +51,11 @@ class Observer:
                 # Counted, not named: in a container the driver knows processes by other numbers.
                 found["gpu_processes"] = max(0, users - own)
         return found
+
+    def processor(self) -> dict[str, float]:
+        """frequency_mhz, throttle_count and quota_count alone, which take no time."""
+        found = {"frequency_mhz": _frequency(), "throttle_count": _sum_of(self._throttle_files), "quota_count": _quota_count()}
+        return {key: value for key, value in found.items() if value is not None}
 
     def gpu_free_mib(self) -> float | None:
         """Free memory of the GPU of the timed work; None where there is none."""

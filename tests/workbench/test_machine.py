@@ -119,12 +119,27 @@ def test_other_machines_differ_in_words(qtbot: QtBot, view: MachineView, desk: D
         ({"machine_percent": 3.0, "load_1": 1.4, "timing": False}, "warning", "load average 1.4 on 2 cores"),
         ({"machine_percent": 80.0, "load_1": 0.1, "timing": False}, "warning", "80% in use"),
         ({"machine_percent": 80.0, "load_1": 0.1, "timing": True}, "info", "timing session holds the machine"),
+        ({"machine_percent": 3.0, "load_1": 0.1, "timing": False, "slowed": True}, "warning", "is being slowed down"),
     ],
 )
 def test_whether_it_is_a_good_moment(state: dict[str, Any], kind: str, said: str) -> None:
     found, sentence = looks.verdict(state, 2)
     assert found == kind
     assert said in sentence
+
+
+def test_throttling_in_words() -> None:
+    assert looks.throttling({}) == "Whether the processor is slowed down by heat cannot be read here."
+    assert looks.throttling({"throttle_count": 0, "quota_count": 12}) == (
+        "Slowed down since it started: by heat never, by the limit of its container 12 times."
+    )
+
+
+def test_a_counter_that_rises_between_two_looks_is_throttling(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookout = looks.Lookout()
+    counts = iter([7, 7, 9])
+    monkeypatch.setattr("engines.machinestate.Observer.processor", lambda _self: {"throttle_count": next(counts)})
+    assert [lookout.now()["slowed"] for _ in range(3)] == [False, False, True]
 
 
 def test_what_a_gpu_does_not_say_is_absent() -> None:

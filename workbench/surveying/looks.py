@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
-
 VERSIONS = ("torch", "numpy", "torchao", "onnxruntime", "tokenizers", "safetensors", "SQLAlchemy", "PySide6-Essentials", "pyqtgraph")
 
 
@@ -15,6 +13,8 @@ class Lookout:
     def __init__(self) -> None:
         self._gpus: Any = None
         self._counters: list[dict[str, str]] | None = None
+        self._observer: Any = None
+        self._events: int | None = None
 
     def _drivers(self) -> Any:
         from engines import probes
@@ -53,15 +53,18 @@ class Lookout:
         return entries, measuring.doubts(entries)
 
     def now(self) -> dict[str, Any]:
-        """Load (percent since the last look, average), clock, free memory, GPUs, whether a timing session is at work. What is unknown is absent."""
-        from engines import probes, timinglock
+        """Load (percent since the last look, average), clock, throttling, free memory, GPUs, whether a timing session is at work.
 
-        state: dict[str, Any] = {**probes.load_facts(), "timing": timinglock.is_timing()}
-        clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
-        if clock is not None and clock.current:
-            state["frequency_mhz"] = clock.current
-            if clock.max:
-                state["frequency_max_mhz"] = clock.max
+        slowed: whether the processor was throttled since the last look. What cannot be read is absent.
+        """
+        from engines import machinestate, probes, timinglock
+
+        if self._observer is None:
+            self._observer = machinestate.Observer()
+        state: dict[str, Any] = {**probes.load_facts(), **self._observer.processor(), "timing": timinglock.is_timing()}
+        events = state.get("throttle_count", 0) + state.get("quota_count", 0)
+        state["slowed"] = self._events is not None and events > self._events
+        self._events = events
         gpus = self._drivers()
         state["gpus"] = [gpus.figures(gpu.index) for gpu in gpus.found]
         return state
@@ -88,9 +91,21 @@ def verdict(state: dict[str, Any], cores: int) -> tuple[str, str]:
     load, percent = state["load_1"], state["machine_percent"]
     if state["timing"]:
         return "info", "A timing session holds the machine: runs, profiles and studies wait until it is over."
+    if state.get("slowed"):
+        return "warning", "The processor is being slowed down, by heat or by the limit of its container. Speeds measured now are not to be trusted."
     if load > 0.5 * cores or percent > 50:
         return "warning", f"Busy: {percent:.0f}% in use, load average {load:.1f} on {cores} cores. Speeds measured now are not to be trusted."
     return "ok", f"Quiet: {percent:.0f}% in use, load average {load:.1f} on {cores} core{'s' if cores != 1 else ''}. A good moment to measure."
+
+
+def throttling(state: dict[str, Any]) -> str:
+    """How often the processor was slowed down, by heat and by the limit of a container."""
+    words = []
+    for key, cause in (("throttle_count", "by heat"), ("quota_count", "by the limit of its container")):
+        if key in state:
+            count = state[key]
+            words.append(f"{cause} {f'{count:,} times' if count > 1 else 'once' if count else 'never'}")
+    return f"Slowed down since it started: {', '.join(words)}." if words else "Whether the processor is slowed down by heat cannot be read here."
 
 
 def gpu_words(figures: dict[str, float]) -> str:

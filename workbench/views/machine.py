@@ -72,6 +72,8 @@ class MachineView(QWidget):
         self.gauges = [self.percent, self.load, self.clock, self.free]
         for gauge in self.gauges:
             card.body.addWidget(gauge)
+        self.throttling = label("", "caption", wrap=True)
+        card.body.addWidget(self.throttling)
         return card
 
     def _hardware(self) -> Card:
@@ -211,10 +213,9 @@ class MachineView(QWidget):
         self.percent.show_value(state["machine_percent"], f"{state['machine_percent']:.0f}% of all cores")
         self.load.trace.top = float(self.facts["cores"])
         self.load.show_value(state["load_1"], f"{state['load_1']:.2f} on {self.facts['cores']} cores")
-        clock, most = state.get("frequency_mhz"), state.get("frequency_max_mhz")
-        self.clock.trace.top = most
-        of = f" of {most:,.0f}" if most else ""
-        self.clock.show_value(clock, "cannot be read here" if clock is None else f"{clock:,.0f}{of} MHz")
+        clock = state.get("frequency_mhz")
+        self.clock.show_value(clock, "cannot be read here" if clock is None else f"{clock:,.0f} MHz")
+        self.throttling.setText(looks.throttling(state))
         whole = float(self.facts["memory_mib"])
         self.free.trace.top = whole
         used = whole - state["memory_available_mib"]
