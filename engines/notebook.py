@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines import catalogue as catalogues
-from engines import comparison, launching, timetable
+from engines import comparison, launching, studying, timetable
 from engines import experiment as experiments
 from engines.asking import Inspector
 from engines.console.output import RequestError, note
 from engines.console.progress import progress
+from engines.console.studying import watching
 from engines.experiment import Experiment
 from engines.following import follow, interruptible
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store
-from engines.store.rows import RunRow
+from engines.store.rows import DONE, RunRow
 from engines.submitting import checked_plans, submit
 from engines.timekeeping import wait_until_timed
 
@@ -122,6 +123,25 @@ def run(
         finally:
             opened.close()
         return handle.wait(quiet=quiet) if wait else handle
+
+
+def study(id: str, *, store: str | None = None, quiet: bool = False, **parameters: Any) -> dict[str, Any]:
+    """Measure a study and return its result, the object that `workbench study --json` writes. parameters: as in its card.
+
+    Raises StudyRefused for what is wrong with the request, StudyFailed where it could not be measured; an interrupt stops it.
+    """
+    studying.check(catalogues.read(), id, parameters)
+    opened = Store.open(store_url(store))
+    try:
+        with interruptible() as interruption, watching(quiet=quiet) as display:
+            last = studying.measure(opened, id, parameters, hear=display.hear, wanted=lambda: not interruption.count)
+        if interruption.count:
+            raise KeyboardInterrupt
+        if last["status"] != DONE:
+            raise studying.StudyFailed(last["reason"])
+        return queries.study(opened, last["id"]).result
+    finally:
+        opened.close()
 
 
 def results(*experiments_: int, store: str | None = None) -> pandas.DataFrame:

@@ -33,6 +33,10 @@ PATIENCE_SECONDS = 5.0
 """How long a study that was told to stop may take for the call that it is in."""
 
 
+class StudyFailed(RuntimeError):
+    """A study that could not be measured; the message is its reason."""
+
+
 class StudyRefused(ValueError):
     """A study that cannot be measured as asked; the message is a sentence for each thing that is wrong."""
 

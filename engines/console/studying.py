@@ -46,7 +46,7 @@ def _parameters(changes: list[str]) -> dict[str, Any]:
 
 
 def _measure(store: Store, id: str, parameters: Mapping[str, Any], arguments: argparse.Namespace) -> int:
-    with interruptible() as interruption, _display(quiet=arguments.quiet) as display:
+    with interruptible() as interruption, watching(quiet=arguments.quiet) as display:
         last = studying.measure(store, id, parameters, hear=display.hear, wanted=lambda: not interruption.count)
     status = last["status"]
     if status != DONE:
@@ -138,17 +138,17 @@ def _steps(found: Mapping[str, Any]) -> list[str]:
 # --- Progress -------------------------------------------------------------------------------------------------------------------------------
 
 
-def _display(*, quiet: bool) -> _Silence:
+def watching(*, quiet: bool) -> Silence:
     """The display that fits standard error."""
     if quiet:
-        return _Silence()
-    return _Bar() if sys.stderr.isatty() else _Lines()
+        return Silence()
+    return Bar() if sys.stderr.isatty() else Lines()
 
 
-class _Silence:
+class Silence:
     """--quiet."""
 
-    def __enter__(self) -> _Silence:
+    def __enter__(self) -> Silence:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -158,7 +158,7 @@ class _Silence:
         return None
 
 
-class _Lines(_Silence):
+class Lines(Silence):
     """Plain lines: that it waits, that it begins, every now and then how far it is, what is left out."""
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class _Lines(_Silence):
             note(told)
 
 
-class _Bar(_Silence):
+class Bar(Silence):
     """rich: one bar over all cells."""
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ class _Bar(_Silence):
         )  # fmt: skip
         self._task = self._bars.add_task("starting", total=1.0)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._bars.start()
         return self
 

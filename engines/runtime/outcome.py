@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from engines import fitting
+from engines import fitting, peaks
 from engines.api import Axis, Cell, Estimate, Exponent, Study
 from engines.runtime.rounds import Left, Times
 from engines.statistics import Interval, median_interval, median_ratio
@@ -33,13 +33,15 @@ Peaks = Callable[[str, int], Mapping[str, Any] | None]
 class Figures:
     """The times of a study, read (`engines.api.Measured`)."""
 
-    def __init__(self, times: Sequence[Times], peaks: Peaks = lambda device, threads: None) -> None:
+    def __init__(self, times: Sequence[Times], stored: Peaks = lambda device, threads: None) -> None:
         self._at: dict[tuple[str, float | None], tuple[Times, Cell]] = {}
         for group in times:
             for cell in group.group.cells:
                 if cell.curve in group.seconds:
                     self._at[cell.curve, group.group.x] = group, cell
-        self._peaks = peaks
+        self._peaks = stored
+        self.unmeasured: dict[tuple[str, int], None] = {}
+        """Devices and thread counts whose peaks were asked for, and never measured here."""
         self._estimates: dict[Any, Estimate] = {}
         self.curves = tuple(dict.fromkeys(curve for curve, x in self._at if x is not None))
 
@@ -74,7 +76,10 @@ class Figures:
         return Exponent(fitted.exponent, fitted.low, fitted.high, fitted.first, fitted.last) if fitted else None
 
     def peak(self, quantity: str, *, dtype: str = "", device: str = "cpu", threads: int = 0) -> float | None:
-        found = (self._peaks(device, threads) or {}).get(quantity)
+        entry = self._peaks(device, threads)
+        if entry is None:
+            self.unmeasured[device, threads] = None
+        found = (entry or {}).get(quantity)
         if isinstance(found, Mapping):
             found = found.get(dtype)
         return float(found) if found else None
@@ -113,8 +118,16 @@ def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left
         "steps_title": next((each.group.title for each in times if each.group.x is None), ""),
         "findings": list(concluded.findings),
         "expectation": {"sentence": study.expects, "outcome": concluded.outcome, "reason": concluded.reason},
-        "not_shown": [*study.not_shown(), *left_out(left, study.x)],
+        "not_shown": [*study.not_shown(), *left_out(left, study.x), *_peaks_unmeasured(figures)],
     }
+
+
+def _peaks_unmeasured(figures: Figures) -> list[str]:
+    if not figures.unmeasured:
+        return []
+    # The CPU has peaks for each number of threads.
+    places = [f"{device} with {threads} thread{'s' if threads > 1 else ''}" if threads else device for device, threads in figures.unmeasured]
+    return [f"What this machine can do at best was never measured ({', '.join(places)}), so no line shows it: {peaks.HOW} does it."]
 
 
 def axis(axis: Axis) -> dict[str, Any]:

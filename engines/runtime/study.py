@@ -29,13 +29,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
-from engines import catalogue, probes
+from engines import catalogue, peaks, probes
 from engines.api import CorpusError, Study, Text
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime import outcome
@@ -67,8 +68,9 @@ def study_of(id: str, parameters: Mapping[str, Any]) -> Study:
 
 
 def measure(
-    study: Study, title: str, *, stop: Callable[[], None] = lambda: None, tell: Tell = lambda **event: None, peaks: outcome.Peaks | None = None
-) -> dict[str, Any]:
+    study: Study, title: str, *, stop: Callable[[], None] = lambda: None, tell: Tell = lambda **event: None,
+    stored: outcome.Peaks = lambda device, threads: None,
+) -> dict[str, Any]:  # fmt: skip
     """The result of a study, without `machine`. Raises Stopped from `stop`, StudyError, CorpusError."""
     rounds = Rounds(study.seconds, stop=stop, tell=tell)
     groups = list(study.groups(_text(study)))
@@ -82,7 +84,7 @@ def measure(
         torch.set_num_threads(before)
     if not times:
         raise StudyError("Nothing could be measured: " + " ".join(outcome.left_out(rounds.left, study.x)))
-    figures = outcome.Figures(times, peaks or (lambda device, threads: None))
+    figures = outcome.Figures(times, stored)
     settings = {"parameters": study.model_dump(mode="json"), "torch": torch.__version__, "seed_of_order": 0}
     return outcome.result(study, title, times, rounds.left, figures) | {"settings": settings}
 
@@ -140,7 +142,8 @@ class Session:
         status, reason, result = FAILED, "It ended with an error that its process could not explain.", None
         try:
             loads = [_load()]
-            result = measure(self._study, self._title, stop=self._stop, tell=self._tell)
+            stored = partial(peaks.stored, fingerprint)
+            result = measure(self._study, self._title, stop=self._stop, tell=self._tell, stored=stored)
             loads.append(_load())
             result["machine"] = {"fingerprint": fingerprint, **facts, "loads": loads}
             result["findings"] += _disturbance(loads)

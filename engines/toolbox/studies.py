@@ -92,6 +92,11 @@ def ratio(found: Estimate) -> str:
     return f"{found.value:.3g}x {_limits(found, 1.0) or '(too few rounds for an interval)'}".rstrip()
 
 
+def amount(value: float) -> str:
+    """Three figures, never with an exponent: 1,083, 158, 6.11."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def took(found: Estimate) -> str:
     """4.31 µs [4.2, 4.4]."""
     unit, scale = ("s", 1.0) if found.value >= 1 else ("ms", 1e3) if found.value >= 1e-3 else ("µs", 1e6)

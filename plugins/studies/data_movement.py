@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, Verdict, cuda_of, drawn, gain_of_steps, pays, ratio
+from engines.toolbox.studies import LECTURE, Verdict, amount, cuda_of, drawn, gain_of_steps, pays, ratio
 from engines.toolbox.trials import relative_error
 
 HOST_ROWS, HOST_WHOLE = "host, row by row", "host, one copy"
@@ -84,7 +84,7 @@ class DataMovement(Study):
             rates = {x: found for x in measured.xs(curve) if (found := measured.rate(curve, x))}
             if rates:
                 best, last = max(rates, key=lambda x: rates[x].value), max(rates)
-                fastest, large = (f"{rates[x].value * self.y.scale:.3g} GB/s at {x:g} MiB" for x in (best, last))
+                fastest, large = (f"{amount(rates[x].value * self.y.scale)} GB/s at {x:g} MiB" for x in (best, last))
                 findings.append(f"{curve}: at most {fastest}" + ("." if best == last else f", {large}."))
         for curve, over in self._pairs():
             xs = [x for x in measured.xs(curve) if measured.speedup(curve, over, x)]
@@ -94,7 +94,7 @@ class DataMovement(Study):
                     findings.append(f'"{curve}" is {ratio(found)} as fast as "{over}" at {x:g} MiB.')
         peak = measured.peak("bytes_per_s", threads=self.threads)
         if peak:
-            lines["measured peak of the host's memory"] = peak * self.y.scale
+            lines["measured peak of main memory"] = peak * self.y.scale
         names = [name for name in STEPS if measured.seconds(name, None)]
         findings += [f"Loop over words. {sentence}" for sentence in gain_of_steps(measured, names)]
         return Conclusion(tuple(findings), *self._judge(measured), lines)

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, Verdict, crossing, cuda_of, doublings, drawn, one_and_all, ratio, threads_words, took
+from engines.toolbox.studies import LECTURE, Verdict, amount, crossing, cuda_of, doublings, drawn, one_and_all, ratio, threads_words, took
 from engines.toolbox.trials import relative_error
 
 Number = Literal["float32", "bfloat16", "float16", "float64"]
@@ -101,7 +101,7 @@ class Matmul(Study):
         threads = next((count for count in one_and_all(self.threads) if curve == _cpu(name, count)), 0)
         peak = measured.peak("flops_per_s", dtype=name, device=device, threads=threads)
         share = f", {rates[best].value / peak:.0%} of the measured peak" if peak else ""
-        sentences = [f"{curve}: at most {rates[best].value * self.y.scale:,.3g} GFLOP/s (n = {best:g}{share}); half of that from n = {fast:g} on."]
+        sentences = [f"{curve}: at most {amount(rates[best].value * self.y.scale)} GFLOP/s (n = {best:g}{share}); half of that from n = {fast:g} on."]
         grows = measured.exponent(curve)
         if grows:
             sentences.append(

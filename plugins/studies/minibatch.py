@@ -42,7 +42,7 @@ class Minibatch(Study):
 
     source: dict[str, Any] = param({"id": "corpora/python_stdlib", "source": "docstrings", "fraction": 0.02}, "The corpus: id and parameters.")
     batches: list[int] = param([1, 2, 4, 8, 16, 32, 64], "Batch sizes.", unit="lines", symbol="B")
-    lines: int = param(128, "Lines of the training text, drawn at random.", ge=1)
+    lines: int = param(256, "Lines of the training text, drawn at random.", ge=1)
     longest: int = param(60, "Lines are cut there.", unit="tokens", ge=1)
     width: int = param(64, "Numbers in the embedding and in the LSTM's state.", ge=1)
     threads: int = param(1, "Torch threads.", ge=1)

@@ -102,6 +102,16 @@ def test_a_study_is_measured_stored_and_printed(store: Store, tmp_path: Path, ca
     assert "done" in listed
 
 
+def test_a_notebook_gets_the_result(store: Store) -> None:
+    from engines import notebook
+
+    found = notebook.study("studies/threads", store=store.url, quiet=True, sizes=[4], threads=[1], operations=["tanh"], seconds=0.02)
+    assert [curve["name"] for curve in found["curves"]] == ["tanh, 1 thread"]
+    assert found == queries.study(store, 1).result
+    with pytest.raises(studying.StudyRefused, match='"sizes"'):
+        notebook.study("studies/threads", store=store.url, size=[4])
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_it_with_130_and_keeps_nothing_half(store: Store) -> None:
     words = [word for key, value in ENDLESS.items() for word in ("--set", f"{key}={json.dumps(value)}")]

@@ -40,7 +40,7 @@ def times(x: float | None, seconds: dict[str, float], *, rounds: int = 20, noise
 def test_the_whole_result() -> None:
     found = [times(n, {"plain": 1e-6 * n**2, "better": 0.5e-6 * n**2}, work=n) for n in (1.0, 2.0, 4.0, 8.0, 16.0)]
     steps = times(None, {"first": 0.8e-3, "second": 0.4e-3, "third": 0.1e-3}, title="An example")
-    figures = outcome.Figures([*found, steps], peaks=lambda device, threads: {"flops_per_s": {"float32": 3000.0}})
+    figures = outcome.Figures([*found, steps], stored=lambda device, threads: {"flops_per_s": {"float32": 3000.0}})
     result = outcome.result(Which(), "Which is faster?", [*found, steps], [Left("better", 32.0, "it is too large")], figures)
     assert result["x"] == {"name": "size", "unit": "words", "log": True, "better": "none"}
     assert [curve["name"] for curve in result["curves"]] == ["plain", "better"]
@@ -66,6 +66,15 @@ def test_the_whole_result() -> None:
     assert result["findings"] == ["2 curves."]
     assert result["expectation"] == {"sentence": "One of them is.", "outcome": "met", "reason": "So it was."}
     assert result["not_shown"] == ["The other side of the moon.", "better: left out at size 32 words: it is too large."]
+
+
+def test_peaks_that_were_never_measured_are_told_and_not_drawn() -> None:
+    found = [times(2.0, {"plain": 1e-3}, work=7.0)]
+    figures = outcome.Figures(found)
+    assert figures.peak("bytes_per_s", threads=2) is None
+    result = outcome.result(Which(), "", found, [], figures)
+    assert result["not_shown"][-1].startswith("What this machine can do at best was never measured (cpu with 2 threads, cpu), so no line")
+    assert outcome.Figures(found, lambda device, threads: {"flops_per_s": {"float32": 1.0}}).peak("flops_per_s", dtype="int8") is None
 
 
 def test_too_few_rounds_have_no_limits_and_no_zero() -> None:

@@ -13,7 +13,7 @@ from engines.runtime.rounds import Times
 
 
 def figures(
-    groups: Sequence[Group], seconds: Mapping[tuple[str, float | None], float], *, noise: float = 0.005, rounds: int = 12, peaks: Any = None
+    groups: Sequence[Group], seconds: Mapping[tuple[str, float | None], float], *, noise: float = 0.005, rounds: int = 12, stored: Any = None
 ) -> Figures:
     """What a study would read, had its cells taken these seconds; cells without seconds were left out."""
     generator = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def figures(
         if here:
             drawn = {name: list(value * np.exp(generator.normal(0, noise, rounds))) for name, value in here.items()}
             times.append(Times(group, drawn))
-    return Figures(times, peaks or (lambda device, threads: None))
+    return Figures(times, stored or (lambda device, threads: None))
 
 
 def every(study: Study, seconds: Any) -> dict[tuple[str, float | None], float]:

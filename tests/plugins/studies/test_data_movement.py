@@ -22,10 +22,10 @@ def test_rates_count_what_is_moved():
 def test_the_host_alone_decides_nothing_and_says_what_it_saw():
     study = DataMovement(device="cpu")
     known = every(study, lambda curve, x: 1e-3 if x is None else x * 1e-4 * (4 if curve == HOST_ROWS else 1))
-    found = study.conclude(figures(list(study.groups(None)), known, peaks=lambda device, threads: {"bytes_per_s": 3e10}))
+    found = study.conclude(figures(list(study.groups(None)), known, stored=lambda device, threads: {"bytes_per_s": 3e10}))
     assert found.outcome == "not decided"
     assert found.reason.startswith("No GPU was measured. The host's side alone: It is faster everywhere; least at ")
-    assert found.lines == {"measured peak of the host's memory": pytest.approx(30.0)}
+    assert found.lines == {"measured peak of main memory": pytest.approx(30.0)}
     assert any(sentence.startswith(f'"{HOST_WHOLE}" is ') and "at 256 MiB" in sentence for sentence in found.findings)
     assert len(study.not_shown()) == 1
 

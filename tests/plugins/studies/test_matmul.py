@@ -73,7 +73,7 @@ def test_without_a_gpu_nothing_is_decided_and_that_is_said():
     study = Matmul(dtypes=["float32", "bfloat16"], threads=[1], device="cpu")
     peaks = {("cpu", 1): {"flops_per_s": {"float32": 125e9}}}
     known = every(study, lambda curve, n: seconds(curve, n) / (4 if "bfloat16" in curve else 1))
-    found = study.conclude(figures(list(study.groups(None)), known, peaks=lambda device, threads: peaks.get((device, threads))))
+    found = study.conclude(figures(list(study.groups(None)), known, stored=lambda device, threads: peaks.get((device, threads))))
     assert (found.outcome, found.reason) == ("not decided", "No GPU was measured.")
     assert found.lines == {"measured peak, cpu float32, 1 thread": pytest.approx(125.0)}
     assert any("80% of the measured peak" in sentence for sentence in found.findings)

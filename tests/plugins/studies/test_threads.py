@@ -57,7 +57,7 @@ def test_a_peak_is_drawn_for_each_count(monkeypatch):
     study = Threads(threads=[1, 2])
     known = every(study, lambda curve, n: 1e-3)
     peaks = lambda device, count: {"flops_per_s": {"float32": 1e11 * count}}  # noqa: E731
-    assert study.conclude(figures(list(study.groups(None)), known, peaks=peaks)).lines == {
+    assert study.conclude(figures(list(study.groups(None)), known, stored=peaks)).lines == {
         "measured peak, 1 thread": pytest.approx(100.0), "measured peak, 2 threads": pytest.approx(200.0),
     }  # fmt: skip
 
