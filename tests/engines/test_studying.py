@@ -43,7 +43,7 @@ def _own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["studies/matmull"], 'names no study of the catalogue; did you mean "studies/matmul"?'),
+        (["studies/matmull"], 'names no study of the catalogue; did you mean "studies/matmul"'),
         (["softmax/full"], '"softmax/full" is a block, not a study'),
         (["studies/matmul", "--set", "largst=5"], 'largst = 5: is no parameter of studies/matmul; did you mean "largest"?'),
         (["studies/matmul", "--set", "seconds=0", "--set", "step=-1"], "seconds = 0: must be greater than 0\nstep = -1: must be at least 0"),
