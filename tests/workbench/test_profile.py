@@ -19,6 +19,7 @@ from workbench.logaxis import LogAxis, decade
 from workbench.profiling import reading
 from workbench.profiling.flame import ROW
 from workbench.profiling.pages import step_words
+from workbench.profiling.roofline import told_together
 from workbench.views.profile import ProfileView
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -190,6 +191,12 @@ def test_the_roof_is_the_lower_of_compute_and_bandwidth(shown: ProfileView) -> N
     assert roof(1e6, "float32") == profiles.PEAKS["flops_per_s"]["float32"]  # type: ignore[index]
     assert roof(0.5, "float32") == pytest.approx(0.5 * 1.15e10)
     assert shown.roofline.notice.text == ""
+
+
+def test_roofs_that_lie_together_share_a_name() -> None:
+    peak = {"float32": 50.0, "float16": 740.0, "bfloat16": 743.0, "int8": 1400.0}
+    assert told_together(peak) == [["float32"], ["int8"], ["bfloat16", "float16"]]
+    assert told_together({"float32": 179.0, "float16": 186.0}) == [["float32"], ["float16"]]
 
 
 def test_without_peaks_the_view_says_what_to_do(qtbot: QtBot, shown: ProfileView, desk: Desk, tmp_path: Path) -> None:

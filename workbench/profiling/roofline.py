@@ -145,8 +145,12 @@ class Roofline(QWidget):
             ys = [math.log10(self.roof(10**x, dtype)) for x in xs]
             style = Qt.PenStyle.SolidLine if dtype == self._dtype else Qt.PenStyle.DashLine
             self._plot.plot(xs, ys, pen=pg.mkPen(self._theme.strong, width=2 if dtype == self._dtype else 1, style=style))
-            text = pg.TextItem(f"{dtype}: {engineering(peak[dtype], 'FLOP/s')}", color=self._theme.muted, anchor=(1, 1))
-            text.setPos(ends[1], ys[-1])
+        for dtypes in told_together(peak):
+            # The name of the roof that counts stands below it, so that the one of a roof just above has room.
+            below = dtypes == [self._dtype]
+            figure = engineering(max(peak[dtype] for dtype in dtypes), "FLOP/s")
+            text = pg.TextItem(f"{', '.join(dtypes)}: {figure}", color=self._theme.muted, anchor=(1, 0 if below else 1))
+            text.setPos(ends[1], math.log10(self.roof(10 ** ends[1], dtypes[0])))
             self._plot.addItem(text, ignoreBounds=True)
         slope = pg.TextItem(engineering(self._peaks["bytes_per_s"], "B/s"), color=self._theme.muted, anchor=(1, 1))
         along = ends[0] + 0.6 * (math.log10(min(peak.values()) / self._peaks["bytes_per_s"]) - ends[0])
@@ -194,3 +198,14 @@ class Roofline(QWidget):
         bound = BOUND_WORDS.get(row.get("bound") or "", "")
         sentence = f"{name}: {row['intensity']:.3g} FLOP/byte, {engineering(row['flops_per_s'], 'FLOP/s')}{of}{f'; {bound}' if bound else ''}."
         self.words.setText(sentence)
+
+
+def told_together(peak: Mapping[str, float], first: str = "float32") -> list[list[str]]:
+    """Number formats whose roofs lie within a tenth of each other share a name; that of `first` always has its own."""
+    groups: list[list[str]] = [[first]] if first in peak else []
+    for dtype in sorted((dtype for dtype in peak if dtype != first), key=lambda dtype: -peak[dtype]):
+        if groups and groups[-1] != [first] and peak[dtype] > 0.9 * peak[groups[-1][0]]:
+            groups[-1].append(dtype)
+        else:
+            groups.append([dtype])
+    return groups

@@ -100,12 +100,11 @@ def verdict(state: dict[str, Any], cores: int) -> tuple[str, str]:
 
 def throttling(state: dict[str, Any]) -> str:
     """How often the processor was slowed down, by heat and by the limit of a container."""
-    words = []
-    for key, cause in (("throttle_count", "by heat"), ("quota_count", "by the limit of its container")):
-        if key in state:
-            count = state[key]
-            words.append(f"{cause} {f'{count:,} times' if count > 1 else 'once' if count else 'never'}")
-    return f"Slowed down since it started: {', '.join(words)}." if words else "Whether the processor is slowed down by heat cannot be read here."
+    causes = (("throttle_count", "by heat"), ("quota_count", "by the limit of its container"))
+    words = [f"{cause} {state[key]:,}" if state[key] else f"{cause} none" for key, cause in causes if key in state]
+    if not words:
+        return "Whether the processor is slowed down cannot be read here."
+    return f"Slow-downs of the processor since it started: {', '.join(words)}."
 
 
 def gpu_words(figures: dict[str, float]) -> str:
