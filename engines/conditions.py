@@ -9,6 +9,7 @@ import numpy as np
 
 from engines import machinestate, observing
 from engines.evidence import Contestant, timing_facts
+from engines.report import labels
 
 
 def conditions(baseline: Contestant, entrants: Sequence[Contestant]) -> dict[str, Any]:
@@ -32,15 +33,20 @@ def warnings(baseline: Contestant, controls: Mapping[str, Mapping[str, Any]], ma
     for facts in sessions:
         if "alternated" in facts:
             found.append(f"{_named(facts)}: {facts['alternated']}")
+    stray, unlike = [], []
     for key, same in controls.items():
         low, high = same["ratio_low"], same["ratio_high"]
         if same["ratio"] and abs(np.log(same["ratio"])) > np.log1p(margin):
-            found.append(
-                f"{key}: the baseline timed against itself came out at {same['ratio']:.3f}, beyond the margin of {margin:.1%}: this timing is "
-                "unstable, and no smaller difference is judged."
-            )
+            stray.append(f"{labels.name(key)} {same['ratio']:.3f}")
         elif low is not None and not low <= 1 <= high:
-            found.append(f"{key}: the baseline timed against itself differs from itself ({low:.3f} to {high:.3f}); no smaller difference is judged.")
+            unlike.append(f"{labels.name(key)} {low:.3f} to {high:.3f}")
+    if stray:
+        found.append(
+            f"The baseline timed against itself came out beyond the margin of {margin:.1%} ({'; '.join(stray)}): this timing is unstable, and no "
+            "smaller difference is judged."
+        )
+    if unlike:
+        found.append(f"The baseline timed against itself differs from itself ({'; '.join(unlike)}); no smaller difference is judged.")
     return found
 
 

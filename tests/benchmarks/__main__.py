@@ -1,4 +1,4 @@
-"""Run the benchmarks one after the other, each in a process of its own: `python -m tests.benchmarks [NAME ...]`."""
+"""Run the benchmarks one after the other, each in a process of its own: `python -m tests.benchmarks [NAME [ITS OWN WORDS ...] ...]`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ FOLDER = Path(__file__).parent
 
 def main(wanted: list[str]) -> int:
     names = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
-    unknown = set(wanted) - set(names)
-    if unknown:
-        print(f"No benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(names)}", file=sys.stderr)
-        return 2
+    asked: list[list[str]] = []
+    for word in wanted or names:
+        if word in names:
+            asked.append([word])
+        elif asked:
+            asked[-1].append(word)
+        else:
+            print(f"No benchmark named {word}; there are: {', '.join(names)}", file=sys.stderr)
+            return 2
     failed = 0
-    for name in wanted or names:
-        print(f"\n== {name}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"tests.benchmarks.bench_{name}"], check=False).returncode != 0
+    for name, *words in asked:
+        print(f"\n== {' '.join([name, *words])}", flush=True)
+        failed += subprocess.run([sys.executable, "-m", f"tests.benchmarks.bench_{name}", *words], check=False).returncode != 0
     return 1 if failed else 0
 
 
