@@ -5,8 +5,8 @@ One file a machine in the cache folder, with one entry for each device and numbe
     {"device", "threads", "flops_per_s": {"float32": .., "bfloat16": .., "int8": ..}, "bytes_per_s", "launch_us", "measured": unix time,
      "load_percent"}
 
-and, where measured, "cache_bytes_per_s" (data that fit the cache), "process_mib" (resident memory of a process that has loaded torch and done
-a training step), "spread" ({figure: how far the median of the repeats lay from the best, as a share of it}), "array_mib" and "cache_mib".
+and, where measured, "cache_bytes_per_s" (data that fit the cache), "spread" ({figure: how far the median of the repeats lay from the best, as
+a share of it}), "array_mib" and "cache_mib".
 """
 
 from __future__ import annotations

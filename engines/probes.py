@@ -5,6 +5,7 @@ Memory figures are in MiB. On Linux they are read from /proc; elsewhere psutil a
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -48,6 +49,13 @@ def reset_peak() -> bool:
     except OSError:
         return False
     return True
+
+
+def release_memory() -> None:
+    """Give memory that was freed back to the system, as far as the C library can (glibc): what an earlier phase needed would else be counted as
+    a later one's."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status_kib(key: str, pid: int | None) -> int | None:

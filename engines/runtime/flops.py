@@ -23,31 +23,42 @@ from engines.runtime.traffic import moved, size, tensors
 @dataclass(frozen=True)
 class Work:
     """flops: nominal, as the operators are defined. executed_flops: without what kernels skip (pairs behind a causal mask, zeros that a sparse
-    layout does not store). bytes: read and written. uncounted: heavy operators without a formula (name -> calls), which are in no count of
-    operations.
+    layout does not store). bytes: read and written. operators: calls that moved any. uncounted: heavy operators without a formula (name ->
+    calls), which are in no count of operations.
     """
 
     flops: int
     executed_flops: int
     bytes: int
+    operators: int
     uncounted: dict[str, int]
 
     def __add__(self, more: Work) -> Work:
         """Both together."""
         return Work(
             self.flops + more.flops, self.executed_flops + more.executed_flops, self.bytes + more.bytes,
-            dict(Counter(self.uncounted) + Counter(more.uncounted)),
+            self.operators + more.operators, dict(Counter(self.uncounted) + Counter(more.uncounted)),
         )  # fmt: skip
 
     def __sub__(self, earlier: Work) -> Work:
         """What was done since `earlier`."""
         return Work(
             self.flops - earlier.flops, self.executed_flops - earlier.executed_flops, self.bytes - earlier.bytes,
-            dict(Counter(self.uncounted) - Counter(earlier.uncounted)),
+            self.operators - earlier.operators, dict(Counter(self.uncounted) - Counter(earlier.uncounted)),
         )  # fmt: skip
 
 
-NOTHING = Work(0, 0, 0, {})
+NOTHING = Work(0, 0, 0, 0, {})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of an operator that moved bytes. dtype: number format of the first tensor it took or gave that holds fractions ("float32")."""
+
+    name: str
+    executed_flops: float
+    bytes: int
+    dtype: str
 
 
 def count(function: Callable[[], Any]) -> tuple[Work, Any]:
@@ -58,14 +69,14 @@ def count(function: Callable[[], Any]) -> tuple[Work, Any]:
 
 
 @contextmanager
-def counting() -> Iterator[Callable[[], Work]]:
-    """Count what is done inside; the function that it gives says what was done so far."""
-    meter = _Meter()
+def counting(each: Callable[[Operation], None] | None = None) -> Iterator[Callable[[], Work]]:
+    """Count what is done inside; the function that it gives says what was done so far. each: is told every operator."""
+    meter = _Meter(each)
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
 
     def so_far() -> Work:
         nominal = counter.get_total_flops()
-        return Work(nominal, nominal - round(meter.skipped), meter.bytes, dict(meter.uncounted))
+        return Work(nominal, nominal - round(meter.skipped), meter.bytes, meter.operators, dict(meter.uncounted))
 
     with counter, meter:
         yield so_far
@@ -88,9 +99,11 @@ class _Meter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, each: Callable[[Operation], None] | None) -> None:
         super().__init__()
+        self._each = each
         self.bytes = 0
+        self.operators = 0
         self.skipped = 0.0
         self.uncounted: Counter[str] = Counter()
 
@@ -106,14 +119,22 @@ class _Meter(TorchDispatchMode):
             if made is not NotImplemented:
                 return made
         result = func(*args, **kwargs)
-        self.bytes += moved(func, args, kwargs, result)
+        through = moved(func, args, kwargs, result)
+        executed = 0.0
         if formula is None:
             name = str(func.overloadpacket)
             short = name.split(".")[-1]
             if any(word in short for word in _HEAVY) and not any(word in short for word in _LIGHT):
                 self.uncounted[name] += 1
-        elif share := skipped_share(func, args, kwargs):
-            self.skipped += share * formula(*args, **kwargs, out_val=result)
+        else:
+            share, nominal = skipped_share(func, args, kwargs), formula(*args, **kwargs, out_val=result)
+            self.skipped += share * nominal
+            executed = nominal - share * nominal
+        if through:
+            self.bytes += through
+            self.operators += 1
+            if self._each is not None:
+                self._each(Operation(str(func.overloadpacket), executed, through, _format((*args, result))))
         return result
 
     def _higher_order(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -123,6 +144,12 @@ class _Meter(TorchDispatchMode):
         if func not in _KNOWN:
             self.uncounted[str(func)] += 1
         return result
+
+
+def _format(values: Any) -> str:
+    found = next((tensor for tensor in tensors(values) if tensor.is_floating_point() or tensor.is_complex()), None)
+    found = found if found is not None else next(tensors(values), None)
+    return "" if found is None else str(found.dtype).removeprefix("torch.")
 
 
 _KNOWN: dict[Any, Any] = {**flop_registry, **FORMULAS}

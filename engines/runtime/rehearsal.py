@@ -55,12 +55,12 @@ class Observer(Protocol):
 class Rehearsal:
     """The training of one plan, step by step.
 
-    teachers: variant -> folder of its finished model, for techniques that read one. text: the prepared corpus, where the caller has it.
-    device and threads: where the plan's own are not wanted. Raises PlanError, RecipeError, FinishedError and what plugins raise.
+    teachers: variant -> its model or the folder of its finished one, for techniques that read one. text: the prepared corpus, where the caller
+    has it. device and threads: where the plan's own are not wanted. Raises PlanError, RecipeError, FinishedError and what plugins raise.
     """
 
     def __init__(
-        self, plan: Mapping[str, Any], seed: int = 0, *, teachers: Mapping[str, Path] | None = None, text: Text | None = None,
+        self, plan: Mapping[str, Any], seed: int = 0, *, teachers: Mapping[str, Path | nn.Module] | None = None, text: Text | None = None,
         device: str | None = None, threads: int | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
@@ -76,7 +76,8 @@ class Rehearsal:
         def teacher(reference: str) -> nn.Module:
             if reference not in known:
                 raise PlanError(f'The recipe needs the finished model of the variant "{reference}", and there is none.')
-            return load_finished(known[reference], self.device, self.text).model
+            found = known[reference]
+            return found if isinstance(found, nn.Module) else load_finished(found, self.device, self.text).model
 
         self.session = Session(
             plan=plan, task=parts.task, text=self.text, device=self.device, dtype=torch.get_default_dtype(), seed=seed,

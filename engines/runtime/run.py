@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from engines import energy, observing
+from engines import energy, observing, probes
 from engines.api import Figure, Text
+from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
@@ -46,6 +49,8 @@ class Run:
         parts = Parts.of(self.plan)
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
         self._event("info", "corpus", _sentence(text))
+        # What tokenising took would else be in the peaks of the one run that prepared the text.
+        probes.release_memory()
         self._before_model = before_model(device)
         self._phase("model")
         trainer = self._prepare(parts, text, device)
@@ -56,14 +61,22 @@ class Run:
         self._phase("finishing")
         finished = self._finish(trainer)
         self._phase("evaluating")
-        self._judge(trainer, finished)
-        self._store_results()
+        with ExitStack() as stack:
+            predictor = Predictor(self.plan, self._teacher_folders(), prepared=True) if trainer.tokens_per_second() else None
+            if predictor and threads < probes.usable_cores():
+                stack.enter_context(predictor)
+            self._judge(trainer, finished)
+            self._store_results()
+            # With no core to spare it would be slowed down beside the judging.
+            if predictor and threads >= probes.usable_cores():
+                stack.enter_context(predictor)
+            predicted = self._predicted(predictor)
         self.results, work = evaluate.in_fresh_process(
             self.folder / "model", _evaluation_device(trainer.session), lambda told: self._event("info", "measure", told), lambda: self.control.stop
         )
         if self.control.stop:
             raise Cancelled
-        commands.put_effects(self.store, self.row.id, self.claim, [_work_effect(work, trainer)])
+        commands.put_effects(self.store, self.row.id, self.claim, [_work_effect(work, trainer), *self._error_of(predicted, trainer)])
         self._store_results()
 
     def discard_checkpoint(self) -> None:
@@ -183,6 +196,31 @@ class Run:
                 continue
             total = Figure(figure.key, figure.value + others, figure.unit, figure.better)
             self._result(total, {**detail, "own": figure.value, "of_needed_runs": others})
+
+    def _predicted(self, predictor: Predictor | None) -> dict[str, Any]:
+        """What could be said of this run from its plan alone; nothing where that fails, and the run tells why."""
+        if predictor is None:
+            return {}
+        try:
+            return predictor.answer(lambda: self.control.stop)
+        except PredictionError as error:
+            self._event("info", "prediction", f"Nothing was predicted: {error}")
+            return {}
+
+    def _error_of(self, predicted: dict[str, Any], trainer: Trainer) -> list[EffectRow]:
+        """The prediction beside what was measured, where both are known."""
+        results = {row.key: row.value for row in self.results if not row.target}
+        speed, session = trainer.tokens_per_second(), trainer.session
+        measured = {
+            "step_ms": 1000 * session.tokens / session.step / speed[0] if speed else None,
+            "train_peak_mib": trainer.peak_host_mib if session.device.type == "cpu" else trainer.peak_device_mib,
+            "parameters": results.get("size/parameters"), "flops_per_token": results.get("compute/flops_per_token"),
+        }  # fmt: skip
+        facts = held_against(predicted, measured)
+        return [EffectRow("", "prediction", verdict(facts), facts)] if facts else []
+
+    def _teacher_folders(self) -> dict[str, Path]:
+        return {queries.run(self.store, need).variant: self.store.folder / "runs" / str(need) / "model" for need in self.row.needs}
 
     def _teacher(self, reference: str) -> torch.nn.Module:
         """The finished model of the needed run of that variant, on this run's device."""

@@ -78,6 +78,12 @@ def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpu
     assert done["per_token"]["forward_flops"] == results["compute/flops_per_token"]
     assert done["per_token"]["training_flops"] == pytest.approx(3 * done["per_token"]["forward_flops"], rel=0.05)
     assert done["per_token"]["training_bytes"] > 2 * done["per_token"]["forward_bytes"]
+    foreseen = next(effect for effect in queries.effects(store, run) if effect.hook == "prediction").facts
+    assert foreseen["flops_per_token"]["error"] == 0
+    assert foreseen["step_ms"]["predicted"] > 0
+    if "memory/train_peak_host_mib" in results:
+        assert foreseen["train_peak_mib"]["measured"] == results["memory/train_peak_host_mib"]
+        assert abs(foreseen["train_peak_mib"]["error"]) < 0.3
     assert [artifact.name for artifact in queries.artifacts(store, run)] == ["finished model"]
     store.close()
 

@@ -1,0 +1,214 @@
+"""What training a plan will take on this machine, told before it is trained: operations, memory, and the time of a step.
+
+    python -m engines.runtime.predict    reads {"plan": {...}, "teachers": {variant: folder}, "plans": {variant: plan}, "prepared": true}
+
+A process of its own, as fresh as a run's, which prints one line of JSON: {"answer": ...} or {"error": sentence}. teachers: finished models that
+the recipe reads; plans: of variants that are not trained yet, whose untrained models stand in; prepared: the corpus is known to be prepared, so
+read it. All but the plan may be missing.
+
+It tries the recipe out: a few steps of the training loop itself, hooks and optimiser included, and a look at held-out text, on random words as
+frequent as in the text. Of one step every operator's operations and bytes are noted, of another what its tensors hold at the peak and to whom
+it belongs, of some the time and the memory of the process. Where a full batch would be too much work, two smaller ones are tried instead and
+continued in a straight line: all of it is about linear in the rows.
+
+On another device than the CPU nothing is tried: the memory is that of the tensors, and the time of a step follows from the roofline,
+
+    sum over operators of max(operations / peak, bytes / bandwidth, time to start one)                            (1)
+
+What could not be found out is absent, and `missing` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from engines import peaks, probes, roofline
+from engines.api import Corpus, Text
+from engines.runtime.attribution import OWNERS, Reading
+from engines.runtime.finished import load_finished
+from engines.runtime.flops import Operation, counting
+from engines.runtime.plan import device_of, plugin, text_of, threads_of
+from engines.runtime.rehearsal import Rehearsal
+from engines.runtime.sketch import assemble, sketch, stand_in
+from engines.runtime.train import EVALUATION_BATCH
+from engines.runtime.work import of_scoring
+
+AFFORDABLE_TOKENS = 2048
+"""Tokens of a batch that is tried as it is; of a larger one two cuts of its rows are."""
+AFFORDABLE_FLOPS = 30_000_000_000
+"""Operations of a step that is tried, at 6 a parameter and token."""
+LARGEST = 50_000_000
+"""Parameters up to which steps are tried."""
+TIMED_STEPS = 3
+STEPS = 2 + TIMED_STEPS + 2 + 1
+"""Of one trial: the optimiser makes its state, one counted, some timed, two after held-out text, one watched."""
+
+
+class CannotPredict(ValueError):
+    """Nothing can be said about this plan before it runs; the message says why."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What steps of `rows` rows took. step_s: the middle one. resident_mib: of the process at its highest, None where the system cannot tell."""
+
+    rows: int
+    tokens: int
+    operations: list[Operation]
+    step_s: float
+    memory: Reading
+    resident_mib: float | None
+    parameters: int
+    scoring_flops: float
+    """Operations of scoring one token."""
+
+
+def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = None, text: Text | None = None) -> dict[str, Any]:
+    """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process", "parameters", "gradients", "optimizer", "activations", "other"},
+    "step_ms", "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms}, "training_flops_per_token", "training_bytes_per_token",
+    "tried_rows", "missing": [sentence]}; what is not known is absent.
+
+    parameters, flops_per_token: of the model while it trains, scoring one token. train_peak_mib: of the host for a run on the CPU, of the
+    allocator for one on a GPU. teachers: models that techniques of the recipe read. text: the prepared corpus; without it random words of a
+    vocabulary of its size stand in. Raises CannotPredict, and what building the model raises.
+    """
+    batch, length = int(plan["training"]["batch"]), int(plan["training"]["sequence"])
+    size = sum(p.numel() for p in sketch(plan).model.parameters())
+    if size > LARGEST:
+        raise CannotPredict(f"The model has {size:,} parameters; steps are tried out up to {LARGEST:,}.")
+    assumed = False
+    if text is None:
+        text, assumed = stand_in(cast(Corpus, plugin(plan["corpus"])))
+        text = _words(text, max(2 * STEPS * batch, EVALUATION_BATCH) * (length + 1) + 1)
+    missing = ["The vocabulary's size is assumed: the text was never read."] if assumed else []
+    device, threads = device_of(plan["device"]), threads_of(plan.get("threads"))
+    trials = [_trial(plan, text, rows, teachers) for rows in _cuts(batch, length, size)]
+
+    def at_batch(figure: Callable[[Trial], float]) -> float:
+        """A figure of the trials, continued to the rows of the batch."""
+        last = figure(trials[-1])
+        if len(trials) == 1:
+            return last
+        slope = (last - figure(trials[0])) / (trials[-1].rows - trials[0].rows)
+        return last + slope * (batch - trials[-1].rows)
+
+    tokens = at_batch(lambda trial: trial.tokens)
+    owners = {owner: max(0.0, at_batch(lambda trial, owner=owner: trial.memory.owners_mib[owner])) for owner in OWNERS}  # type: ignore[misc]
+    answer: dict[str, Any] = {
+        "parameters": trials[-1].parameters, "flops_per_token": trials[-1].scoring_flops,
+        "training_flops_per_token": at_batch(lambda trial: sum(done.executed_flops for done in trial.operations)) / tokens,
+        "training_bytes_per_token": at_batch(lambda trial: sum(done.bytes for done in trial.operations)) / tokens,
+        "memory_mib": owners, "tried_rows": [trial.rows for trial in trials], "missing": missing,
+    }  # fmt: skip
+    tensors = at_batch(lambda trial: trial.memory.peak_mib)
+    if device.type != "cpu":
+        answer["train_peak_mib"] = tensors
+    elif trials[-1].resident_mib is not None:
+        answer["train_peak_mib"] = at_batch(lambda trial: trial.resident_mib or 0.0)
+        answer["memory_mib"] = {"process": max(0.0, answer["train_peak_mib"] - tensors), **owners}
+    known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(device), threads)
+    if known is not None:
+        bounds = {bound: at_batch(lambda trial, bound=bound: _seconds(trial.operations, known)[bound]) for bound in _BOUNDS}  # type: ignore[misc]
+        least = sum(bounds.values())
+        answer |= {"roofline_ms": 1e3 * least, "bounds": {bound: seconds / least for bound, seconds in bounds.items()}}
+    if device.type == "cpu":
+        answer["step_ms"] = 1e3 * at_batch(lambda trial: trial.step_s)
+    elif known is not None:
+        answer["step_ms"] = answer["roofline_ms"]
+    if known is None:
+        where = f"{threads} threads of the CPU" if device.type == "cpu" else str(device)
+        missing.append(f"What {where} can do at best was never measured, so there is no roofline: {peaks.HOW} does it.")
+    return answer
+
+
+_BOUNDS: tuple[roofline.Bound, ...] = ("compute", "memory", "launch")
+
+
+def _cuts(batch: int, length: int, parameters: int) -> list[int]:
+    """Rows of the batches that are tried: the whole, or two cuts of it."""
+    tokens = min(AFFORDABLE_TOKENS, AFFORDABLE_FLOPS // (6 * max(1, parameters)))
+    if batch * length <= tokens or batch < 3:
+        return [batch]
+    rows = max(1, min(batch // 3, tokens // (2 * length)))
+    return [rows, 2 * rows]
+
+
+def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None) -> Trial:
+    length = int(plan["training"]["sequence"])
+    measure = {**plan["measure"], "held_out_tokens": EVALUATION_BATCH * length}
+    smaller = {**plan, "training": {**plan["training"], "batch": rows}, "measure": measure}
+    made = Rehearsal(smaller, teachers=teachers, text=text, device="cpu")
+    made.step()
+    operations: list[Operation] = []
+    with counting(operations.append):
+        tokens = made.step()
+    seconds = []
+    for _ in range(TIMED_STEPS):
+        start = time.perf_counter()
+        made.step()
+        seconds.append(time.perf_counter() - start)
+    # What looking at held-out text leaves in the allocator is there when training goes on.
+    made.session.held_out()
+    clean = probes.reset_peak()
+    made.step()
+    made.step()
+    resident = probes.peak_resident_mib() if clean else None
+    memory, _ = made.watched_step()
+    model: Any = made.session.model.eval()
+    ids_1T = torch.as_tensor(text.splits["train"][: length + 1].astype("int64"))[None]
+    _, scoring = of_scoring(model, ids_1T[:, :-1], ids_1T[:, 1:])
+    size = sum(p.numel() for p in model.parameters())
+    return Trial(rows, tokens, operations, statistics.median(seconds), memory, resident, size, scoring.flops / (ids_1T.shape[1] - 1))
+
+
+def _words(text: Text, tokens: int) -> Text:
+    """Random words with the frequencies of the vocabulary, in every split."""
+    counts = np.asarray(text.vocabulary.counts, dtype=np.float64)
+    ids = np.random.default_rng(0).choice(len(counts), tokens, p=counts / counts.sum())
+    return replace(text, splits=dict.fromkeys(text.splits, ids), character_ends=dict.fromkeys(text.splits, np.arange(1, tokens + 1)))
+
+
+def _seconds(operations: list[Operation], known: Mapping[str, Any]) -> dict[roofline.Bound, float]:
+    """(1), by what bounds each operator."""
+    total: dict[roofline.Bound, float] = dict.fromkeys(_BOUNDS, 0.0)
+    for done in operations:
+        bounds = roofline.least_seconds(done.executed_flops, done.bytes, 1, known, done.dtype)
+        bound = max(bounds, key=lambda name: bounds[name])
+        total[bound] += bounds[bound]
+    return total
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="engines.runtime.predict").parse_args(argv)
+    # A run's process holds these too.
+    import engines.runtime.worker  # noqa: F401
+    from engines.runtime.inspector import sentence
+
+    asked = json.loads(sys.stdin.read())
+    try:
+        teachers = {name: cast(nn.Module, load_finished(Path(folder)).model) for name, folder in asked.get("teachers", {}).items()}
+        for name, plan in asked.get("plans", {}).items():
+            teachers.setdefault(name, assemble(plan, "cpu").model.eval().requires_grad_(False))
+        text = text_of(cast(Corpus, plugin(asked["plan"]["corpus"])), lambda _: None) if asked.get("prepared") else None
+        probes.release_memory()
+        answer: dict[str, Any] = {"answer": predict(asked["plan"], teachers, text)}
+    except Exception as error:  # noqa: BLE001  plugin code may raise anything: who asked has to see it
+        answer = {"error": sentence(error)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

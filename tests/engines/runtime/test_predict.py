@@ -1,0 +1,89 @@
+"""Predictions against what real steps take, straight lines against whole batches, and what techniques of the recipe change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from engines import peaks
+from engines.runtime import predict
+from engines.runtime.flops import Operation
+from tests.engines.runtime import session as small
+
+ADAM = {"id": "optimization/adam"}
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads and random state of the other tests are left alone; nothing is known of this machine."""
+    monkeypatch.setattr(peaks, "stored", lambda *asked: None)
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        yield
+    torch.set_num_threads(threads)
+
+
+def predicted(*techniques: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return predict.predict(small.plan([ADAM, *techniques], **changes), text=small.text())
+
+
+def test_counts_and_owners_are_those_of_the_formulas() -> None:
+    found = predicted()
+    lstm, head = 4 * 24 * 48, 24 * small.SIZE
+    parameters = 24 * small.SIZE + lstm + 2 * 4 * 24 + head + small.SIZE
+    assert found["parameters"] == parameters
+    assert found["flops_per_token"] == 2 * (lstm + head)
+    assert found["training_flops_per_token"] == pytest.approx(3 * 2 * (lstm + head), rel=0.05)
+    assert found["memory_mib"]["parameters"] == pytest.approx(4 * parameters / 2**20)
+    assert found["memory_mib"]["optimizer"] == pytest.approx(8 * parameters / 2**20, rel=0.01)
+    assert found["tried_rows"] == [8]
+    assert found["step_ms"] > 0
+    assert "roofline_ms" not in found
+    assert "doctor --measure" in found["missing"][0]
+
+
+def test_cut_batches_continue_in_a_straight_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"training": {"batch": 24, "sequence": 12}}
+    whole = predicted(**changes)
+    monkeypatch.setattr(predict, "AFFORDABLE_TOKENS", 200)
+    cut = predicted(**changes)
+    assert (whole["tried_rows"], cut["tried_rows"]) == ([24], [8, 16])
+    assert cut["training_flops_per_token"] == pytest.approx(whole["training_flops_per_token"], rel=1e-6)
+    assert cut["training_bytes_per_token"] == pytest.approx(whole["training_bytes_per_token"], rel=0.02)
+    own, other = ({key: value for key, value in found["memory_mib"].items() if key != "process"} for found in (cut, whole))
+    assert sum(own.values()) == pytest.approx(sum(other.values()), rel=0.05)
+
+
+def test_techniques_of_the_recipe_are_really_applied() -> None:
+    model = {
+        **small.plan([])["model"],
+        "layers": [{"mixer": {"id": "attention/full", "heads": 4}, "feedforward": {"id": "feedforward/dense"}, "repeat": 2}],
+    }
+    changes = {"model": model, "training": {"batch": 8, "sequence": 64}}
+    plain = predicted(**changes)
+    parts = predicted({"id": "memory/gradient_accumulation", "micro_batches": 4}, **changes)
+    again = predicted({"id": "memory/gradient_checkpointing"}, **changes)
+    assert parts["memory_mib"]["activations"] < 0.5 * plain["memory_mib"]["activations"]
+    assert again["memory_mib"]["activations"] < 0.8 * plain["memory_mib"]["activations"]
+    assert again["training_flops_per_token"] > 1.05 * plain["training_flops_per_token"]
+    sgd = predict.predict(small.plan([{"id": "optimization/sgd", "lr": 0.1}]), text=small.text())
+    assert sgd["memory_mib"]["optimizer"] == 0
+
+
+def test_a_model_that_is_too_large_to_try_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "LARGEST", 1000)
+    with pytest.raises(predict.CannotPredict, match="tried out up to 1,000"):
+        predicted()
+
+
+def test_the_time_by_the_roofline_is_the_sum_over_operators() -> None:
+    machine = {"flops_per_s": {"float32": 1e9, "bfloat16": 4e9}, "bytes_per_s": 1e8, "launch_us": 10.0}
+    operations = [
+        Operation("mm", 1e6, 1000, "float32"), Operation("mm", 1e6, 1000, "bfloat16"), Operation("add", 0.0, 10_000, "float32"),
+        Operation("add", 0.0, 4, "float32"),
+    ]  # fmt: skip
+    found = predict._seconds(operations, machine)
+    assert found == pytest.approx({"compute": 1e-3 + 0.25e-3, "memory": 1e-4, "launch": 1e-5})
