@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
                 window.go(key)
                 if key == "experiment":
                     _until(partial(_checked, window), 60)
+                    _until(partial(_foretold, window), 60)
                 if key == "profile":
                     _until(partial(_profiled, window), 5)  # It stays empty where no run was profiled.
                 if key == "machine":
@@ -70,6 +71,10 @@ def _opened(window: Window) -> bool:
 
 def _checked(window: Window) -> bool:
     return bool(window.view("experiment").checked)
+
+
+def _foretold(window: Window) -> bool:
+    return bool(window.view("experiment").foretold)
 
 
 def _compared(window: Window) -> bool:

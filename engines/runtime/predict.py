@@ -1,17 +1,19 @@
 """What training a plan will take on this machine, told before it is trained: operations, memory, and the time of a step.
 
-    python -m engines.runtime.predict    reads {"plan": {...}, "teachers": {variant: folder}, "plans": {variant: plan}, "prepared": true}
+    python -m engines.runtime.predict [REQUEST]
+    {"plan": {...}, "teachers": {variant: folder}, "plans": {variant: plan}, "prepared": true, "considerate": true}
 
-A process of its own, as fresh as a run's, which prints one line of JSON: {"answer": ...} or {"error": sentence}. teachers: finished models that
-the recipe reads; plans: of variants that are not trained yet, whose untrained models stand in; prepared: the corpus is known to be prepared, so
-read it. All but the plan may be missing.
+A process of its own, as fresh as a run's, which is given or reads the request and prints one line of JSON: {"answer": ...} or {"error":
+sentence}. teachers: finished models that the recipe reads; plans: of variants that are not trained yet, whose untrained models stand in;
+prepared: the corpus is known to be prepared, so read it; considerate: not while something is timed. All but the plan may be missing.
 
 It tries the recipe out: a few steps of the training loop itself, hooks and optimiser included, and a look at held-out text, on random words as
 frequent as in the text. Of one step every operator's operations and bytes are noted, of another what its tensors hold at the peak and to whom
 it belongs, of some the time and the memory of the process. Where a full batch would be too much work, two smaller ones are tried instead and
 continued in a straight line: all of it is about linear in the rows.
 
-On another device than the CPU nothing is tried: the memory is that of the tensors, and the time of a step follows from the roofline,
+A run on another device is tried on the CPU all the same, for what it counts; its memory is then that of the tensors, and the time of a step
+follows from the device's roofline,
 
     sum over operators of max(operations / peak, bytes / bandwidth, time to start one)                            (1)
 
@@ -44,6 +46,7 @@ from engines.runtime.rehearsal import Rehearsal
 from engines.runtime.sketch import assemble, sketch, stand_in
 from engines.runtime.train import EVALUATION_BATCH
 from engines.runtime.work import of_scoring
+from engines.timinglock import is_timing
 
 AFFORDABLE_TOKENS = 2048
 """Tokens of a batch that is tried as it is; of a larger one two cuts of its rows are."""
@@ -52,8 +55,10 @@ AFFORDABLE_FLOPS = 30_000_000_000
 LARGEST = 50_000_000
 """Parameters up to which steps are tried."""
 TIMED_STEPS = 3
-STEPS = 2 + TIMED_STEPS + 2 + 1
-"""Of one trial: the optimiser makes its state, one counted, some timed, two after held-out text, one watched."""
+STRETCHES = 3
+"""Looks at held-out text with steps after each: what an allocator keeps grows with the first few."""
+STEPS = 2 + TIMED_STEPS + 2 * STRETCHES + 1
+"""Of one trial: the optimiser makes its state, one counted, some timed, two after each look at held-out text, one watched."""
 
 
 class CannotPredict(ValueError):
@@ -128,8 +133,8 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
     elif known is not None:
         answer["step_ms"] = answer["roofline_ms"]
     if known is None:
-        where = f"{threads} threads of the CPU" if device.type == "cpu" else str(device)
-        missing.append(f"What {where} can do at best was never measured, so there is no roofline: {peaks.HOW} does it.")
+        where = f"the CPU at {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+        missing.append(f"The peaks of {where} were never measured, so there is no roofline: {peaks.HOW} does it.")
     return answer
 
 
@@ -159,18 +164,24 @@ def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str
         start = time.perf_counter()
         made.step()
         seconds.append(time.perf_counter() - start)
-    # What looking at held-out text leaves in the allocator is there when training goes on.
-    made.session.held_out()
-    clean = probes.reset_peak()
-    made.step()
-    made.step()
-    resident = probes.peak_resident_mib() if clean else None
+    residents = [_resident_mib(made) for _ in range(STRETCHES)]
+    known = [mib for mib in residents if mib is not None]
     memory, _ = made.watched_step()
     model: Any = made.session.model.eval()
     ids_1T = torch.as_tensor(text.splits["train"][: length + 1].astype("int64"))[None]
     _, scoring = of_scoring(model, ids_1T[:, :-1], ids_1T[:, 1:])
     size = sum(p.numel() for p in model.parameters())
-    return Trial(rows, tokens, operations, statistics.median(seconds), memory, resident, size, scoring.flops / (ids_1T.shape[1] - 1))
+    return Trial(rows, tokens, operations, statistics.median(seconds), memory, max(known, default=None), size, scoring.flops / (ids_1T.shape[1] - 1))
+
+
+def _resident_mib(made: Rehearsal) -> float | None:
+    """The highest of the process in two steps after held-out text, for what that leaves in the allocator is there when training goes on; None
+    where the system cannot tell."""
+    made.session.held_out()
+    clean = probes.reset_peak()
+    made.step()
+    made.step()
+    return probes.peak_resident_mib() if clean else None
 
 
 def _words(text: Text, tokens: int) -> Text:
@@ -191,19 +202,25 @@ def _seconds(operations: list[Operation], known: Mapping[str, Any]) -> dict[roof
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="engines.runtime.predict").parse_args(argv)
+    parser = argparse.ArgumentParser(prog="engines.runtime.predict")
+    parser.add_argument("request", nargs="?", help="JSON; else it is read from standard input")
+    request = parser.parse_args(argv).request
     # A run's process holds these too.
     import engines.runtime.worker  # noqa: F401
     from engines.runtime.inspector import sentence
 
-    asked = json.loads(sys.stdin.read())
+    asked = json.loads(request or sys.stdin.read())
+    plan = asked["plan"]
     try:
+        if asked.get("considerate") and is_timing():
+            raise CannotPredict("Something is being timed on this machine; nothing is tried out beside it.")
         teachers = {name: cast(nn.Module, load_finished(Path(folder)).model) for name, folder in asked.get("teachers", {}).items()}
-        for name, plan in asked.get("plans", {}).items():
-            teachers.setdefault(name, assemble(plan, "cpu").model.eval().requires_grad_(False))
-        text = text_of(cast(Corpus, plugin(asked["plan"]["corpus"])), lambda _: None) if asked.get("prepared") else None
+        read = {value for technique in plan["techniques"] for value in technique.values() if isinstance(value, str)}
+        for name in read & set(asked.get("plans", {})) - set(teachers):
+            teachers[name] = assemble(asked["plans"][name], "cpu").model.eval().requires_grad_(False)
+        text = text_of(cast(Corpus, plugin(plan["corpus"])), lambda _: None) if asked.get("prepared") else None
         probes.release_memory()
-        answer: dict[str, Any] = {"answer": predict(asked["plan"], teachers, text)}
+        answer: dict[str, Any] = {"answer": predict(plan, teachers, text)}
     except Exception as error:  # noqa: BLE001  plugin code may raise anything: who asked has to see it
         answer = {"error": sentence(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from engines import catalogue as catalogues
 from workbench import theme
 from workbench.desk import Desk
+from workbench.editor.forecast import Forecast
 from workbench.window import Window
 
 
@@ -22,6 +23,13 @@ from workbench.window import Window
 def catalogue() -> dict[str, Any]:
     """The real catalogue, built once by a process of its own and kept in the tests' cache."""
     return catalogues.read()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_foretold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of tests try no training out, but where that is what is tested: it takes seconds of a processor."""
+    if not request.module.__name__.endswith("test_forecast"):
+        monkeypatch.setattr(Forecast, "ask", lambda *asked: None)
 
 
 @pytest.fixture

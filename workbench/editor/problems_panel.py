@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVB
 
 from engines.problems import Problem
 from workbench.desk import Desk
+from workbench.editor.forecast import ForecastCard, figure_row
 from workbench.editor.places import sentence
 from workbench.icons import pixmap
 from workbench.widgets.surfaces import Card, emptied, scrolled
@@ -46,6 +47,8 @@ class ProblemsPanel(QWidget):
         stack.setSpacing(12)
         stack.addWidget(self._card)
         stack.addWidget(self._model)
+        self.forecast = ForecastCard(desk)
+        stack.addWidget(self.forecast)
         stack.addStretch(1)
         column.addWidget(scrolled(inside), 1)
         self.setMinimumWidth(230)
@@ -96,14 +99,7 @@ class ProblemsPanel(QWidget):
         """shapes: the inspector's answer about the model that is shown."""
         emptied(self._figures)
         for name, value, unit, tip in _figures(shapes) if shapes else ():
-            row = QHBoxLayout()
-            row.addWidget(label(name, "muted"))
-            row.addStretch(1)
-            figure = label(value, "strong")
-            figure.setToolTip(tip)
-            row.addWidget(figure)
-            row.addWidget(label(unit, "caption"))
-            self._figures.addLayout(row)
+            self._figures.addLayout(figure_row(name, value, unit, tip))
         self._model_state.setText(state)
         self._model_state.setVisible(bool(state))
 
@@ -112,7 +108,7 @@ def _figures(shapes: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     found = []
     for key, name, unit in (
         ("parameters", "Parameters", ""), ("trainable", "Trainable", ""), ("weights_mib", "Weights", "MiB"),
-        ("flops_per_token", "Forward, one token", "FLOP"),
+        ("flops_per_token", "Forward, one token", "FLOP"), ("bytes_per_token", "Moved by it", "B"),
     ):  # fmt: skip
         value = shapes.get(key)
         if isinstance(value, int | float):

@@ -14,6 +14,7 @@ from workbench.desk import Desk
 from workbench.editor import draft, places
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
+from workbench.editor.forecast import Forecast
 from workbench.editor.model_panel import ModelPanel
 from workbench.editor.problems_panel import ProblemsPanel
 from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
@@ -44,6 +45,7 @@ class EditorView(QWidget):
         self._static: list[Problem] = []
         self._found: list[Problem] = []
         self._checked = False
+        self._forecast = Forecast(self)
         self._questions: list[int] = []
         self._merged: Merged | None = None
         column = QVBoxLayout(self)
@@ -140,6 +142,11 @@ class EditorView(QWidget):
         """Whether the inspector has answered about the experiment as it stands."""
         return self._checked
 
+    @property
+    def foretold(self) -> bool:
+        """Whether what training will take is shown, or why that is not known."""
+        return not self._forecast.running and self.problems.forecast.isVisibleTo(self)
+
     def _index(self) -> Index:
         return Index(self._desk.catalogue or {})
 
@@ -156,6 +163,8 @@ class EditorView(QWidget):
         for number in self._questions:
             self._desk.inspector.forget(number)
         self._questions.clear()
+        self._forecast.forget()
+        self.problems.forecast.show_forecast(None)
         if self._desk.catalogue is not None:
             self._static = self.document.experiment.problems(self._desk.catalogue)
         self._show()
@@ -206,6 +215,10 @@ class EditorView(QWidget):
         recolour(self, theme)
         self._show()
 
+    def leave(self) -> None:
+        """The window closes."""
+        self._forecast.forget()
+
     # --- Deep checks ----------------------------------------------------------------------------------------------------------------------
 
     def _check_deeply(self) -> None:
@@ -222,8 +235,15 @@ class EditorView(QWidget):
         shown = names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
         if shown in plans:
             self._questions.append(
-                inspector.ask("shapes", lambda answer: self.problems.show_model(answer, f"Variant: {shown}"), self._no_figures, plan=plans[shown])
+                inspector.ask("shapes", lambda answer: self._show_figures(answer, shown, plans), self._no_figures, plan=plans[shown])
             )
+
+    def _show_figures(self, shapes: dict[str, Any], shown: str, plans: dict[str, dict[str, Any]]) -> None:
+        """What the model amounts to; then what training it will take is tried out."""
+        self.problems.show_model(shapes, f"Variant: {shown}")
+        card, plan = self.problems.forecast, plans[shown]
+        card.show_forecast(None, "A few steps are being tried out …")
+        self._forecast.ask(plan, plans, lambda found: card.show_forecast(found, "", plan), lambda sentence: card.show_forecast(None, sentence))
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
