@@ -191,6 +191,10 @@ def test_the_roof_is_the_lower_of_compute_and_bandwidth(shown: ProfileView) -> N
     assert roof(1e6, "float32") == profiles.PEAKS["flops_per_s"]["float32"]  # type: ignore[index]
     assert roof(0.5, "float32") == pytest.approx(0.5 * 1.15e10)
     assert shown.roofline.notice.text == ""
+    assert shown.roofline.remark.isHidden()
+    fast = [{**row, "flops_per_s": 1e12 if row["name"] == "head" else row["flops_per_s"]} for row in shown.roofline.layers]
+    shown.roofline.show_layers(fast, profiles.PEAKS)
+    assert shown.roofline.remark.text().startswith("1 dot lies above the roof: ")
 
 
 def test_roofs_that_lie_together_share_a_name() -> None:

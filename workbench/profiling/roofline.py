@@ -53,6 +53,9 @@ class Roofline(QWidget):
         column.addWidget(self.canvas, 1)
         self.legend = Legend()
         column.addWidget(self.legend)
+        self.remark = label("", "caption", wrap=True)
+        self.remark.hide()
+        column.addWidget(self.remark)
         self.words = label("", "strong", wrap=True)
         column.addWidget(self.words)
         self.layers: list[dict[str, Any]] = []
@@ -99,6 +102,7 @@ class Roofline(QWidget):
         self._texts = {}
         if not self.layers:
             self.words.setText("No layer has both operations and bytes that were counted.")
+            self.remark.hide()
             self.legend.show_entries([])
             return
         xs = [math.log10(row["intensity"]) for row in self.layers]
@@ -133,8 +137,22 @@ class Roofline(QWidget):
         if unknown:
             found.append((colours.bound(self._theme, None).name(), f"bound unknown: {unknown}"))
         self.legend.show_entries(found)
+        self._remark_on_roof()
         self._place_names()
         self.mark(self.marked)
+
+    def _remark_on_roof(self) -> None:
+        """Dots above every roof are no mistake of the picture; say where they come from."""
+        above = [row for row in self.layers if self._peaks and row["flops_per_s"] > 1.05 * self.roof(row["intensity"], self._highest())]
+        count = f"{len(above)} dot{'s lie' if len(above) > 1 else ' lies'} above the roof"
+        self.remark.setText(f"{count}: the data lay in a cache, or the peaks were measured while the machine did other work." if above else "")
+        self.remark.setVisible(bool(above))
+
+    def _highest(self) -> str:
+        """The number format with the highest peak."""
+        assert self._peaks is not None
+        peak = {dtype: value for dtype, value in self._peaks["flops_per_s"].items() if value}
+        return max(peak, key=lambda dtype: peak[dtype])
 
     def _roofs(self, peak: Mapping[str, float], ends: tuple[float, float]) -> None:
         """One roof for each number format; that of float32 is drawn full, the others dashed."""
