@@ -239,6 +239,7 @@ class Trainer:
         add("progress/tokens", session.step, session.tokens, "tokens")
         if session.device.type == "cuda":
             add("memory/device_allocated_mib", session.step, torch.cuda.memory_allocated(session.device) / 2**20, "MiB")
+            add("memory/device_reserved_mib", session.step, torch.cuda.memory_reserved(session.device) / 2**20, "MiB")
         progress = session.progress
         remaining = session.seconds * (1 - progress) / progress if progress > 0 else None
         self.recorder.progress(
@@ -298,6 +299,8 @@ class Trainer:
         if self._warm is None or session.step < 2 * WARM_UP_STEPS:
             return None
         tokens, seconds, step = self._warm
+        if step == session.step:  # all were watched
+            return None
         return (session.tokens - tokens) / (session.seconds - seconds), session.step - step
 
     # --- checkpoints ----------------------------------------------------------------------------------------------------------------------

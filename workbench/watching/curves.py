@@ -29,6 +29,7 @@ TITLES = {
     "memory/host_mib": "Host memory",
     "memory/device_mib": "GPU memory",
     "memory/device_allocated_mib": "GPU memory, allocated",
+    "memory/device_reserved_mib": "GPU memory, reserved by the allocator",
     "memory/owner/parameters_mib": "Memory of parameters at the peak of a step",
     "memory/owner/gradients_mib": "Memory of gradients at the peak of a step",
     "memory/owner/optimizer_mib": "Memory of optimiser state at the peak of a step",

@@ -153,7 +153,7 @@ def test_layers_are_the_modules_and_add_up_with_the_rest_to_the_step(measured):
     assert sum(row["forward_ms"] + row["backward_ms"] for row in found["layers"]) == pytest.approx(in_layers)
     assert in_layers + sum(found["profiled"]["rest_ms"].values()) == pytest.approx(step)
     # The profiler's events cover the steps that a clock saw, but for the loop around them.
-    assert 0.8 * found["profiled"]["step_ms"] < step <= found["profiled"]["step_ms"]
+    assert 0.5 * found["profiled"]["step_ms"] < step <= found["profiled"]["step_ms"]
 
 
 def test_operators_and_their_work(measured):
