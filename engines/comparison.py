@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability, conditions, judging, limits, reaching, statistics
+from engines import comparability, conditions, judging, limits, peaks, reaching, statistics
 from engines.comparability import Obstacle
 from engines.differences import differences
 from engines.evidence import Contestant, Control, add_rounds, contestants
@@ -150,10 +150,16 @@ def _findings(
         new = [each for each in variants[own.name]["techniques"] if each not in known]
         case = Case(
             results, reference, margin, metrics, effects, new, own.recorded, baseline.recorded, controls, own.price,
-            profile=read_profile(store, own.profile), trained_alike=_trained_alike(own, baseline),
+            profile=read_profile(store, own.profile), peaks=_peaks(baseline), trained_alike=_trained_alike(own, baseline),
         )  # fmt: skip
         found["explanations"] = explanations(case)
     return found
+
+
+def _peaks(baseline: Contestant) -> dict[str, Any] | None:
+    """What the machine of the baseline attains at best, where that was measured."""
+    machines = baseline.circumstances.machines
+    return peaks.stored(next(iter(machines)), *baseline.place) if len(machines) == 1 and baseline.place else None
 
 
 def _trained_alike(own: Contestant, baseline: Contestant) -> bool:

@@ -38,6 +38,8 @@ class Contestant:
     """What the engine itself recorded about the first finished run: hook -> facts (work, memory, prediction)."""
     price: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Of the first finished run: key of a cost -> {"total", "own", "of_needed_runs", ...}."""
+    place: tuple[str, int] | None = None
+    """Device and threads of the figures that are of no particular target."""
     needed_seconds: dict[int, float] = field(default_factory=dict)
     """Seed -> training seconds of the runs that it needed."""
     profile: int | None = None
@@ -162,6 +164,10 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
             contestant.needed_seconds = {seeds[row.run_id]: float(row.detail.get("of_needed_runs", 0.0)) for row in rows}
         if key.startswith("cost/") and "own" in first.detail:
             contestant.price[key] = {"total": first.value, **{name: x for name, x in first.detail.items() if isinstance(x, int | float)}}
+    for row in (row for rows in grouped.values() for row in rows):
+        if not row.target and "device" in row.detail and "threads" in row.detail:
+            contestant.place = (str(row.detail["device"]), int(row.detail["threads"]))
+            break
     return {
         f"{row.detail['device']} with {row.detail['threads']} threads"
         for rows in grouped.values()

@@ -6,6 +6,7 @@ figure that it needs was not measured. Templates hold no digit: every number of 
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,7 +114,7 @@ def zeros_stored_densely(case: Case) -> Iterator[Phrase]:
         stored = case.results.get("size/model_mib")
         smaller = " Packed they would take {packed:figure} MiB." if packed and stored and packed["value"] < stored["value"] else ""
         yield say(
-            "{technique} left {after:figure} of {before:figure} non-zero weights, and the model holds {bytes:figure} bytes as before: zeros are "
+            "{technique} left {after:figure} of {before:figure} weights non-zero, and the model holds {bytes:figure} bytes as before: zeros are "
             "stored like any other number." + smaller, technique=effect["technique"], after=facts["nonzero_after"], before=facts["nonzero_before"],
             bytes=facts["bytes_after"], **({"packed": packed["value"]} if smaller and packed else {}),
         )  # fmt: skip
@@ -250,16 +251,21 @@ def price_of_finishing(case: Case) -> Iterator[Phrase]:
 
 
 def within_noise(case: Case) -> Iterator[Phrase]:
-    """A gain no larger than what the baseline differs from itself."""
+    """Gains in what judges that are no larger than what the baseline differs from itself."""
+    figures: dict[str, Any] = {}
+    parts = []
     for key, same in case.control.items():
         result = case.results.get(key)
-        if result is None or not result["interleaved"] or result["ratio"] is None or same["ratio_low"] is None:
+        if result is None or key.split("@")[0] not in case.metrics or not result["interleaved"] or not result["ratio"] or same["ratio_low"] is None:
             continue
         gain = result["ratio"] > 1 if result["better"] == "higher" else result["ratio"] < 1
         if gain and result["verdict"] != "better" and same["ratio_low"] <= result["ratio"] <= same["ratio_high"]:
-            text, figures = times("ratio", result)
-            yield say("{name}: " + text + " is within what the baseline differs from itself in the same rounds, {low:bound} to {high:bound}.",
-                       name=labels.name(key), low=same["ratio_low"], high=same["ratio_high"], **figures)  # fmt: skip
+            letter = _letter(len(parts))
+            text, more = times(f"ratio_{letter}", result)
+            figures |= more | {f"name_{letter}": labels.name(key), f"low_{letter}": same["ratio_low"], f"high_{letter}": same["ratio_high"]}
+            parts.append(f"{{name_{letter}}} {text} (itself {{low_{letter}:bound}} to {{high_{letter}:bound}})")
+    if parts:
+        yield say("Within what the baseline differs from itself in the same rounds: " + ", ".join(parts) + ".", **figures)
 
 
 def quality_paid(case: Case) -> Iterator[Phrase]:
@@ -273,8 +279,8 @@ def quality_paid(case: Case) -> Iterator[Phrase]:
     figures["quality_name"] = labels.name(quality)
     parts = []
     for index, key in enumerate(gains):
-        gain, more = times(f"gain_{'abcdefghijklmnopqrstuvwxyz'[index % 26]}", case.results[key])
-        name = f"gain_{'abcdefghijklmnopqrstuvwxyz'[index % 26]}_name"
+        gain, more = times(f"gain_{_letter(index)}", case.results[key])
+        name = f"gain_{_letter(index)}_name"
         figures |= more | {name: labels.name(key)}
         parts.append(f"{{{name}}} {gain}")
     opening = {
@@ -326,6 +332,11 @@ RULES: tuple[Callable[[Case], Iterator[Phrase]], ...] = (
 
 
 # --- What they look at ---------------------------------------------------------------------------------------------------------------------
+
+
+def _letter(index: int) -> str:
+    """a, b, ... z, aa, ab: names of figures hold no digit."""
+    return (_letter(index // 26 - 1) if index >= 26 else "") + string.ascii_lowercase[index % 26]
 
 
 def _changed(facts: Mapping[str, Any]) -> bool:

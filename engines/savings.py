@@ -137,7 +137,8 @@ def _mark_simulated(found: Mapping[str, list[dict[str, Any]]], own: Results, eff
     only_zeros = counts is not None and counts["ratio"] is not None and counts["ratio"] >= bound
     # Another technique of the recipe may have shrunk the file: zeros are told by the step that made them.
     packed = any(row["key"].startswith("size/packed_mib") and row["ratio"] is not None and row["ratio"] < bound for row in found["stored"])
-    fewer = any(row["ratio"] is not None and row["ratio"] < bound for row in found["executed"])
+    # Scoring alone tells whether zeros are skipped: training has fewer operations for other reasons too (a sampled head).
+    fewer = any(row["key"].startswith("compute/") and row["ratio"] is not None and row["ratio"] < bound for row in found["executed"])
     idle_zeros = any(zeroing(effects, margin)) and not packed and not fewer
     for row in found["nominal"]:
         if row["ratio"] is None or row["ratio"] >= bound:

@@ -78,7 +78,7 @@ def html(
         savings_cell=savings.cell,
         value=differences.text,
         goal=comparison.get("goal"),
-        conditions=[(key, _text(value)) for key, value in comparison.get("conditions", {}).items()],
+        conditions=sentences.conditions(comparison.get("conditions", {})),
         profiles={name: (each, profile_pictures.pictures(each), profile_pictures.layers(each)) for name, each in (profiles or {}).items()},
         headline=sentences.headline(comparison),
         method=sentences.method(comparison),

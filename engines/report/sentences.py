@@ -78,6 +78,30 @@ def headline(comparison: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def conditions(recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, text) of how the machine was while the timing was made; what was not recorded is left out."""
+    found = []
+    load = recorded.get("load", {})
+    for name, limits, unit in (
+        ("other work", load.get("machine_percent"), "% of the machine"),
+        ("load average", load.get("load_1"), ""),
+        ("clock", recorded.get("frequency"), " MHz"),
+        ("GPU clock", recorded.get("gpu_frequency"), " MHz"),
+    ):
+        if limits:
+            low, middle, high = limits
+            found.append((name, f"{labels.figure(middle)}{unit} (from {labels.figure(low)} to {labels.figure(high)})"))
+    if "throttled" in recorded:
+        found.append(("throttled", f"{recorded['throttled']} times" if recorded["throttled"] else "never"))
+    if "gpu_users" in recorded:
+        found.append(("processes on the GPU", str(recorded["gpu_users"])))
+    if recorded.get("threads"):
+        found.append(("threads", ", ".join(map(str, recorded["threads"]))))
+    if "observer" in recorded:
+        found.append(("observing", f"took at most {recorded['observer']:.2%} of the training time"))
+    return found
+
+
 def _figure(key: str, result: Mapping[str, Any]) -> str:
     times = labels.ratio(result)
     bounds = labels.interval(result)

@@ -61,7 +61,8 @@ class DynamicInt8(Technique):
         tied = _tied(module, names)
         for name in names:
             _exchange(module, name, int8_form(module.get_submodule(name), self.per_channel))
-        ctx.effect(_sentence(module, names, skipped, tied, weights, bytes_before), modules=len(names), weights=weights, bytes_before=bytes_before)
+        sentence = _sentence(module, names, skipped, tied, weights, bytes_before)
+        ctx.effect(sentence, modules=len(names), weights=weights, bits=8, bytes_before=bytes_before)
         return module, {"modules": names, "per_channel": self.per_channel}
 
     def restore(self, module: nn.Module, record: dict[str, Any]) -> nn.Module:

@@ -38,10 +38,10 @@ def perplexity(run):
     return {"full": 180.0, "small": 200.0}.get(run.variant, 150.0) * (1 + 0.001 * np.sin(3.0 * run.seed + len(run.variant)))
 
 
-def work(store, *, fail=(), machine="here", extra=None, digests=None, conditions=None):
+def work(store, *, fail=(), machine="here", extra=None, digests=None, conditions=None, effects=None):
     """Claim and finish every queued run with figures that depend on variant and seed. fail: variants that fail.
 
-    conditions: variant -> facts about the conditions of its runs.
+    conditions: variant -> facts about the conditions of its runs. effects: further rows of a run.
     """
     machine_id = commands.put_machine(store, machine, {"cpu": "test", "versions": {"torch": "2"}, "gpus": []})
     supervisor = commands.register_supervisor(store, "host", 1, 1.0, machine_id)
@@ -60,13 +60,13 @@ def work(store, *, fail=(), machine="here", extra=None, digests=None, conditions
         rows = [ResultRow(key=key, value=value, unit=unit, better=better, detail=DETAIL) for (key, unit, better), value in figures.items()]
         commands.put_results(store, run.id, claim, [*rows, *(extra(run) if extra else [])])
         digest = (digests or {}).get(run.variant, run.variant)
-        effects = [
+        changed = [
             EffectRow("", "training", "10 updates.", {"loss_digest": digest}),
             EffectRow("pruning/magnitude", "finish", "Half are zero.", {"zeros": 5}),
         ]
         if run.variant in (conditions or {}):
-            effects.append(EffectRow("", "conditions", "Text.", conditions[run.variant]))
-        commands.put_effects(store, run.id, claim, effects)
+            changed.append(EffectRow("", "conditions", "Text.", conditions[run.variant]))
+        commands.put_effects(store, run.id, claim, [*changed, *(effects(run) if effects else [])])
         losses = SeriesBatch("train/loss", "nats/token", "lower", [1, 2, 3], [1.0, 2.0, 3.0], [5, float("nan"), 4])
         commands.append_points(store, run.id, claim, [losses])
         commands.finish_run(store, run.id, claim, "done")
@@ -336,3 +336,34 @@ def test_every_report_is_written_from_the_store(store, tmp_path):
     for write, name in ((tables.write_markdown, "r.md"), (tables.write_csv, "r.csv"), (tables.write_latex, "r.tex"), (tables.write_json, "r.json")):
         assert write(store, [experiment], tmp_path / name).stat().st_size > 200
     assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == compare(store, [experiment])
+
+
+def test_explanations_and_savings_follow_from_what_the_store_holds(store):
+    """Zeros that took no byte, a technique that is new, work and memory that the engine recorded, and the peaks of the machine."""
+    unchanged = {"parameters_before": 9, "parameters_after": 9, "bytes_before": 36, "bytes_after": 36, "nonzero_before": 9}
+
+    def extra(run):
+        share = 1.0 if run.variant == "full" else 0.2
+        figures = {"size/parameters": 9.0, "size/nonzero_parameters": 9 * share, "compute/flops_per_token": 1000.0}
+        return [ResultRow(key=key, value=value, better="lower", detail=DETAIL) for key, value in figures.items()]
+
+    def effects(run):
+        facts = unchanged | {"nonzero_after": 9 if run.variant == "full" else 2}
+        peak = 100.0 if run.variant == "full" else 50.0
+        return [
+            EffectRow("pruning/magnitude", "finish", "Zeros.", facts),
+            EffectRow("", "memory", "", {"peak_mib": peak, "owners_mib": {"activations": peak}}),
+            EffectRow("", "work", "", {"per_token": {"training_flops": 30 * peak}}),
+        ]
+
+    experiment = submit(store, seeds=(0,))
+    work(store, extra=extra, effects=effects)
+    found = compare(store, [experiment])["variants"]["small"]
+    (zeros,) = (row for row in found["savings"]["nominal"] if row["key"] == "size/nonzero_parameters")
+    assert zeros["simulated"]
+    assert {row["key"]: row["ratio"] for row in found["savings"]["executed"]} == {"compute/flops_per_token": 1.0, "executed/training_flops": 0.5}
+    sentences = [each["sentence"] for each in found["explanations"]]
+    assert any("left 2 of 9 weights non-zero" in each for each in sentences)
+    assert any(each.startswith("Training does 0.50x the operations per token, scoring 1.00x") for each in sentences)
+    assert any("50 MiB at their peak against 100, 0.50x: activations 50 against 100." in each for each in sentences)
+    assert found["differences"] == []

@@ -41,7 +41,7 @@ def rich(
 ) -> int:  # fmt: skip
     """Write it through the commands of supervisor and worker. More than six variants are repeated with a number behind their name.
 
-    points: how many points of the training loss each run leaves.
+    points: how many points of the training loss each run leaves, with ten looks at held-out text beside them where there are any.
     """
     chosen = [_numbered(place) for place in range(variants)]
     rows = [{"name": each, "plan": _plan(kind) | {"variant": each}, "baseline": place == 0, "needs": []} for place, (each, kind) in enumerate(chosen)]
@@ -97,7 +97,13 @@ def _finish(store: Store, run: Any, kind: str, order: np.random.Generator, point
     commands.set_status(store, run.id, run.claim, "running")
     steps = list(range(points))
     losses = SeriesBatch("train/loss", "nats/token", "lower", steps, [each / 100 for each in steps], (5 + order.normal(0, 1, points)).tolist())
-    commands.append_points(store, run.id, run.claim, [losses])
+    looks = list(range(points // 10, points + 1, points // 10)) if points >= 10 else []
+    nowhen = [0.0] * len(looks)
+    held_out = [121.0 * own["perplexity"] * spread * (1 + 3 / (1 + n)) for n in range(len(looks))]
+    seconds = [41.0 / own["train"] * (n + 1) for n in range(len(looks))]
+    judged = SeriesBatch("quality/valid_perplexity", "", "lower", looks, nowhen, held_out)
+    clock = SeriesBatch("progress/seconds", "s", "none", looks, nowhen, seconds)
+    commands.append_points(store, run.id, run.claim, [losses, judged, clock] if looks else [losses])
     commands.put_results(store, run.id, run.claim, [ResultRow(k, v, unit, better, detail=detail) for k, v, unit, better in figures])
     tail = ResultRow("latency/p95_ms", 0.81 * own["latency"] * noise(0.01), "ms", "lower", target=TARGET["name"], detail=detail)
     commands.put_results(store, run.id, run.claim, [tail])

@@ -31,3 +31,13 @@ def test_the_method_counts_its_verdicts(comparison):
     assert "none was tuned" in text
     comparison["verdicts"]["made"] = 1
     assert "makes 1 verdict in all" in " ".join(sentences.method(comparison))
+
+
+def test_conditions_are_told_as_far_as_they_were_recorded():
+    load = {"machine_percent": [1.0, 3.0, 12.0]}
+    recorded = {"load": load, "frequency": [2400.0, 2450.0, 2500.0], "throttled": 0, "threads": [1], "observer": 0.004}
+    assert sentences.conditions(recorded) == [
+        ("other work", "3% of the machine (from 1 to 12)"), ("clock", "2,450 MHz (from 2,400 to 2,500)"), ("throttled", "never"), ("threads", "1"),
+        ("observing", "took at most 0.40% of the training time"),
+    ]  # fmt: skip
+    assert sentences.conditions({}) == []
