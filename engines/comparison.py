@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from engines import comparability, conditions, judging, limits, peaks, reaching, statistics
+from engines.case import Case
 from engines.comparability import Obstacle
 from engines.differences import differences
 from engines.evidence import Contestant, Control, add_rounds, contestants
-from engines.explaining import Case, explanations
+from engines.explaining import explanations
 from engines.profiles import read_profile
 from engines.savings import savings
 from engines.store import queries

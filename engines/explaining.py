@@ -7,10 +7,10 @@ figure that it needs was not measured. Templates hold no digit: every number of 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from engines.case import Case, Result
 from engines.phrases import Phrase, say, times, where
 from engines.report import labels
 from engines.savings import zero_share, zeroing
@@ -19,56 +19,6 @@ MANY_ZEROS = 0.2
 """A smaller share of zeros is not what a variant is about (rounding to a coarse grid makes some)."""
 LARGE_SHARE = 0.1
 """A smaller share of a price or of a step is not worth a sentence."""
-
-Result = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A variant and its baseline as the rules see them. recorded: hook -> facts of what the engine itself recorded (work, memory).
-
-    price: key -> {"total", "own", "of_needed_runs", ...} of one run; profile: of a run of the variant; peaks: of the machine;
-    trained_alike: whether every training loss equals the baseline's.
-    """
-
-    results: Mapping[str, Result]
-    baseline: Mapping[str, Result]
-    margin: float = 0.02
-    metrics: Sequence[str] = ()
-    effects: Sequence[Mapping[str, Any]] = ()
-    new_techniques: Sequence[str] = ()
-    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    baseline_recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    control: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    price: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    profile: Mapping[str, Any] | None = None
-    peaks: Mapping[str, Any] | None = None
-    trained_alike: bool = False
-
-    def ratio(self, key: str) -> float | None:
-        result = self.results.get(key)
-        return None if result is None else result["ratio"]
-
-    @property
-    def work(self) -> str:
-        """Key of the operations of scoring a token: what kernels execute where that was counted."""
-        executed = "compute/executed_flops_per_token"
-        return executed if executed in self.results and executed in self.baseline else "compute/flops_per_token"
-
-    def fell(self, ratio: float | None) -> bool:
-        return ratio is not None and ratio < 1 / (1 + self.margin)
-
-    def rose(self, ratio: float | None) -> bool:
-        return ratio is not None and ratio > 1 + self.margin
-
-    def stayed(self, ratio: float | None) -> bool:
-        return ratio is not None and not self.fell(ratio) and not self.rose(ratio)
-
-    def timed(self, bare: str) -> Iterator[tuple[str, Result, Result]]:
-        """(target, result, the baseline's) of a quantity wherever its ratio has an interval."""
-        for key, result in self.results.items():
-            if key.split("@")[0] == bare and result["ratio_low"] is not None and key in self.baseline:
-                yield key.partition("@")[2], result, self.baseline[key]
 
 
 def explanations(case: Case) -> list[Phrase]:
@@ -153,6 +103,21 @@ def smaller_but_slower(case: Case) -> Iterator[Phrase]:
                 "It is stored in {size:times} the bytes, yet a step of one token takes {own:figure} against {base:figure} ms, " + text + where(target)
                 + ": what it adds to a step costs more than the smaller weights save.",
                 size=size, own=latency["value"], base=baseline["value"], target=target, **figures,
+            )  # fmt: skip
+
+
+def smaller_and_faster(case: Case) -> Iterator[Phrase]:
+    """As many operations on fewer bytes, and a step of one token that takes less time."""
+    size, operations = case.ratio("size/model_mib"), case.ratio(case.work)
+    if size is None or not case.fell(size) or operations is None or not case.stayed(operations):
+        return
+    for target, latency, baseline in case.timed("latency/p50_ms"):
+        if latency["verdict"] == "better":
+            text, figures = times("latency", latency)
+            yield say(
+                "It does {operations:times} the operations per token on weights of {size:times} the bytes, and a step of one token takes "
+                "{own:figure} against {base:figure} ms, " + text + where(target) + ".",
+                operations=operations, size=size, own=latency["value"], base=baseline["value"], target=target, **figures,
             )  # fmt: skip
 
 
@@ -253,7 +218,7 @@ def price_of_finishing(case: Case) -> Iterator[Phrase]:
 def within_noise(case: Case) -> Iterator[Phrase]:
     """Gains in what judges that are no larger than what the baseline differs from itself."""
     figures: dict[str, Any] = {}
-    parts = []
+    parts: list[str] = []
     for key, same in case.control.items():
         result = case.results.get(key)
         if result is None or key.split("@")[0] not in case.metrics or not result["interleaved"] or not result["ratio"] or same["ratio_low"] is None:
@@ -326,8 +291,9 @@ def waits_and_bounds(case: Case) -> Iterator[Phrase]:
 
 
 RULES: tuple[Callable[[Case], Iterator[Phrase]], ...] = (
-    without_effect, zeros_without_speed, zeros_stored_densely, few_against_many, smaller_but_slower, fewer_operations, operations_not_the_limit,
-    training_alone, memory_by_owner, price_of_others, price_of_finishing, faster_steps_longer_way, within_noise, quality_paid, waits_and_bounds,
+    without_effect, zeros_without_speed, zeros_stored_densely, few_against_many, smaller_but_slower, smaller_and_faster, fewer_operations,
+    operations_not_the_limit, training_alone, memory_by_owner, price_of_others, price_of_finishing, faster_steps_longer_way, within_noise,
+    quality_paid, waits_and_bounds,
 )  # fmt: skip
 
 

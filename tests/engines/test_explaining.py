@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines import explaining
-from engines.explaining import Case, explanations
+from engines.case import Case
+from engines.explaining import explanations
 from engines.phrases import say
 from engines.report import labels
 
@@ -88,6 +89,11 @@ SPOKEN = [
         "It is stored in 0.60x the bytes, yet a step of one token takes 3.1 against 20 ms, 1.41x [1.40, 1.42]: "
         "what it adds to a step costs more than the smaller weights save.",
         [{"results": {LATENCY: result(1.41, "worse")}}, {"results": {"size/model_mib": result(0.6, "better")}}],
+    ),
+    (
+        "smaller_and_faster", case({"size/model_mib": result(0.6, "better"), OPERATIONS: result(), LATENCY: result(0.5, "better", value=3.1)}),
+        "It does 1.00x the operations per token on weights of 0.60x the bytes, and a step of one token takes 3.1 against 20 ms, 0.50x [0.49, 0.51].",
+        [{"results": {"size/model_mib": result(0.6, "better"), LATENCY: result(0.5, "better")}}, {"results": {OPERATIONS: result()}}],
     ),
     (
         "fewer_operations", case({OPERATIONS: result(0.25, "better"), SPEED: result(3.1, "better")}),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.explaining import Case, explanations
+from engines.case import Case
+from engines.explaining import explanations
 from engines.judging import Measured, baseline_entry, entry
 from engines.savings import savings
 
