@@ -117,7 +117,9 @@ def _add_absences(session: TimingRow, entrants: Sequence[Contestant]) -> None:
         variant = str(contestant.plan.get("variant", contestant.name))
         for whom, reason in session.facts.get("absent", {}).items():
             of_it, _, quantity = whom.partition(f"{variant}: ")
-            if whom == variant:
+            if whom == variant and session.facts.get("what") == "training":
+                sentence = f"Training is not timed in interleaved rounds. {reason}"
+            elif whom == variant:
                 sentence = f"Not timed{where}. {reason}"
             elif quantity and not of_it:
                 sentence = f"Not timed{where}: {quantity}. {reason}"

@@ -271,10 +271,10 @@ class Session:
         if launch > 0 and self._is_known_closely(group):
             self._ended.append("Every ratio is known as closely as the margin.")
             return True
-        # Every block has its share of the time, and the last one what the others left.
-        share = BUDGET_SECONDS * sum(entrant in self.variants for entrant in group) / len(self.variants)
+        # Every block has its share of the time, by its variants; one of the control alone counts as one.
+        share = BUDGET_SECONDS * max(1, sum(entrant in self.variants for entrant in group)) / len(self.variants)
         if time.monotonic() - begun > share:
-            self._ended.append(f"{BUDGET_SECONDS:.0f} s were spent.")
+            self._ended.append(f"{share:.0f} s were spent.")
             return True
         return False
 

@@ -29,7 +29,7 @@ from engines.runtime.finished import Finished, load_finished
 from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import PlanError, threads_of
 from engines.runtime.runners import GraphRunner, Runner, Work, device_for, runner_of, score
-from engines.store.commands import ResultRow
+from engines.store.rows import ResultRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -108,6 +108,15 @@ def test_training_runs_in_a_process_of_its_own_too(model, tmp_path):
         assert watch.ask(turn={TRAIN: 2})[TRAIN] > 0
 
 
+def test_a_recipe_with_a_teacher_reads_its_finished_model(model, tmp_path):
+    plan = json.loads((model / "plan.json").read_text(encoding="utf-8"))
+    plan["techniques"].append({"id": "distillation/soft_labels", "teacher": "large"})
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    subject = Training(tmp_path, 0, {"large": model})
+    assert subject.warm()["seconds"][TRAIN] > 0
+    assert subject.turn({TRAIN: 1})[TRAIN] > 0
+
+
 @pytest.mark.slow
 def test_what_cannot_be_timed_is_a_sentence(model, tmp_path):
     with Stopwatch(of_model(model, {"device": "cuda:7"}), tmp_path / "log") as watch, pytest.raises(StopwatchError, match="cuda:7"):
