@@ -197,7 +197,7 @@ def _add_circumstances(store: Store, contestant: Contestant, settings: set[str])
             corpora.add(row.facts["corpus"])
         if "test" in row.facts.get("unknown_share", {}):
             unknown[row.run_id] = float(row.facts["unknown_share"]["test"])
-    machines = {queries.machine(store, run.machine_id).fingerprint for run in done if run.machine_id is not None}
+    machines = {queries.machine(store, each).fingerprint for each in {run.machine_id for run in done} if each is not None}
     contestant.circumstances = Circumstances(
         contestant.plan, frozenset(machines), frozenset(settings), frozenset(corpora),
         unknown_share=max(unknown.values()) if unknown and unknown.keys() == seeds.keys() else None,

@@ -1,4 +1,4 @@
-"""Pictures of the real window on a real store: every view, light and dark, in two sizes.
+"""Pictures of the real window on a real store: every view, and every part of the comparison, light and dark, in two sizes.
 
 python -m workbench.screenshots FOLDER [--store URL] [--experiment FILE] [--only VIEW]
 """
@@ -52,17 +52,24 @@ def main(arguments: list[str] | None = None) -> int:
                     _until(partial(_diagnosed, window), 20)
                 if key == "compare":
                     _until(partial(_compared, window), 10)  # It stays empty where no variant is done.
-                for size in SIZES:
-                    window.resize(size)
-                    _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
-                    picture = window.grab()
-                    path = given.folder / f"{key}-{theme}-{size.width()}x{size.height()}.png"
-                    picture.save(str(path))
-                    sys.stdout.write(f"{path}\n")
+                _shoot(window, given.folder / f"{key}-{theme}")
+                for tab in window.view(key).tabs.offered()[1:] if key == "compare" and _compared(window) else ():
+                    window.view(key).tabs.go(tab)
+                    _shoot(window, given.folder / f"{key}-{tab}-{theme}")
             window.close()
             window.deleteLater()
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return 0
+
+
+def _shoot(window: Window, path: Path) -> None:
+    """The window in each size, as path-WIDTHxHEIGHT.png."""
+    for size in SIZES:
+        window.resize(size)
+        _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
+        target = f"{path}-{size.width()}x{size.height()}.png"
+        window.grab().save(target)
+        sys.stdout.write(f"{target}\n")
 
 
 def _opened(window: Window) -> bool:

@@ -44,7 +44,7 @@ def main() -> None:
         window.go("compare")
         view = window.view("compare")
         settle(made, 3)  # The inspector that starts for the editor is no part of this.
-        for tab in ("overview", "forest", "tradeoff"):
+        for tab in ("overview", "forest", "tradeoff", "savings", "why", "plans"):
             first = _slot(lambda tab=tab: view.tabs.go(tab))
             settle(made)
             whole, own = [], []

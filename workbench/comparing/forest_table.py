@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from engines.report.figures import Scale
@@ -122,12 +122,21 @@ class ForestTable(QTableView):
         self._marks.colours = colours
         self._marks.scale = self.axis.scale = scale(lines) if lines else None
         self._model.show(lines, head)
-        metrics = QFontMetrics(self.font())
-        self._names = max((metrics.horizontalAdvance(text) for line in lines for text in (line.title, line.below)), default=80) + 56
-        figures = max((metrics.horizontalAdvance(line.figures) for line in lines), default=80)
+        metrics, bold = QFontMetrics(self.font()), QFontMetrics(self._bold())
+        # What says that a limit is broken may be long; it is cut, and whole in the tool tip.
+        names = [line.title for line in lines] + [head]
+        below = [line.below for line in lines if not line.dimmed]
+        widest = max(bold.horizontalAdvance(text) for text in names)
+        self._names = max([widest, *(metrics.horizontalAdvance(text) for text in below)]) + 50
+        figures = max(metrics.horizontalAdvance(text) for text in [HEADS[RATIO], *(line.figures for line in lines)])
         self._fit_names()
-        self.setColumnWidth(RATIO, figures + 30)
+        self.setColumnWidth(RATIO, figures + 34)
         self.setColumnWidth(VERDICT, metrics.horizontalAdvance("=  no practical difference") + 30)
+
+    def _bold(self) -> QFont:
+        face = QFont(self.font())
+        face.setWeight(QFont.Weight.DemiBold)
+        return face
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

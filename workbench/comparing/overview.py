@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QHeaderView, QPushButton, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from engines.report import labels, sentences
 from workbench.comparing import verdicts
+from workbench.comparing.figure_table import FigureTable
 from workbench.comparing.subject import Part, Subject
-from workbench.comparing.verdict_cells import VerdictCells, row_height
 from workbench.comparing.verdict_table import By, VerdictTable
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
@@ -20,9 +20,6 @@ from workbench.widgets.text import label
 
 FEW = 6
 """So many headline sentences are shown at once."""
-TALLEST = 620
-NARROW = 170
-"""Pixels for the names where the figures do not all fit beside them."""
 
 
 class Overview(Part):
@@ -88,25 +85,9 @@ class Overview(Part):
             card.corner.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
         card.corner.setSpacing(8)
         self.model = VerdictTable(self)
-        self.table = QTableView()
-        self.table.setModel(self.model)
-        self.cells = VerdictCells(self.subject.theme, self.table)
-        self.table.setItemDelegate(self.cells)
-        self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
-        self.table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QTableView.SelectionMode.SingleSelection)
-        self.table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
-        self.table.setVerticalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
-        self.table.setTabKeyNavigation(False)
-        self.table.setAccessibleName("Figures and verdicts of the variants")
-        self.table.verticalHeader().hide()
+        self.table = FigureTable(self.model, self.subject.theme, "Figures and verdicts of the variants")
+        self.table.sort_by_heads()
         header = self.table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionsClickable(True)
-        header.setSortIndicatorShown(True)
-        header.setSortIndicatorClearable(True)
-        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         header.sortIndicatorChanged.connect(self._sort)
         self.sorting.activated.connect(lambda place: header.setSortIndicator(place - 1, header.sortIndicatorOrder()))
         self.by.activated.connect(self._sort_by)
@@ -124,10 +105,12 @@ class Overview(Part):
             self.warnings.clear()
         self._tell()
         self._fill_table()
-        self.method.setText("\n".join(f"• {sentence}" for sentence in sentences.method(comparison)))
+        measured = [f"{what}: {text}" for what, text in sentences.conditions(comparison.get("conditions", {}))]
+        told = [*sentences.method(comparison), *([f"While it was measured, {'; '.join(measured)}."] if measured else [])]
+        self.method.setText("\n".join(f"• {sentence}" for sentence in told))
 
     def paint_with(self, theme: Theme) -> None:
-        self.cells.theme = theme
+        self.table.cells.theme = theme
 
     def _tell_all(self) -> None:
         self._everything = not self._everything
@@ -155,22 +138,8 @@ class Overview(Part):
         self.sorting.clear()
         self.sorting.addItems(["as in the experiment", "name", *(labels.short(key) for key in keys)])
         self._show_sorting()
-        self._fit_table()
+        self.table.fit()
         self.mark(self.subject.variant)
-
-    def _fit_table(self) -> None:
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.table.resizeColumnsToContents()
-        self.table.verticalHeader().setDefaultSectionSize(row_height(self.table.font()))
-        fits = sum(header.sectionSize(n) for n in range(header.count())) < self.table.viewport().width()
-        # Figures and intervals are never cut; what room is left goes to the names.
-        if fits:
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        else:
-            header.resizeSection(0, min(NARROW, header.sectionSize(0)))
-        rows = row_height(self.table.font()) * len(self.model.names)
-        self.table.setFixedHeight(min(TALLEST, rows + header.height() + (4 if fits else 18)))
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
         self.model.sort(column, order)
@@ -194,18 +163,15 @@ class Overview(Part):
     # --- The selected variant -----------------------------------------------------------------------------------------------------------------
 
     def _picked(self) -> None:
-        rows = self.table.selectionModel().selectedRows()
-        if rows:
-            self.subject.select(self.model.names[rows[0].row()])
+        row = self.table.selected_row()
+        if row >= 0:
+            self.subject.select(self.model.names[row])
 
     def mark(self, name: str) -> None:
-        selection = self.table.selectionModel()
-        if name in self.model.names and name:
-            row = self.model.names.index(name)
-            if [index.row() for index in selection.selectedRows()] != [row]:
-                self.table.selectRow(row)
-        elif selection.hasSelection() and not any(self.model.names[index.row()] == "" for index in selection.selectedRows()):
-            selection.clearSelection()
+        if name:
+            self.table.show_row(self.model.names.index(name))
+        elif self.table.selected_row() >= 0 and self.model.names[self.table.selected_row()]:
+            self.table.show_row(-1)  # But the control may be looked at, though it is no variant.
         self._describe(name)
 
     def _describe(self, name: str) -> None:

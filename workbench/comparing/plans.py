@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Source = int | Path
 """A stored experiment by its id, or a file."""
 FILE = "file"
+TALLEST = 230
+"""Pixels of the upper table; it scrolls where the variants change more."""
 ALIKE = "The plans say the same."
 
 
@@ -48,7 +50,7 @@ class Plans(Part):
         card.body.addWidget(self.variants)
         self.variants_note = label("", "muted", wrap=True)
         card.body.addWidget(self.variants_note)
-        page.addWidget(card, 2)
+        page.addWidget(card)
         other = Card("Two experiments", "Their variants by name, stored experiments or files; what all of them share stands once.")
         row = QHBoxLayout()
         row.setSpacing(8)
@@ -66,18 +68,19 @@ class Plans(Part):
         other.body.addLayout(row)
         self.experiments = DifferenceTable(subject.theme)
         self.experiments.setAccessibleName("Differences of two experiments")
-        other.body.addWidget(self.experiments)
+        other.body.addWidget(self.experiments, 100)
         self.note = label("", "muted", wrap=True, selectable=True)
         self.note.setAlignment(Qt.AlignmentFlag.AlignTop)
         other.body.addWidget(self.note)
-        page.addWidget(other, 3)
+        other.body.addStretch(1)
+        page.addWidget(other, 1)
 
     def draw(self, comparison: Mapping[str, Any]) -> None:
         self._comparison = comparison
         rows = plan_differences.of_variants(comparison)
         self.variants.show_rows(rows, f"{comparison['baseline']} (baseline)", "Variant's value", self.subject.colours())
         self.variants.setVisible(bool(rows))
-        self.variants.setMaximumHeight(self.variants.whole_height())
+        self.variants.setFixedHeight(min(TALLEST, self.variants.whole_height()))
         named = {row.variant for row in rows}
         alike = [name for name in comparison["variants"] if name not in named and name != comparison["baseline"]]
         self.variants_note.setText(f"As the baseline: {', '.join(alike)}." if alike else "" if rows else "There is only the baseline.")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from workbench.comparing import savings_table, verdicts
+from workbench.comparing.figure_table import FigureTable
 from workbench.comparing.forest_table import ForestTable
 from workbench.comparing.savings_table import SavingsTable
 from workbench.comparing.subject import Part, Subject
-from workbench.comparing.verdict_cells import VerdictCells, row_height
 from workbench.theme import Theme
 from workbench.widgets.surfaces import Card, scrolled
 from workbench.widgets.text import label
@@ -39,19 +39,7 @@ class Savings(Part):
         self.all_keys.toggled.connect(lambda _on: self._fill())
         card.corner.addWidget(self.all_keys, 0, Qt.AlignmentFlag.AlignTop)
         self.model = SavingsTable(self)
-        self.table = QTableView()
-        self.table.setModel(self.model)
-        self.cells = VerdictCells(subject.theme, self.table)
-        self.table.setItemDelegate(self.cells)
-        self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
-        self.table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QTableView.SelectionMode.SingleSelection)
-        self.table.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
-        self.table.setTabKeyNavigation(False)
-        self.table.setAccessibleName("Savings of the variants")
-        self.table.verticalHeader().hide()
-        self.table.horizontalHeader().setHighlightSections(False)
+        self.table = FigureTable(self.model, subject.theme, "Savings of the variants")
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._picked())
         card.body.addWidget(self.table)
         column.addWidget(card)
@@ -60,7 +48,6 @@ class Savings(Part):
         self.details.body.addWidget(self.hint)
         self.lines = ForestTable(subject.theme)
         self.lines.setAccessibleName("All savings of the selected variant")
-        self.lines.setSelectionMode(QTableView.SelectionMode.SingleSelection)
         self.details.body.addWidget(self.lines)
         column.addWidget(self.details)
         column.addStretch(1)
@@ -73,7 +60,7 @@ class Savings(Part):
         self._fill()
 
     def paint_with(self, theme: Theme) -> None:
-        self.cells.theme = theme
+        self.table.cells.theme = theme
         self.lines.paint_with(theme)
 
     def _fill(self) -> None:
@@ -82,29 +69,16 @@ class Savings(Part):
             return
         columns = savings_table.columns(comparison, everything=self.all_keys.isChecked())
         self.model.show_comparison(comparison, columns, self.subject.colours())
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.table.resizeColumnsToContents()
-        self.table.verticalHeader().setDefaultSectionSize(row_height(self.table.font()))
-        fits = sum(header.sectionSize(n) for n in range(header.count())) < self.table.viewport().width()
-        if fits:
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        rows = row_height(self.table.font()) * len(self.model.names)
-        self.table.setFixedHeight(min(560, rows + header.height() + (4 if fits else 18)))
+        self.table.fit()
         self.mark(self.subject.variant)
 
     def _picked(self) -> None:
-        rows = self.table.selectionModel().selectedRows()
-        if rows:
-            self.subject.select(self.model.names[rows[0].row()])
+        row = self.table.selected_row()
+        if row >= 0:
+            self.subject.select(self.model.names[row])
 
     def mark(self, name: str) -> None:
-        if name in self.model.names:
-            row = self.model.names.index(name)
-            if [index.row() for index in self.table.selectionModel().selectedRows()] != [row]:
-                self.table.selectRow(row)
-        else:
-            self.table.clearSelection()
+        self.table.show_row(self.model.names.index(name) if name in self.model.names else -1)
         self._tell(name)
 
     def _tell(self, name: str) -> None:

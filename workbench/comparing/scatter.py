@@ -23,7 +23,8 @@ LOG_FROM = 4.0
 """Figures that span more than this factor stand on a logarithmic axis, as in the report."""
 NEAR = 22.0
 """Pixels within which the mouse means a dot."""
-FADED = 85
+FADED = 0.65
+"""Share of the surface in the colour of a dot that is beaten."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ class Scatter(pg.PlotWidget):
         self.dots: dict[str, Dot] = {}
         self.front: list[str] = []
         self._at: dict[str, tuple[float, float]] = {}
-        self._items: dict[str, tuple[pg.ScatterPlotItem, pg.TextItem]] = {}
+        # Made once and filled again: items are most of what drawing costs.
+        self._line, self._whiskers, self._spots = pg.PlotCurveItem(), pg.PlotCurveItem(connect="pairs"), pg.ScatterPlotItem()
+        for item in (self._line, self._whiskers, self._spots):
+            self._plot.addItem(item, ignoreBounds=True)
+        self._whiskers.setZValue(10)  # In front of the dots: most intervals are shorter than their dot is wide.
+        self._texts: list[pg.TextItem] = []
         self._colours: Mapping[str, str] = {}
         self._baseline = self._selected = self._under = ""
         self.paint_with(theme)
@@ -86,12 +92,18 @@ class Scatter(pg.PlotWidget):
             axis.setTextPen(QColor(theme.muted))
             axis.enableAutoSIPrefix(False)
         self._plot.getAxis("left").setWidth(74)
+        self._line.setPen(pg.mkPen(theme.strong, width=1, style=Qt.PenStyle.DashLine))
+        self._whiskers.setPen(pg.mkPen(theme.muted, width=1))
         self._plot.showGrid(x=True, y=True, alpha=0.15)
 
     def clear_dots(self) -> None:
         """Show nothing."""
-        self._plot.clear()
-        self.dots, self.front, self._at, self._items = {}, [], {}, {}
+        self._line.setData([], [])
+        self._whiskers.setData([], [])
+        self._spots.setData([])
+        for text in self._texts:
+            text.hide()
+        self.dots, self.front, self._at = {}, [], {}
 
     def show_dots(self, comparison: Mapping[str, Any], x_key: str, y_key: str, size_key: str, colours: Mapping[str, str]) -> None:
         """Draw the variants that have both figures; an empty `size_key` makes all dots the same."""
@@ -112,60 +124,66 @@ class Scatter(pg.PlotWidget):
         self._at = {name: (float(across(dot.x["value"])), float(up(dot.y["value"]))) for name, dot in self.dots.items()}
         corners = sorted(self._at[name] for name in self.front)
         if len(corners) > 1:
-            pen = pg.mkPen(self._theme.strong, width=1, style=Qt.PenStyle.DashLine)
-            self._plot.plot([x for x, _ in corners], [y for _, y in corners], pen=pen)
-        for name in sorted(self.dots, key=lambda name: not self.dots[name].faded):
-            self._draw(name, across, up)
+            self._line.setData([x for x, _ in corners], [y for _, y in corners])
+        ends = [end for name in self.dots for end in self._intervals(name, across, up)]
+        self._whiskers.setData([x for x, _ in ends], [y for _, y in ends])
         for side, key, scale, which in (("bottom", x_key, across, better[0]), ("left", y_key, up, better[1])):
             arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)"}.get(which, "")
             axis = self._plot.getAxis(side)
             axis.setTicks([[(place, text) for place, text in scale.ticks() if 0 <= place <= SIDE]])
             axis.setLabel(labels.name(key) + (", log axis" if scale.logarithmic else "") + arrow, color=self._theme.muted)
         self.setAccessibleName(f"Scatter: {labels.name(y_key)} against {labels.name(x_key)} of {len(chosen)} variants")
+        self._write_names()
         self._place_names()
         self.mark(self._selected)
 
-    def _draw(self, name: str, across: Scale, up: Scale) -> None:
+    def _intervals(self, name: str, across: Scale, up: Scale) -> list[tuple[float, float]]:
+        """Both ends of each interval of a dot."""
         dot, (x, y) = self.dots[name], self._at[name]
-        colour = QColor(self._colours.get(name, self._theme.accent))
-        line = QColor(colour)
-        if dot.faded:
-            colour.setAlpha(FADED)
-            line.setAlpha(FADED + 50)
-        for result, scale, level in ((dot.x, across, y), (dot.y, up, x)):
+        found: list[tuple[float, float]] = []
+        for result, scale in ((dot.x, across), (dot.y, up)):
             low, high = result.get("low"), result.get("high")
             if low is not None and high is not None and low != high:
-                ends = [float(scale(low)), float(scale(high))]
-                self._plot.plot(*((ends, [level, level]) if scale is across else ([level, level], ends)), pen=pg.mkPen(line, width=1))
-        item = pg.ScatterPlotItem([x], [y], size=dot.size, symbol="s" if name == self._baseline else "o", brush=colour)
-        self._plot.addItem(item)
-        text = pg.TextItem(name + (" (baseline)" if name == self._baseline else ""), anchor=(0, 0))
-        text.setColor(QColor(self._theme.muted if dot.faded else self._theme.text))
-        text.setZValue(20)
-        self._plot.addItem(text, ignoreBounds=True)
-        self._items[name] = item, text
+                found += [(float(scale(end)), y) if scale is across else (x, float(scale(end))) for end in (low, high)]
+        return found
 
     def mark(self, name: str) -> None:
-        """A ring around the dot of this variant."""
+        """A ring around the dot of this variant, which stands in front; what is beaten stands behind."""
         self._selected = name
-        for other, (item, _text) in self._items.items():
+        spots = []
+        for other in sorted(self.dots, key=lambda other: (other == name, not self.dots[other].faded)):
+            dot, (x, y) = self.dots[other], self._at[other]
+            colour = QColor(self._colours.get(other, self._theme.accent))
+            # Mixed with the surface, not transparent: what lies below must not shine through.
+            colour = _mixed(colour, QColor(self._theme.surface), FADED) if dot.faded else colour
             ring = pg.mkPen(self._theme.text, width=2) if other == name else pg.mkPen(self._theme.surface, width=1)
-            item.setPen(ring)
-            item.setZValue(10 if other == name else 0)
+            shape = "s" if other == self._baseline else "o"
+            spots.append({"pos": (x, y), "size": dot.size, "symbol": shape, "brush": pg.mkBrush(colour), "pen": ring})
+        self._spots.setData(spots)
+
+    def _write_names(self) -> None:
+        while len(self._texts) < len(self.dots):
+            text = pg.TextItem(anchor=(0, 0))
+            text.setZValue(20)
+            self._plot.addItem(text, ignoreBounds=True)
+            self._texts.append(text)
+        for text, (name, dot) in zip(self._texts, self.dots.items(), strict=False):
+            text.setText(name + (" (baseline)" if name == self._baseline else ""), color=QColor(self._theme.muted if dot.faded else self._theme.text))
+            text.show()
 
     def _place_names(self) -> None:
         """Names keep their distance in pixels, so they are placed again whenever the plot changes its size."""
         width, height = self._box.width(), self._box.height()
-        if not self._items or width < 1 or height < 1:
+        if not self.dots or width < 1 or height < 1:
             return
         across, up = SIDE / width, SIDE / height
         dots, extents = [], []
-        for name, (_item, text) in self._items.items():
+        for name, text in zip(self.dots, self._texts, strict=False):
             x, y = self._at[name]
             dots.append((x / across, (SIDE - y) / up, self.dots[name].size))
             area = text.textItem.boundingRect()
             extents.append((area.width(), area.height()))
-        for (_item, text), box in zip(self._items.values(), names.place(dots, extents, (width, height)), strict=True):
+        for text, box in zip(self._texts, names.place(dots, extents, (width, height)), strict=False):
             text.setPos(box[0] * across, SIDE - box[1] * up)
 
     # --- Mouse and keyboard -----------------------------------------------------------------------------------------------------------------
@@ -205,6 +223,15 @@ class Scatter(pg.PlotWidget):
             self.picked.emit(order[(order.index(self._selected) + step) % len(order)])
         else:
             self.picked.emit(order[0 if step > 0 else -1])
+
+
+def _mixed(colour: QColor, other: QColor, share: float) -> QColor:
+    """So much of the other colour in this one."""
+    red, green, blue = (
+        round((1 - share) * one + share * another)
+        for one, another in ((colour.red(), other.red()), (colour.green(), other.green()), (colour.blue(), other.blue()))
+    )
+    return QColor(red, green, blue)
 
 
 def _ends(result: Mapping[str, Any]) -> list[float]:
