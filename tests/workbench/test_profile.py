@@ -218,6 +218,15 @@ def test_memory_names_the_peak_and_its_owners(shown: ProfileView) -> None:
     assert shown.memory.modules.figures.rows[0]["name"] == "head"
 
 
+def test_arrows_walk_through_the_memory_of_the_step(qtbot: QtBot, shown: ProfileView) -> None:
+    timeline = shown.memory.timeline
+    at_the_peak = timeline.words.text()
+    qtbot.keyClick(timeline, Qt.Key.Key_Left)
+    assert timeline.words.text().startswith("Here, ")
+    qtbot.keyClick(timeline, Qt.Key.Key_Home)
+    assert timeline.words.text() == at_the_peak
+
+
 def test_the_trace_is_saved(qtbot: QtBot, shown: ProfileView, tmp_path: Path) -> None:
     shown.save_trace(tmp_path / "mine.json.gz")
     qtbot.waitUntil(lambda: "Perfetto" in shown.notice.text, timeout=10_000)

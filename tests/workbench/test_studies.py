@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
@@ -131,6 +132,9 @@ def test_the_picture_has_points_intervals_and_levels_on_log_axes(qtbot: QtBot, v
     assert plot._spots[0][:2] == pytest.approx((1.20412, -0.67), abs=0.02)
     assert plot._spots[-1][2].startswith("cpu bfloat16, 1 thread, size 8192: 94.9")
     assert "n = 20" in plot._spots[-1][2]
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Left):
+        qtbot.keyClick(plot, key)
+    assert plot.words.text() == plot._spots[0][2]
     view.result.as_ratio.setChecked(True)
     assert len(plot._spots) == 20
     assert " times" in plot._spots[0][2]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from workbench.profiling import colours
@@ -43,6 +43,9 @@ class MemoryTimeline(QWidget):
         self._ms = np.empty(0)
         self._owners: dict[str, np.ndarray] = {}
         self._cross = pg.InfiniteLine(angle=90, movable=False)
+        self._place: int | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.paint_with(theme)
 
     def paint_with(self, theme: Theme) -> None:
@@ -69,6 +72,7 @@ class MemoryTimeline(QWidget):
 
     def _draw(self) -> None:
         self._plot.clear()
+        self._place = None
         shades = colours.owners(self._theme)
         self.legend.show_entries((shades[owner].name(), owner) for owner in self._owners)
         if not len(self._ms) or not self._owners:
@@ -97,6 +101,19 @@ class MemoryTimeline(QWidget):
         parts = [f"{owner} {number(float(values[place]), 3)}" for owner, values in self._owners.items() if values[place] > 0]
         self.words.setText(f"{opening}, {number(float(self._ms[place]), 3)} ms: {number(float(self.total[place]))} MiB; {', '.join(parts)}.")
         self.canvas.setAccessibleDescription(self.words.text())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right walk through the step, Home goes to the peak."""
+        step = {Qt.Key.Key_Right: 1, Qt.Key.Key_Left: -1}.get(Qt.Key(event.key()))
+        if not self._owners or (step is None and event.key() != Qt.Key.Key_Home):
+            super().keyPressEvent(event)
+            return
+        peak = int(np.argmax(self.total))
+        leap = max(1, len(self._ms) // 200)
+        self._place = peak if step is None else min(len(self._ms) - 1, max(0, (peak if self._place is None else self._place) + step * leap))
+        self._cross.setPos(float(self._ms[self._place]))
+        self._cross.setVisible(self._place != peak)
+        self._say(self._place, "At the peak" if self._place == peak else "Here")
 
     def _mouse(self, position: QPointF) -> None:
         if not len(self._ms) or not self._owners:

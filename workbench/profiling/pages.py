@@ -34,7 +34,7 @@ def _bytes(value: float) -> str:
 LAYERS = (
     Column("name", "Layer", "Name as in the model; a click puts the layers back in their order", text=True),
     Column("type", "Kind", "Class of the module", text=True, width=120, least=900),
-    Column("share", "Share", "Of the time that all layers take", _percent, bar=True, width=104),
+    Column("share", "Share", "Of the time that all layers take", _percent, bar=True, width=104, least=400),
     Column("forward_ms", "Forward ms", "Milliseconds of a step", _ms, width=92),
     Column("backward_ms", "Backward ms", "Milliseconds of a step", _ms, width=100),
     Column("calls", "Calls", "Forward calls in a step", lambda value: f"{value:g}", width=60, least=980),
@@ -53,12 +53,12 @@ OPERATORS = (
 )
 OWNED = (
     Column("name", "Owner", "", text=True),
-    Column("share", "Share", "Of the memory at the peak", _percent, bar=True, width=124),
+    Column("share", "Share", "Of the memory at the peak", _percent, bar=True, width=124, least=300),
     Column("mib", "MiB", "At the peak", number, width=90),
 )
 MODULES = (
     Column("name", "Module", "", text=True),
-    Column("share", "Share", "Of the memory at the peak", _percent, bar=True, width=124),
+    Column("share", "Share", "Of the memory at the peak", _percent, bar=True, width=124, least=380),
     Column("mib", "MiB", "Held by the module at the peak", number, width=90),
 )
 

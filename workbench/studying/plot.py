@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from workbench.logaxis import LogAxis
@@ -42,6 +42,8 @@ class StudyPlot(QWidget):
         self._canvas: pg.PlotWidget | None = None
         self._logs: tuple[bool, bool] | None = None
         self._spots: list[tuple[float, float, str]] = []
+        self._told = -1
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._ends: list[float] = []
         column.addWidget(self.legend)
         column.addWidget(self.words)
@@ -68,6 +70,7 @@ class StudyPlot(QWidget):
         self._plot = pg.PlotItem(enableMenu=False, axisItems=axes)
         self._canvas = pg.PlotWidget(plotItem=self._plot)
         self._canvas.setFrameShape(self._canvas.Shape.NoFrame)
+        self._canvas.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._canvas.setFixedHeight(HEIGHT)
         self._canvas.setBackground(QColor(self._theme.surface))
         self._plot.hideButtons()
@@ -97,7 +100,7 @@ class StudyPlot(QWidget):
         assert self._plot is not None
         assert self._canvas is not None
         self._plot.clear()
-        self._spots, self._ends = [], []
+        self._spots, self._ends, self._told = [], [], -1
         curves = result.get("speedups", []) if self._speedups else result["curves"]
         names = [curve["name"] for curve in result["curves"]]
         entries = []
@@ -112,7 +115,7 @@ class StudyPlot(QWidget):
             self._level(line)
         self.legend.show_entries(entries)
         self._label()
-        self.words.setText("Point at the curves for their figures." if self._spots else "")
+        self.words.setText("Point at the curves, or walk with the arrows, for their figures." if self._spots else "")
 
     def _label(self) -> None:
         assert self._plot is not None
@@ -187,9 +190,22 @@ class StudyPlot(QWidget):
         if not self._spots or not box.sceneBoundingRect().contains(position):
             return
         places = [(box.mapViewToScene(QPointF(x, y)), words) for x, y, words in self._spots]
-        near, words = min(places, key=lambda place: (place[0] - position).manhattanLength())
+        nearest = min(range(len(places)), key=lambda place: (places[place][0] - position).manhattanLength())
+        near, words = places[nearest]
         if (near - position).manhattanLength() < NEAR:
+            self._told = nearest
             self.words.setText(words)
+
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right tell the figures of one point after the other."""
+        step = {Qt.Key.Key_Right: 1, Qt.Key.Key_Left: -1}.get(Qt.Key(event.key()))
+        if step is None or not self._spots:
+            super().keyPressEvent(event)
+            return
+        self._told = min(len(self._spots) - 1, max(0, self._told + step))
+        self.words.setText(self._spots[self._told][2])
+        self.setAccessibleDescription(self.words.text())
 
 
 def _axis_words(axis: Mapping[str, Any]) -> str:

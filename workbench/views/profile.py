@@ -22,7 +22,7 @@ from workbench.profiling.step_bar import StepBar
 from workbench.programs import Program
 from workbench.theme import Theme
 from workbench.watching.experiment_list import ExperimentList
-from workbench.widgets.surfaces import Card, Empty, Notice, recolour
+from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
 from workbench.widgets.text import label, number
 
 
@@ -121,7 +121,8 @@ class ProfileView(QWidget):
         self.flame.graph.named.connect(self.layers.select)
         self._parts = (self.layers, self.flame, self.roofline, self.memory, self.operators)
         for part, name in zip(self._parts, ("Layers", "Flame graph", "Roofline", "Memory", "Operators"), strict=True):
-            self.tabs.addTab(part, name)
+            # Plots keep a height at which they can be read; in a low window their page scrolls.
+            self.tabs.addTab(scrolled(part) if part in (self.roofline, self.memory) else part, name)
         card.body.addWidget(self.tabs)
         column.addWidget(card, 1)
         return found
@@ -302,7 +303,6 @@ class ProfileView(QWidget):
 
     def _recolour(self, theme: Theme) -> None:
         recolour(self, theme)
-        self.step.theme = theme
-        self.step.update()
+        self.step.paint_with(theme)
         for part in self._parts:
             part.paint_with(theme)
