@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QKeyEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from workbench.profiling import colours
 from workbench.profiling.reading import OWNERS
@@ -28,7 +28,9 @@ class MemoryTimeline(QWidget):
         self._plot = pg.PlotItem(enableMenu=False)
         self.canvas = pg.PlotWidget(plotItem=self._plot)
         self.canvas.setFrameShape(self.canvas.Shape.NoFrame)
-        self.canvas.setMinimumHeight(180)
+        # As tall as there is room, and no less than this: the height that Qt would like is more than small screens have.
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self.canvas.setMinimumHeight(190)
         self.canvas.setAccessibleName("Memory within the step, by owner")
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from workbench.comparing import names
 from workbench.logaxis import LogAxis
@@ -43,7 +43,9 @@ class Roofline(QWidget):
         self._plot = pg.PlotItem(enableMenu=False, axisItems={side: LogAxis(side) for side in ("bottom", "left")})
         self.canvas = pg.PlotWidget(plotItem=self._plot)
         self.canvas.setFrameShape(self.canvas.Shape.NoFrame)
-        self.canvas.setMinimumHeight(220)
+        # As tall as there is room, and no less than this: the height that Qt would like is more than small screens have.
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self.canvas.setMinimumHeight(240)
         self.canvas.setAccessibleName("Roofline of the layers")
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)
