@@ -25,15 +25,17 @@ from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
 from engines.toolbox.trials import relative_error
 
-WINDOW_SECONDS = 0.005
-"""A turn lasts at least so long: thousands of ticks of the clock."""
+WINDOW_SECONDS = 0.0005
+"""A turn lasts at least so long: thousands of ticks of the clock, and shorter than the slices (a few ms) in which a busy system lets processes
+take turns. So most turns are not interrupted, and a median does not see those that are."""
 WARM_SECONDS = 0.02
 LONG_CALL_SECONDS = 0.1
 """A call of this length brings caches and threads back by itself: it is not preceded by one that is not timed."""
 MOST_QUEUED = 100
 """Calls handed to a device without waiting for it: its queue has an end, at which handing over waits too."""
-MOST_ROUNDS = 60
-LOOK_EVERY = 4
+MOST_ROUNDS = 400
+LOOKS = frozenset(round(8 * 1.5**k) for k in range(10))
+"""Rounds after which it looks whether the figures are known closely: rarely, since each look is a bootstrap."""
 NARROW = 1.02
 """An interval is known closely when its limits differ by 2%."""
 ROOM = 0.8
@@ -131,7 +133,7 @@ class Rounds:
                 seconds[each.cell.curve].append(self._turn(each))
             if self._clock() - start >= self.seconds * len(timed):
                 break
-            if n >= FEWEST_ROUNDS and n % LOOK_EVERY == 0 and all(_narrow(seconds[each.cell.curve]) for each in timed):
+            if n in LOOKS and all(_narrow(seconds[each.cell.curve]) for each in timed):
                 break
         for each in timed:
             # The shortest: a larger size is left out for its own length, not for what else the machine does.

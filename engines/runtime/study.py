@@ -192,8 +192,12 @@ def main(argv: list[str] | None = None) -> int:
     reasons: list[str] = []
 
     def tell(**event: Any) -> None:
-        out.write(json.dumps(event, ensure_ascii=False) + "\n")
-        out.flush()
+        try:
+            out.write(json.dumps(event, ensure_ascii=False) + "\n")
+            out.flush()
+        except BrokenPipeError:
+            # It ends at the next turn, and the store is told.
+            reasons.append("Whoever read its lines has gone.")
 
     def end(number: int, frame: FrameType | None) -> None:
         reasons.append(f"Stopped ({signal.Signals(number).name}).")
@@ -218,9 +222,6 @@ def main(argv: list[str] | None = None) -> int:
     except StoreError as error:
         tell(event="ended", id=None, status=FAILED, reason=str(error))
         return EXITS[FAILED]
-    except BrokenPipeError:
-        # Whoever read the lines has gone; the store has been told.
-        return EXITS[CANCELLED]
 
 
 if __name__ == "__main__":

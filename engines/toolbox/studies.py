@@ -16,6 +16,9 @@ LECTURE = "Neubig (2021), CS11-747 Neural Networks for NLP, Efficiency Tricks fo
 
 Verdict = Literal["met", "refuted", "not decided"]
 
+MARGIN = 1.02
+"""A ratio within 2% of one is none in practice, however closely it is known."""
+
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uniform numbers in [-1, 1), the same for the same shape and seed, on the host."""
@@ -56,19 +59,34 @@ def doublings(first: int, last: int, per_doubling: int = 1, multiple: int = 1) -
     return sorted(set(sizes))
 
 
+def faster(found: Estimate) -> bool:
+    """Surely faster, by more than the margin."""
+    return found.low is not None and found.low > MARGIN
+
+
+def not_faster(found: Estimate) -> bool:
+    """Surely not faster by more than the margin: as fast, or slower."""
+    return found.high is not None and found.high < MARGIN
+
+
+def slower(found: Estimate) -> bool:
+    """Surely slower, by more than the margin."""
+    return found.high is not None and found.high < 1 / MARGIN
+
+
 def pays(measured: Measured, curve: str, over: str, xs: Iterable[float]) -> tuple[Verdict, str]:
-    """Whether a curve is faster than another one at every x: met where every interval lies above 1, refuted where one lies below."""
+    """Whether a curve is faster than another one at every x, by more than the margin: refuted where it is not at one of them."""
     ratios = {x: found for x in xs if (found := measured.speedup(curve, over, x)) is not None}
     if not ratios:
         return "not decided", "Nothing of it was measured."
-    slower = [x for x, found in ratios.items() if found.high is not None and found.high < 1]
-    open_ = [x for x, found in ratios.items() if not (found.low is not None and found.low > 1) and x not in slower]
-    if slower:
-        return "refuted", f'"{curve}" is slower than "{over}" at {_listed(slower)}: {ratio(ratios[slower[0]])} at {slower[0]:g}.'
+    against = [x for x, found in ratios.items() if not_faster(found)]
+    open_ = [x for x, found in ratios.items() if not faster(found) and x not in against]
+    if against:
+        return "refuted", f'"{curve}" is no faster than "{over}" at {_listed(against)}: {ratio(ratios[against[0]])} as fast at {against[0]:g}.'
     if open_:
-        return "not decided", f"The interval holds 1, or there are too few rounds for one, at {_listed(open_)}."
+        return "not decided", f"The intervals are too wide to say, or there are too few rounds for one, at {_listed(open_)}."
     least = min(ratios, key=lambda x: ratios[x].value)
-    return "met", f"It is faster everywhere; least at {least:g}: {ratio(ratios[least])}."
+    return "met", f"It is faster everywhere; least at {least:g}: {ratio(ratios[least])} as fast."
 
 
 def crossing(measured: Measured, curve: str, over: str) -> tuple[float | None, float] | None:
@@ -110,10 +128,8 @@ def gain_of_steps(measured: Measured, names: Sequence[str]) -> list[str]:
         found = measured.speedup(name, before, None)
         if found is None:
             continue
-        slower = found.high is not None and found.high < 1
-        faster = found.low is not None and found.low > 1
-        verdict = "" if faster else ", which is slower" if slower else ", which is no sure gain"
-        sentences.append(f"{name}: {ratio(found)} as fast as the step before{verdict}.")
+        verdict = "" if faster(found) else "slower" if slower(found) else "no gain in practice" if not_faster(found) else "no sure gain"
+        sentences.append(f"{name}: {ratio(found)} as fast as the step before{f', which is {verdict}' if verdict else ''}.")
     whole = measured.speedup(names[-1], names[0], None)
     if whole is not None:
         sentences.append(f"All steps together: {ratio(whole)} as fast.")

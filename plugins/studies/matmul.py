@@ -10,7 +10,21 @@ from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, Verdict, amount, crossing, cuda_of, doublings, drawn, one_and_all, ratio, threads_words, took
+from engines.toolbox.studies import (
+    LECTURE,
+    Verdict,
+    amount,
+    crossing,
+    cuda_of,
+    doublings,
+    drawn,
+    faster,
+    not_faster,
+    one_and_all,
+    ratio,
+    threads_words,
+    took,
+)
 from engines.toolbox.trials import relative_error
 
 Number = Literal["float32", "bfloat16", "float16", "float64"]
@@ -144,13 +158,13 @@ class Matmul(Study):
             else:
                 sentences.append(f"{curve} passes {cpu} between n = {crossed[0]:g} and {crossed[1]:g}.")
         small, large = measured.speedup(gpu, cpu, measured.xs(gpu)[0]), measured.speedup(gpu, cpu, measured.xs(gpu)[-1])
-        if small is None or large is None or None in (small.low, small.high, large.low, large.high):
-            return sentences, "not decided", "There are too few rounds, or no common sizes."
+        if small is None or large is None:
+            return sentences, "not decided", "The smallest or the largest size was not measured on both."
         first, last = measured.xs(gpu)[0], measured.xs(gpu)[-1]
         reason = f"Copies counted, {cuda} is {ratio(small)} as fast as {cpu} at n = {first:g}, {ratio(large)} at n = {last:g}."
-        if small.high < 1 < large.low:  # type: ignore[operator]  # both are known here
+        if not_faster(small) and faster(large):
             return sentences, "met", reason
-        return sentences, "refuted" if small.low > 1 or large.high < 1 else "not decided", reason  # type: ignore[operator]
+        return sentences, "refuted" if faster(small) or not_faster(large) else "not decided", reason
 
     def not_shown(self) -> tuple[str, ...]:
         if cuda_of(self.device):

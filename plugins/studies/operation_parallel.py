@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, Verdict, crossing, cuda_of, drawn, ratio, threads_words, took, usable_cores
+from engines.toolbox.studies import LECTURE, Verdict, crossing, cuda_of, drawn, faster, not_faster, ratio, threads_words, took, usable_cores
 from engines.toolbox.trials import relative_error
 
 ONE_BY_ONE = "one after the other, 1 thread"
@@ -107,9 +107,9 @@ class OperationParallel(Study):
         found = measured.speedup(EACH_A_THREAD, ONE_BY_ONE, known[-1]) if known else None
         if usable_cores() == 1:
             return "not decided", "There is one usable core."
-        if found is None or found.low is None or found.high is None:
-            return "not decided", "The largest size was not measured, or in too few rounds."
-        outcome: Verdict = "met" if found.low > 1 else "refuted" if found.high < 1 else "not decided"
+        if found is None:
+            return "not decided", "The largest size was not measured."
+        outcome: Verdict = "met" if faster(found) else "refuted" if not_faster(found) else "not decided"
         return outcome, f"At n = {known[-1]:g}, the largest size, it is {ratio(found)} as fast."
 
     def not_shown(self) -> tuple[str, ...]:

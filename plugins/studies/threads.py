@@ -10,13 +10,11 @@ from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Axis, Cell, Conclusion, Estimate, Group, Measured, Study, Text, Trial, certificate, param
-from engines.toolbox.studies import LECTURE, Verdict, drawn, ratio, thread_counts, threads_words, usable_cores
+from engines.toolbox.studies import LECTURE, MARGIN, Verdict, drawn, faster, not_faster, ratio, thread_counts, threads_words, usable_cores
+from engines.toolbox.studies import slower as is_slower
 from engines.toolbox.trials import relative_error
 
 Operation = Literal["matmul", "tanh"]
-MARGIN = 1.02
-"""A loss of 2% is none in practice."""
-
 
 class Threads(Study):
     """Threads inside one operation
@@ -82,12 +80,12 @@ class Threads(Study):
         if not gains:
             return []
         over = " (more than there are usable cores)" if count > usable_cores() else ""
-        slower = [n for n, found in gains.items() if found.high is not None and found.high < 1 / MARGIN]
-        faster = [n for n, found in gains.items() if found.low is not None and found.low > MARGIN]
+        slower = [n for n, found in gains.items() if is_slower(found)]
+        gaining = [n for n, found in gains.items() if faster(found)]
         worst = min(slower, key=lambda n: gains[n].value, default=None)
         hurt = f"slower than one thread at n = {_listed(slower)}, at worst {ratio(gains[worst])} as fast (n = {worst:g})" if worst is not None else ""
         last = max(gains)
-        help_ = f"faster from n = {_lasting(gains, faster):g} on" if last in faster else f"faster at n = {_listed(faster)}" if faster else ""
+        help_ = f"faster from n = {_lasting(gains, gaining):g} on" if last in gaining else f"faster at n = {_listed(gaining)}" if gaining else ""
         end = "" if last == worst else f"{ratio(gains[last])} as fast at n = {last:g}"
         words = "; ".join(part for part in (hurt, help_, end) if part)
         return [f"{operation} with {threads_words(count)}{over}: {words}."]
@@ -101,14 +99,14 @@ class Threads(Study):
         if not gains or any(found.low is None or found.high is None for found in gains.values()):
             return "not decided", "There are too few rounds at some size."
         last = max(gains)
-        hurts = [n for n, found in gains.items() if n < last and found.high is not None and found.high < 1 / MARGIN]
+        hurts = [n for n, found in gains.items() if n < last and is_slower(found)]
         harmless = all(found.low is not None and found.low > 1 / MARGIN for found in gains.values())
         reason = f"{operation} with {threads_words(count)}: {ratio(gains[last])} as fast at n = {last:g}, slower at " + (
             f"n = {_listed(hurts)}." if hurts else "no size that could be told."
         )
-        if hurts and (gains[last].low or 0) > MARGIN:
+        if hurts and faster(gains[last]):
             return "met", reason
-        return "refuted" if harmless or (gains[last].high or 0) < MARGIN else "not decided", reason
+        return "refuted" if harmless or not_faster(gains[last]) else "not decided", reason
 
     def _gains(self, measured: Measured, operation: Operation, count: int) -> dict[float, Estimate]:
         """{n: times faster than one thread}, rising in n."""
@@ -133,11 +131,11 @@ def _curve(operation: str, threads: int) -> str:
     return f"{operation}, {threads_words(threads)}"
 
 
-def _lasting(gains: dict[float, Estimate], faster: list[float]) -> float:
+def _lasting(gains: dict[float, Estimate], gaining: list[float]) -> float:
     """The first size from which on all are among the faster ones."""
     first = max(gains)
     for n in sorted(gains, reverse=True):
-        if n not in faster:
+        if n not in gaining:
             break
         first = n
     return first

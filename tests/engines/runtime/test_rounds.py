@@ -45,12 +45,20 @@ def test_known_times_come_out_and_steady_ones_end_early():
     assert left == []
     assert times.seconds["slow"] == pytest.approx([0.003] * 8)
     assert times.seconds["fast"] == pytest.approx([0.001] * 8)
-    assert times.repeats == {"slow": 2, "fast": 5}
+    assert times.repeats == {"slow": 1, "fast": 1}
     figures = outcome.Figures(found)
     faster = figures.speedup("fast", "slow", 4.0)
     assert (faster.value, faster.low, faster.high, faster.n) == (pytest.approx(3), pytest.approx(3), pytest.approx(3), 8)
     assert figures.rate("fast", 4.0).value == pytest.approx(10_000)
     assert figures.rate("slow", 4.0) is None
+
+
+def test_short_calls_fill_a_window_which_is_shorter_than_a_slice_of_the_system():
+    clock = Clock()
+    (times,) = timed(clock, Group(1.0, (clock.cell("short", 1e-6), clock.cell("longer", 2e-4))))[0]
+    assert 480 <= times.repeats["short"] <= 520
+    assert times.repeats["longer"] == 3
+    assert times.seconds["short"] == pytest.approx([1e-6] * 8)
 
 
 def test_the_order_within_rounds_is_random_and_each_has_one_turn():

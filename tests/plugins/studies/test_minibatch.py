@@ -59,7 +59,7 @@ def test_the_speed_counts_real_tokens_only(study_and_groups):
     assert int(notes[SORTED].split("%")[0]) < int(notes[ORDER].split("%")[0])
 
 
-@pytest.mark.parametrize(("gain", "outcome"), [(1.5, "met"), (0.7, "refuted"), (1.0, "not decided")])
+@pytest.mark.parametrize(("gain", "outcome"), [(1.5, "met"), (0.7, "refuted"), (1.0, "refuted"), (1.02, "not decided")])
 def test_the_expectation_follows_from_the_figures(study_and_groups, gain, outcome):
     study, groups = study_and_groups
     known = {(cell.curve, group.x): 1.0 / group.x / (gain if cell.curve == SORTED else 1.0) for group in groups for cell in group.cells}

@@ -53,7 +53,7 @@ def test_small_operations_do_not_pay_and_large_ones_do(monkeypatch):
     assert study.not_shown() == ("Device = cpu leaves the GPU out: streams were not measured.",)
 
 
-@pytest.mark.parametrize(("gain", "outcome"), [(0.5, "refuted"), (1.0, "not decided")])
+@pytest.mark.parametrize(("gain", "outcome"), [(0.5, "refuted"), (1.0, "refuted"), (1.02, "not decided")])
 def test_where_threads_do_not_pay(monkeypatch, gain, outcome):
     monkeypatch.setattr(operation_parallel, "usable_cores", lambda: 2)
     study = OperationParallel(device="cpu")
