@@ -51,3 +51,8 @@ def times(name: str, result: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def where(target: str) -> str:
     """Template of what is said of a target, if there is one."""
     return ' on target "{target}"' if target else ""
+
+
+def letter_of(index: int) -> str:
+    """a, b, ... z, aa, ab: names of figures hold no digit."""
+    return (letter_of(index // 26 - 1) if index >= 26 else "") + string.ascii_lowercase[index % 26]

@@ -18,6 +18,8 @@ DEPTH = 14
 """Deeper calls are not drawn: at this depth they are kernels a few pixels wide."""
 NARROW = 1.0
 """A part of the flame narrower than this, in pixels, is not drawn."""
+NAME = 180.0
+"""Width of a name beside its point, in pixels."""
 OWNERS = ("parameters", "gradients", "optimizer", "activations", "other")
 LAYERS = 12
 """Rows of the table of layers; what is left is told in one more."""
@@ -99,7 +101,8 @@ def roofline(profile: Mapping[str, Any]) -> Drawing | None:
         shapes += _roof(x_scale, y_scale, top, bandwidth)
     spent = {row["name"]: row["forward_ms"] + row["backward_ms"] for row in profile.get("layers", ())}
     named = set(sorted((row["name"] for row in rows), key=lambda name: -spent.get(name, 0.0))[:6])
-    for row in rows:
+    placed: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: -row["flops_per_s"]):
         x, y = float(x_scale(row["intensity"])), float(y_scale(row["flops_per_s"]))
         attained = f", {row['attainable_share']:.0%} of what it could attain" if row.get("attainable_share") is not None else ""
         limit = f", limited by {row['bound']}" if row.get("bound") else ""
@@ -108,7 +111,10 @@ def roofline(profile: Mapping[str, Any]) -> Drawing | None:
         )
         if row["name"] in named:
             right = x > WIDTH - 220
-            shapes.append(words(x + (-9 if right else 9), y + 4, row["name"], "name", "end" if right else "start"))
+            # From the top down: a name that would lie on another moves below it.
+            height_of_name = max([y + 4, *(other + 14 for near, other in placed if abs(near - x) < NAME and abs(other - y - 4) < 14)])
+            placed.append((x, height_of_name))
+            shapes.append(words(x + (-9 if right else 9), height_of_name, row["name"], "name", "end" if right else "start"))
     title = "Roofline" if top and bandwidth else "Operations of the layers (the machine's peaks were not measured)"
     return Drawing(title, WIDTH, height, shapes)
 

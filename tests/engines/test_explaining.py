@@ -112,6 +112,13 @@ SPOKEN = [
         [{"peaks": None}, {"peaks": {"flops_per_s": {"float32": 500.0}}}],
     ),
     (
+        "where_operations_changed",
+        case({}, recorded={"work": {"layers": [{"name": "head", "forward_flops": 66.0}, {"name": "head.inner", "forward_flops": 60.0}]}},
+             baseline_recorded={"work": {"layers": [{"name": "layers.0", "forward_flops": 20.0}, {"name": "head", "forward_flops": 384.0}]}}),
+        "Operations of scoring a token differ most in head 66 against 384.",
+        [{"recorded": {}}, {"baseline_recorded": {}}, {"recorded": {"work": {"layers": [{"name": "other", "forward_flops": 404.0}]}}}],
+    ),
+    (
         "training_alone",
         case({OPERATIONS: result(), "cost/train_flops": result(0.35), "cost/train_tokens": result(), TRAINING: result(2.1, "better"),
               SPEED: result()}, price={"cost/train_flops": {"of_needed_runs": 0.0}}),
@@ -230,7 +237,12 @@ RECORDED = st.fixed_dictionaries({
     "memory": st.fixed_dictionaries({
         "peak_mib": st.floats(1, 1e5), "owners_mib": st.dictionaries(st.sampled_from(["parameters", "activations", "other"]), st.floats(0, 1e5)),
     }),
-    "work": st.fixed_dictionaries({"per_token": st.fixed_dictionaries({"training_flops": st.floats(1, 1e12)})}),
+    "work": st.fixed_dictionaries({
+        "per_token": st.fixed_dictionaries({"training_flops": st.floats(1, 1e12)}),
+        "layers": st.lists(st.fixed_dictionaries({
+            "name": st.sampled_from(["head", "layers.0", "layers.0.mixer"]), "forward_flops": st.floats(0, 1e9),
+        })),
+    }),
 })  # fmt: skip
 
 
