@@ -64,6 +64,36 @@ def test_parts_are_made_only_when_they_are_shown(qtbot: QtBot, view: CompareView
     assert set(view.tabs.parts) == {"overview", "tradeoff"}
 
 
+def test_tabs_without_anything_to_show_are_hidden_and_come_back(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    two = samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    view.tabs.go("savings")
+    assert view.tabs.offered() == ["overview", "forest", "tradeoff", "savings", "why", "plans"]
+    alone = samples.finished(store, variants=("full",), name="Alone")
+    view.choose(alone)
+    qtbot.waitUntil(lambda: view.comparison is not None and view.comparison["experiments"] == [alone], timeout=10_000)
+    assert view.tabs.offered() == ["overview", "tradeoff", "plans"]
+    assert view.tabs.current in view.tabs.offered()
+    view.choose(two)
+    qtbot.waitUntil(lambda: view.comparison is not None and view.comparison["experiments"] == [two], timeout=10_000)
+    view.tabs.go("savings")
+    assert view.tabs.current == "savings"
+
+
+def test_one_selection_for_all_parts(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    for key in view.tabs.offered():
+        view.tabs.go(key)
+    view.tabs.variant.setCurrentIndex(view.tabs.variant.findData("adaptive"))
+    view.tabs.variant.activated.emit(0)
+    assert overview(view).table.selected_row() == 1
+    forest, savings = view.tabs.part("forest"), view.tabs.part("savings")
+    assert forest.table.lines[forest.table.currentIndex().row()].variant == "adaptive"  # type: ignore[attr-defined]
+    assert savings.details.heading.text() == "adaptive"  # type: ignore[attr-defined]
+    assert view.tabs.part("tradeoff").readout.text().startswith("adaptive: ")  # type: ignore[attr-defined]
+
+
 def test_unfinished_runs_are_waited_for(qtbot: QtBot, view: CompareView, store: Store) -> None:
     samples.submit(store)
     qtbot.waitUntil(lambda: "No variant is done" in view.empty._heading.text(), timeout=10_000)

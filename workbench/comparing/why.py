@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from engines.report import labels
 from workbench.comparing.savings_table import new_techniques
 from workbench.comparing.subject import Part, Subject
+from workbench.desk import Desk
 from workbench.widgets.surfaces import Card, emptied, scrolled
 from workbench.widgets.text import label
 
-AT_ONCE = 3
+AT_ONCE = 2
 """Cards that are made in one turn of the event loop; more would be felt."""
 UNEXPLAINED = "No rule found the figures it needs to explain anything here."
 
@@ -22,8 +23,9 @@ UNEXPLAINED = "No rule found the figures it needs to explain anything here."
 class Why(Part):
     """All variants, or the selected one alone."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, desk: Desk) -> None:
         super().__init__(subject)
+        self._desk = desk
         self._comparison: Mapping[str, Any] | None = None
         self._waiting: list[str] = []
         body = QWidget()
@@ -77,6 +79,13 @@ class Why(Part):
         variant = self._comparison["variants"][name]
         baseline = name == self._comparison["baseline"]
         card = Card(name, "the baseline" if baseline else ", ".join(new_techniques(self._comparison, name)))
+        if "profile" in variant:
+            run = int(variant["profile"])
+            link = QPushButton(f"Profile of run {run}")
+            link.setProperty("quiet", True)
+            link.setToolTip("Where its training step spends time and memory")
+            link.clicked.connect(lambda: self._desk.wants_profile.emit(run))
+            card.corner.addWidget(link, 0, Qt.AlignmentFlag.AlignTop)
         for sentence in labels.over_limits(variant):
             card.body.addWidget(label(sentence, "error", wrap=True, selectable=True))
         found = [entry["sentence"] for entry in variant.get("explanations") or ()]

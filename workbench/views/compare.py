@@ -204,10 +204,10 @@ def _savings(subject: Subject) -> Part:
     return Savings(subject)
 
 
-def _why(subject: Subject) -> Part:
+def _why(desk: Desk, subject: Subject) -> Part:
     from workbench.comparing.why import Why
 
-    return Why(subject)
+    return Why(subject, desk)
 
 
 def _plans(desk: Desk, subject: Subject) -> Part:
@@ -230,6 +230,6 @@ def _tabs(desk: Desk) -> list[Tab]:
         Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
         Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
         Tab("savings", "Savings", "What each variant claims, stores, executes, and what was measured", _savings, _saving),
-        Tab("why", "Why", "Explanations, and what the techniques changed", _why, _several),
+        Tab("why", "Why", "Explanations, and what the techniques changed", partial(_why, desk), _several),
         Tab("plans", "Differences", "What the plans of variants and of experiments say otherwise", partial(_plans, desk)),
     ]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
 from workbench.comparing.subject import Subject
 from workbench.comparing.why import UNEXPLAINED, Why
+from workbench.desk import Desk
 from workbench.widgets.surfaces import Card
 
 
 @pytest.fixture
-def part(qtbot: QtBot, subject: Subject, comparison: dict[str, Any]) -> Why:
-    made = Why(subject)
+def part(qtbot: QtBot, subject: Subject, desk: Desk, comparison: dict[str, Any]) -> Why:
+    made = Why(subject, desk)
     qtbot.addWidget(made)
     made.draw(comparison)
     subject.selected.connect(made.mark)
@@ -53,3 +54,13 @@ def test_what_is_not_explained_says_so(part: Why, comparison: dict[str, Any]) ->
     part.mark("int8")
     assert UNEXPLAINED in cards(part)["int8"]
     assert "4 of 5 variants are explained" in part.note.text()
+
+
+def test_a_profiled_run_is_one_click_away(qtbot: QtBot, part: Why, desk: Desk, comparison: dict[str, Any]) -> None:
+    comparison["variants"]["int8"]["profile"] = 17
+    part.draw(comparison)
+    part.mark("int8")
+    card = part.cards.itemAt(0).widget()
+    with qtbot.waitSignal(desk.wants_profile) as asked:
+        next(button for button in card.findChildren(QPushButton) if "17" in button.text()).click()
+    assert asked.args == [17]
