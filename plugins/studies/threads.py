@@ -69,7 +69,7 @@ class Threads(Study):
             for count in self.counts():
                 if count > 1:
                     findings += self._of_count(measured, operation, count)
-        for count in self.counts():
+        for count in (count for count in self.counts() if count <= usable_cores()):
             peak = measured.peak("flops_per_s", dtype=self.dtype, threads=count)
             if peak and "matmul" in self.operations:
                 lines[f"measured peak, {threads_words(count)}"] = peak * self.y.scale
