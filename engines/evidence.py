@@ -42,6 +42,8 @@ class Contestant:
     """Device and threads of the figures that are of no particular target."""
     needed_seconds: dict[int, float] = field(default_factory=dict)
     """Seed -> training seconds of the runs that it needed."""
+    finishing_seconds: dict[int, float] = field(default_factory=dict)
+    """Seed -> seconds that finishing the model took after training."""
     profile: int | None = None
     """A run with a profile."""
     untimed: list[str] = field(default_factory=list)
@@ -163,6 +165,7 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
         first = rows[0]
         contestant.measured[key] = Measured(first.unit, first.better, {seeds[row.run_id]: float(row.value) for row in rows}, detail=first.detail)
         if key == "cost/train_s":
+            contestant.finishing_seconds = {seeds[row.run_id]: float(row.detail.get("finishing_s", 0.0)) for row in rows}
             contestant.needed_seconds = {seeds[row.run_id]: float(row.detail.get("of_needed_runs", 0.0)) for row in rows}
         if key.startswith("cost/") and "own" in first.detail:
             contestant.price[key] = {"total": first.value, **{name: x for name, x in first.detail.items() if isinstance(x, int | float)}}

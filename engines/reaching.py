@@ -113,6 +113,8 @@ def _brackets(
         end = final.by_seed[run.seed]
         if looks and math.isclose(looks[-1][1], end, rel_tol=SAME):
             reached = first_reached([*looks[:-1], (looks[-1][0], end)], goal)
+            # Whenever training had stopped, this model would still have had to be finished.
+            others += contestant.finishing_seconds.get(run.seed, 0.0)
         else:
             once = True
             spent = total.by_seed[run.seed] - others

@@ -35,6 +35,7 @@ def test_a_plan_is_json_and_stands_alone() -> None:
     assert found["threads"] == 1
     assert found["measure"]["margin"] == 0.05
     assert found["measure"]["evaluations"] == 10
+    assert found["measure"]["quality"] is None
     assert [target["name"] for target in found["targets"]] == ["one core"]
     assert found["folder"] == "/data"
     layer = found["model"]["layers"][0]
@@ -164,3 +165,10 @@ def test_unreadable_files_are_sentences(tmp_path: Path) -> None:
         parse("[experiment", tmp_path)
     with pytest.raises(ExperimentError, match="JSON object"):
         parse("[1, 2]", tmp_path, format="json")
+
+
+def test_a_stated_quality_is_a_number():
+    experiment = parse(TEXT, ".")
+    assert experiment.set("measure.quality", 60).plans(CATALOGUE)["full"]["measure"]["quality"] == 60.0
+    (problem,) = experiment.set("measure.quality", "good").problems(CATALOGUE)
+    assert (problem.path, problem.rule) == ("measure.quality", "must be a number")

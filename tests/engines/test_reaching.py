@@ -43,10 +43,10 @@ def store(store_url):
     opened.close()
 
 
-def finished(store, curves, *, quality=None, needed=None, final=None, clock=True):
+def finished(store, curves, *, quality=None, needed=None, final=None, finishing=None, clock=True):
     """Runs of seeds 0 and 1 whose validation took these values after 10, 20, 30 s; returns the comparison.
 
-    needed: variant -> seconds of needed runs; final: variant -> figure of its finished model.
+    needed: variant -> seconds of needed runs; finishing: variant -> seconds after training; final: variant -> figure of its finished model.
     """
     plan = {"measure": {"margin": 0.02, "metrics": [], "quality": quality}, "techniques": []}
     rows = [{"name": name, "plan": plan | {"variant": name}, "baseline": name == "full", "needs": []} for name in curves]
@@ -61,10 +61,11 @@ def finished(store, curves, *, quality=None, needed=None, final=None, clock=True
             batches.append(SeriesBatch("progress/seconds", "s", "none", steps, [1.0] * len(steps), [10.0 * (n + 1) for n in range(len(steps))]))
         commands.set_status(store, run.id, run.claim, "running")
         commands.append_points(store, run.id, run.claim, batches)
-        spent = 10.0 * len(values)
+        last = (finishing or {}).get(run.variant, 0.0)
+        spent = 10.0 * len(values) + last
         figures = [
             ResultRow(VALID, (final or {}).get(run.variant, values[-1]), "", "lower"),
-            ResultRow("cost/train_s", spent + others, "s", "lower", detail={"own": spent, "of_needed_runs": others}),
+            ResultRow("cost/train_s", spent + others, "s", "lower", detail={"own": spent, "of_needed_runs": others, "finishing_s": last}),
         ]
         commands.put_results(store, run.id, run.claim, figures)
         commands.finish_run(store, run.id, run.claim, "done")
@@ -91,6 +92,12 @@ def test_seconds_of_a_teacher_come_before_the_first_look(store):
     full, taught = (found["variants"][name]["results"][KEY] for name in ("full", "taught"))
     assert taught["value"] == pytest.approx(full["value"] + 30.0)
     assert (taught["low"], taught["high"]) == (full["low"] + 30.0, full["high"] + 30.0)
+
+
+def test_seconds_of_finishing_are_needed_whenever_training_stops(store):
+    found = finished(store, {"full": FULL, "packed": FULL}, quality=60.0, finishing={"packed": 4.0})
+    full, packed = (found["variants"][name]["results"][KEY] for name in ("full", "packed"))
+    assert packed["value"] == pytest.approx(full["value"] + 4.0)
 
 
 def test_what_never_reached_it_is_absent_and_said(store):
