@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import probes, statistics
-from engines.machinestate import Observer
+from engines.machinestate import Observer, free_memory_mib
 from engines.programmes import Entrant, Programme
 from engines.stopwatches import STEADY_ALLOCATOR, Stopwatch, StopwatchError
 from engines.store import commands, queries
@@ -161,7 +161,7 @@ class Session:
 
     def _measure_room(self, watch: Stopwatch, gpu_free_before: float | None) -> int:
         """How many processes like this one fit into the host's memory, and the GPU's."""
-        size, free = probes.peak_resident_mib(watch.pid), probes.load_facts()["memory_available_mib"]
+        size, free = probes.peak_resident_mib(watch.pid), free_memory_mib()
         room = 1 + int(SHARE_OF_MEMORY * free / max(size, 1.0))
         self._notes["memory"] = {"process_mib": size, "free_mib": free}
         gpu_free = self._observer.gpu_free_mib()

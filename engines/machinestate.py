@@ -17,6 +17,11 @@ from engines import probes
 
 THROTTLE_COUNTERS = Path("/sys/devices/system/cpu")
 _CPU_STAT = ("/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat", "/sys/fs/cgroup/cpu,cpuacct/cpu.stat")
+_MEMORY_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.stat"),
+)
+"""Limit, use and details of the control group a container sees as its own, in version 2 and 1; "max" is no number and no limit."""
 
 BUSY_PERCENT = 10.0
 """More of all cores than this in use while every timed process waits is other work."""
@@ -63,6 +68,19 @@ class Observer:
             return None
         used = self._gpus.used_mib(self._gpu)
         return None if used is None else self._gpus.found[self._gpu].total_mib - used
+
+
+def free_memory_mib() -> float:
+    """Memory of the host that further processes may take: what is available, and no more than the limit of the control group leaves."""
+    free = psutil.virtual_memory().available / probes.MIB
+    for limit, used, stat in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):
+            allowed, taken = (int(Path(place).read_text(encoding="ascii")) for place in (limit, used))
+            lines = (line.split() for line in Path(stat).read_text(encoding="ascii").splitlines())
+            # Cached files that are not in use make way.
+            cached = next((int(value) for key, value in lines if key in ("inactive_file", "total_inactive_file")), 0)
+            free = min(free, (allowed - taken + cached) / probes.MIB)
+    return max(0.0, free)
 
 
 def summary(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,10 @@ FEWEST_SEEDS = 5
 FEWEST_ROUNDS = 6
 """With fewer rounds even the whole range of a sample covers its median in less than 95% of cases (1 - 2 / 2**n)."""
 
+CREDIT = 0.5
+"""Of the scatter between launches that rounds explain, the share that is taken off. All of it would be right on average, and too little half of
+the time: intervals would cover 85 to 90% where processes are about as lucky as rounds are noisy (simulated)."""
+
 Verdict = Literal["better", "worse", "no practical difference", "not enough data"]
 Direction = Literal["lower", "higher", "none"]
 
@@ -135,26 +139,33 @@ def between_launches(pairs: Sequence[Mapping[int, float]], starts: Sequence[int]
 
     pairs: log-ratio of each round, one mapping a pair (see `paired`); starts: the first round of each launch. Where a process lays its memory
     makes it faster or slower for its whole life, so a ratio of two processes is off by the same amount in every round of a launch, and rounds
-    alone cannot tell. The medians of launches are compared with what their rounds explain (a variance component, never below 0); single pairs
-    have too few launches for that, all pairs of a session share one estimate.
+    alone cannot tell. The medians of launches, weighted by how well their rounds know them, are compared with what their rounds explain (the
+    moment estimate of DerSimonian and Laird 1986, never below 0); single pairs have too few launches for that, all pairs of a session share one.
     """
-    excess, degrees = 0.0, 0
-    differences: list[float] = []
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for pair in pairs:
-        launches = _by_launch(pair, starts)
-        if len(launches) > 1:
-            found.append((np.array([np.median(launch) for launch in launches]), np.array([launch.size for launch in launches])))
-            differences += [abs(a - b) for launch in launches for a, b in combinations(launch, 2)]
-    if not differences:
+    found = [launches for pair in pairs if len(launches := _by_launch(pair, starts)) > 1]
+    pooled = _spread([launch for launches in found for launch in launches])
+    if not pooled > 0:
         return Between(starts=tuple(starts))
-    # The median of |difference| of two normal values is 0.954 of their standard deviation: robust, and right for two or three rounds too.
-    spread = float(np.median(differences)) / 0.9539
-    for medians, counts in found:
-        explained = float(np.mean(spread**2 * math.pi / (2 * counts + math.pi - 2)))  # variance of the median of n normal values
-        excess += (len(medians) - 1) * (float(medians.var(ddof=1)) - explained)
-        degrees += len(medians) - 1
-    return Between(max(0.0, excess / degrees), degrees, tuple(starts))
+    excess, degrees = 0.0, 0
+    for launches in found:
+        medians, counts = np.array([np.median(launch) for launch in launches]), np.array([launch.size for launch in launches])
+        # Launches scatter by more or less of their own (a load that came halfway); of two or three rounds the scatter itself is uncertain.
+        spreads = np.array([max(_spread([launch]) if launch.size > 1 else pooled, pooled / 2) for launch in launches])
+        explained = spreads**2 * math.pi / (2 * counts + math.pi - 2)  # variance of the median of n normal values
+        weights = 1 / explained
+        between = float((weights * (medians - np.average(medians, weights=weights)) ** 2).sum()) - CREDIT * (len(launches) - 1)
+        excess += (len(launches) - 1) * between / float(weights.sum() - (weights**2).sum() / weights.sum())
+        degrees += len(launches) - 1
+    # The pairs share the baseline: half of what a pair deviates by is common to all, and so is a quarter of its square.
+    shared = max(1, round(degrees / (1 + (len(found) - 1) / 4)))
+    return Between(max(0.0, excess / degrees), shared, tuple(starts))
+
+
+def _spread(launches: Sequence[np.ndarray]) -> float:
+    """Standard deviation of rounds within launches, from the median of the differences between two of them (0.954 of it for normal values):
+    robust, and right for two or three rounds too. NaN without such a difference."""
+    differences = [abs(a - b) for launch in launches for a, b in combinations(launch.tolist(), 2)]
+    return float(np.median(differences)) / 0.9539 if differences else math.nan
 
 
 def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:

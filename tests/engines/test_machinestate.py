@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -37,6 +38,18 @@ def test_counters_and_clocks_come_from_the_system(tmp_path, monkeypatch):
     assert (found["throttle_count"], found["quota_count"], found["frequency_mhz"]) == (7, 4, 2400.0)
     monkeypatch.setattr(psutil, "cpu_freq", lambda: None)
     assert "frequency_mhz" not in Observer().state(0.0)
+
+
+def test_free_memory_is_no_more_than_a_container_is_allowed(tmp_path, monkeypatch):
+    places = [str(tmp_path / name) for name in ("memory.max", "memory.current", "memory.stat")]
+    monkeypatch.setattr(machinestate, "_MEMORY_LIMITS", (places,))
+    whole = psutil.virtual_memory().available / 2**20
+    assert machinestate.free_memory_mib() == pytest.approx(whole, rel=0.2)
+    for place, text in zip(places, (f"{40 * 2**20}\n", f"{30 * 2**20}\n", f"anon 5\ninactive_file {6 * 2**20}\n"), strict=True):
+        Path(place).write_text(text, encoding="ascii")
+    assert machinestate.free_memory_mib() == 16.0
+    Path(places[0]).write_text("max\n", encoding="ascii")
+    assert machinestate.free_memory_mib() == pytest.approx(whole, rel=0.2)
 
 
 def test_a_gpu_is_described_by_its_driver_and_counts_the_others_on_it(monkeypatch):

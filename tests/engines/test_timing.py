@@ -216,7 +216,7 @@ def test_many_variants_are_timed_in_blocks_with_the_baseline_and_its_control(sto
 def test_fewer_are_alive_where_memory_is_short(store, monkeypatch):
     sizes = iter([1000.0] * 100)
     monkeypatch.setattr(interleaving.probes, "peak_resident_mib", lambda pid: next(sizes))
-    monkeypatch.setattr(interleaving.probes, "load_facts", lambda: {"machine_percent": 0.0, "memory_available_mib": 2600.0})
+    monkeypatch.setattr(interleaving, "free_memory_mib", lambda: 2600.0)
     number = experiment(store, many(3))
     assert timing.measure(store, number) == "done"
     found = session(store, number).facts
