@@ -123,7 +123,9 @@ class Overview(Part):
         others = [name for name in self._comparison["variants"] if name != self._comparison["baseline"]] or [""]
         for row, (name, sentence) in enumerate(list(zip(others, found, strict=True))[: None if self._everything else FEW]):
             self.lines.addWidget(label(name, "strong"), row, 0, Qt.AlignmentFlag.AlignTop)
-            self.lines.addWidget(label(sentence.removeprefix(f"{name}: "), wrap=True, selectable=True), row, 1)
+            over = labels.over_limits(self._comparison["variants"].get(name, {}))
+            told = " ".join([sentence.removeprefix(f"{name}: "), *over])
+            self.lines.addWidget(label(told, wrap=True, selectable=True), row, 1)
         self.more.setVisible(len(found) > FEW)
         self.more.setText("Fewer" if self._everything else f"All {len(found)}")
         self.more.setAccessibleName(f"{self.more.text()} sentences")

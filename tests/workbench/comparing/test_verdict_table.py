@@ -95,3 +95,5 @@ def test_headline_names_every_variant_and_is_short_at_first(part: Overview, comp
     names = [part.lines.itemAtPosition(row, 0).widget().text() for row in range(part.lines.rowCount()) if part.lines.itemAtPosition(row, 0)]
     assert names == [name for name in comparison["variants"] if name != comparison["baseline"]]
     assert part.more.isHidden()
+    told = part.lines.itemAtPosition(names.index("int8"), 1).widget().text()
+    assert told.endswith(comparison["variants"]["int8"]["violations"][0])
