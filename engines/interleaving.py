@@ -29,8 +29,9 @@ from engines.store.rows import DONE, FAILED, RUNNING, RoundRow
 
 MOST_ALIVE = 6
 """Processes of a block, baseline and control among them."""
-LAUNCHES = 3
-"""How often the processes of a block are launched; two are enough where every ratio is known closely by then."""
+LAUNCHES = 5
+"""How often the processes of a block are launched: launches are the sample, rounds within one are not independent. Fewer are enough where every
+ratio is known closely by then."""
 SHARE_OF_MEMORY = 0.8
 """Of the free memory, host or device, that further processes may take."""
 BUDGET_SECONDS = 300.0

@@ -4,8 +4,8 @@ Three kinds of quantity are judged in three ways, and all end in one interval of
 
 quality  the same seeds for both, few of them, roughly normal differences of log values: Student t interval of the paired differences. A
          bootstrap of five pairs covers far less than it says (tests measure it), t does not.
-speed    interleaved rounds, many of them, with rare slow outliers: bootstrap interval of the median of the paired log-ratios, widened by
-         what launching the processes anew adds (few launches, so a variance component with a t quantile).
+speed    interleaved rounds with rare slow outliers, over several launches of the processes: medians of the paired log-ratios of each launch,
+         t interval over launches, whose scatter all pairs of a session estimate together.
 counts   parameters, bytes, operations: exact values, the interval is a point.
 """
 
@@ -16,7 +16,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 from statistics import NormalDist
 from typing import Literal
 
@@ -27,10 +26,6 @@ FEWEST_SEEDS = 5
 """Fewer paired seeds carry no interval worth a verdict."""
 FEWEST_ROUNDS = 6
 """With fewer rounds even the whole range of a sample covers its median in less than 95% of cases (1 - 2 / 2**n)."""
-
-CREDIT = 0.5
-"""Of the scatter between launches that rounds explain, the share that is taken off. All of it would be right on average, and too little half of
-the time: intervals would cover 85 to 90% where processes are about as lucky as rounds are noisy (simulated)."""
 
 Verdict = Literal["better", "worse", "no practical difference", "not enough data"]
 Direction = Literal["lower", "higher", "none"]
@@ -123,10 +118,10 @@ def median_ratio(values: Sequence[float], baseline: Sequence[float], level: floa
 
 @dataclass(frozen=True)
 class Between:
-    """What launching processes anew adds to the scatter of their log-ratios beyond that of rounds.
+    """How much the median log-ratios of launches scatter, over all pairs of processes that were timed together.
 
-    variance: of one launch (0 where launches agree as well as rounds do); degrees: of freedom it was estimated with; starts: first round of
-    each launch.
+    variance: of the median of one launch, rounds included; degrees: of freedom it was estimated with (0: there was one launch, nothing is
+    known); starts: first round of each launch.
     """
 
     variance: float = 0.0
@@ -135,37 +130,19 @@ class Between:
 
 
 def between_launches(pairs: Sequence[Mapping[int, float]], starts: Sequence[int]) -> Between:
-    """The variance between launches, from all pairs of processes that were timed together.
+    """The scatter of launches, pooled over all pairs of processes that were timed together.
 
     pairs: log-ratio of each round, one mapping a pair (see `paired`); starts: the first round of each launch. Where a process lays its memory
-    makes it faster or slower for its whole life, so a ratio of two processes is off by the same amount in every round of a launch, and rounds
-    alone cannot tell. The medians of launches, weighted by how well their rounds know them, are compared with what their rounds explain (the
-    moment estimate of DerSimonian and Laird 1986, never below 0); single pairs have too few launches for that, all pairs of a session share one.
+    makes it faster or slower for its whole life, so a ratio of two processes is off by the same amount in every round of a launch: launches
+    are independent, rounds within one are not. Few launches know their own scatter badly, so all pairs of a session share one estimate.
+    P pairs that share the baseline count as P / (1 + (P - 1) / 4) (their ratios are correlated by 1/2, squares of them by 1/4).
     """
-    found = [launches for pair in pairs if len(launches := _by_launch(pair, starts)) > 1]
-    pooled = _spread([launch for launches in found for launch in launches])
-    if not pooled > 0:
+    rows = [np.array([np.median(launch) for launch in launches]) for pair in pairs if len(launches := _by_launch(pair, starts)) > 1]
+    counted = sum(row.size - 1 for row in rows)
+    if not counted:
         return Between(starts=tuple(starts))
-    excess, degrees = 0.0, 0
-    for launches in found:
-        medians, counts = np.array([np.median(launch) for launch in launches]), np.array([launch.size for launch in launches])
-        # Launches scatter by more or less of their own (a load that came halfway); of two or three rounds the scatter itself is uncertain.
-        spreads = np.array([max(_spread([launch]) if launch.size > 1 else pooled, pooled / 2) for launch in launches])
-        explained = spreads**2 * math.pi / (2 * counts + math.pi - 2)  # variance of the median of n normal values
-        weights = 1 / explained
-        between = float((weights * (medians - np.average(medians, weights=weights)) ** 2).sum()) - CREDIT * (len(launches) - 1)
-        excess += (len(launches) - 1) * between / float(weights.sum() - (weights**2).sum() / weights.sum())
-        degrees += len(launches) - 1
-    # The pairs share the baseline: half of what a pair deviates by is common to all, and so is a quarter of its square.
-    shared = max(1, round(degrees / (1 + (len(found) - 1) / 4)))
-    return Between(max(0.0, excess / degrees), shared, tuple(starts))
-
-
-def _spread(launches: Sequence[np.ndarray]) -> float:
-    """Standard deviation of rounds within launches, from the median of the differences between two of them (0.954 of it for normal values):
-    robust, and right for two or three rounds too. NaN without such a difference."""
-    differences = [abs(a - b) for launch in launches for a, b in combinations(launch.tolist(), 2)]
-    return float(np.median(differences)) / 0.9539 if differences else math.nan
+    pooled = sum((row.size - 1) * float(row.var(ddof=1)) for row in rows) / counted
+    return Between(pooled, max(1, int(counted / (1 + (len(rows) - 1) / 4))), tuple(starts))
 
 
 def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
@@ -177,20 +154,22 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[i
 def interleaved_ratio(
     values: Mapping[int, float], baseline: Mapping[int, float], between: Between, level: float = LEVEL, *, seed: int = 0
 ) -> Interval:
-    """Ratio of speed over the same rounds: median of the paired ratios with a bootstrap interval, widened by what launches add.
+    """Ratio of speed over the same rounds: mean of the medians of launches, with a Student t interval.
 
-    values, baseline: figure by number of the round. The two halves of the bootstrap interval are each added in quadrature to
-    t(degrees) * sqrt(variance / launches).
+    values, baseline: figure by number of the round. The variance is the larger one of the pair's own and that of all pairs, so that a pair
+    that scatters more than the others is not taken for one of them. With a single launch: median of the rounds, bootstrap interval.
     """
     pair = paired(values, baseline)
-    found = median_interval(list(pair.values()), level, seed=seed)
-    if found.known and between.variance > 0:
-        launches = len(_by_launch(pair, between.starts))
-        more = student_quantile(0.5 + level / 2, between.degrees) * math.sqrt(between.variance / launches)
-        found = Interval(
-            found.value, found.value - math.hypot(found.value - found.low, more), found.value + math.hypot(found.high - found.value, more), found.n
-        )
-    return found.exponential()
+    launches = _by_launch(pair, between.starts)
+    if len(launches) < 2 or between.degrees < 1:
+        return median_interval(list(pair.values()), level, seed=seed).exponential()
+    medians = np.array([np.median(launch) for launch in launches])
+    centre = float(medians.mean())
+    if len(pair) < FEWEST_ROUNDS:
+        return Interval(centre, math.nan, math.nan, len(pair)).exponential()
+    variance = max(float(medians.var(ddof=1)), between.variance)
+    half = student_quantile(0.5 + level / 2, between.degrees) * math.sqrt(variance / len(launches))
+    return Interval(centre, centre - half, centre + half, len(pair)).exponential()
 
 
 def _by_launch(pair: Mapping[int, float], starts: Sequence[int]) -> list[np.ndarray]:

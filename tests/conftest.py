@@ -33,10 +33,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests never touch the person's own store, settings or cache; the cache is shared by the session, since corpora take seconds."""
     root = tmp_path_factory.mktemp("workbench")
-    before = {name: os.environ.get(name) for name in ("WORKBENCH_CACHE", "WORKBENCH_STORE", "XDG_CONFIG_HOME")}
+    before = {name: os.environ.get(name) for name in ("WORKBENCH_CACHE", "WORKBENCH_STORE", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
     os.environ["WORKBENCH_CACHE"] = str(root / "cache")
     os.environ["WORKBENCH_STORE"] = f"sqlite:///{root / 'default.sqlite'}"
     os.environ["XDG_CONFIG_HOME"] = str(root / "config")
+    os.environ["XDG_DATA_HOME"] = str(root / "data")
     yield
     for name, value in before.items():
         if value is None:
