@@ -10,9 +10,9 @@ seeds     (e) quality of two identical variants over 5 seeds each: at most 5 of 
           so 40 real short runs are trained once, and each comparison draws 5 against 5 of them.
 steps     (a) to (c) with training steps instead of inference; only where it is asked for, since it takes longer.
 
-Two live processes serve all comparisons, timed, paired and judged as by a timing session: rounds in random order, launched
-anew within a comparison. Ten comparisons share each launch, which spares hundreds of launches: their errors are alike where processes are lucky, but how often
-the verdicts err is not changed by that. There is no third process as control, so nothing widens the margin.
+Two live processes serve all comparisons, timed, paired and judged as by a timing session: rounds in random order, launched anew within a
+comparison. Five comparisons share each launch, which spares hundreds of launches: their errors are alike where processes are lucky, but how
+often the verdicts err is not changed by that. There is no third process as control, so nothing widens the margin.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MARGIN = 0.02
 ROUNDS = 48
 LAUNCHES = 8
 """A session launches its processes fewer times, but has at least one pair more, the control, to learn from how much launches scatter."""
-TOGETHER = 10
+TOGETHER = 5
 """Comparisons that share the launches of the processes."""
 CREDITED = 100
 """Passes that a window is credited with; one of a variant that is slower by 5% holds 105."""
