@@ -54,6 +54,8 @@ AFFORDABLE_FLOPS = 30_000_000_000
 LARGEST = 50_000_000
 """Parameters up to which steps are tried."""
 TIMED_STEPS = 4
+HELD_OUT_BATCHES = 4
+"""Of one look at held-out text."""
 STRETCHES = 3
 """Looks at held-out text with steps after each: what an allocator keeps grows with the first few."""
 STEPS = 2 + TIMED_STEPS + 2 * STRETCHES + 1
@@ -95,7 +97,7 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
     assumed = False
     if text is None:
         text, assumed = stand_in(cast(Corpus, plugin(plan["corpus"])))
-        text = _words(text, max(2 * STEPS * batch, EVALUATION_BATCH) * (length + 1) + 1)
+        text = _words(text, max(2 * STEPS * batch, HELD_OUT_BATCHES * EVALUATION_BATCH) * (length + 1) + 1)
     missing = ["The vocabulary's size is assumed: the text was never read."] if assumed else []
     device, threads = device_of(plan["device"]), threads_of(plan.get("threads"))
     trials = [_trial(plan, text, rows, teachers) for rows in _cuts(batch, length, size)]
@@ -151,7 +153,7 @@ def _cuts(batch: int, length: int, parameters: int) -> list[int]:
 
 def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None) -> Trial:
     length = int(plan["training"]["sequence"])
-    measure = {**plan["measure"], "held_out_tokens": EVALUATION_BATCH * length}
+    measure = {**plan["measure"], "held_out_tokens": HELD_OUT_BATCHES * EVALUATION_BATCH * length}
     smaller = {**plan, "training": {**plan["training"], "batch": rows}, "measure": measure}
     made = Rehearsal(smaller, teachers=teachers, text=text, device="cpu")
     made.step()
