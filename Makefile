@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/workbench demo
 
 test: $(VENV)/.test-installed
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m "slow or not slow"
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m "slow or not slow" -n 2 --dist loadfile
 
 quick: $(VENV)/.test-installed
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest

@@ -32,6 +32,8 @@ techniques = [{ id = "optimization/sgd", lr = 0.001 }]
 
 [measure]
 held_out_tokens = 500
+rounds = 3
+seconds = 0.1
 
 [[variant]]
 name = "plain"
