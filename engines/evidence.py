@@ -87,9 +87,10 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
     by_variant = {contestant.variant_id: contestant for contestant in entrants}
     controls: dict[str, Control] = {}
     for experiment in experiments:
-        for session in queries.rounds(store, experiment.id, status=None):
+        sessions = queries.rounds(store, experiment.id, status=None)
+        for session in sessions:
             if session.status in (DONE, FAILED):
-                _add_absences(session, entrants)
+                _add_absences(session, sessions, entrants)
             if session.status != DONE:
                 continue
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
@@ -110,16 +111,22 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
     return controls
 
 
-def _add_absences(session: TimingRow, entrants: Sequence[Contestant]) -> None:
+def _add_absences(session: TimingRow, sessions: Sequence[TimingRow], entrants: Sequence[Contestant]) -> None:
     """What of a variant a session left out. The sessions of a target, one for each quantity, tell the same; each is told once."""
     where = f' on target "{session.target}"' if session.target else ""
+    training = session.facts.get("what") == "training"
+    together = [other for other in sessions if _programme(other) == _programme(session)]
     for contestant in entrants:
         if not contestant.runs or contestant.runs[0].experiment_id != session.experiment_id:
             continue
         variant = str(contestant.plan.get("variant", contestant.name))
+        had = max(len(other.values.get(contestant.variant_id, {})) for other in together)
         for whom, reason in session.facts.get("absent", {}).items():
             of_it, _, quantity = whom.partition(f"{variant}: ")
-            if whom == variant and session.facts.get("what") == "training":
+            if whom == variant and had:
+                what, rounds = " of training" if training else "", "1 round" if had == 1 else f"{had} rounds"
+                sentence = f"Timing{what}{where} ended after {rounds}. {reason}"
+            elif whom == variant and training:
                 sentence = f"Training is not timed in interleaved rounds. {reason}"
             elif whom == variant:
                 sentence = f"Not timed{where}. {reason}"
@@ -129,6 +136,11 @@ def _add_absences(session: TimingRow, entrants: Sequence[Contestant]) -> None:
                 continue
             if sentence not in contestant.untimed:
                 contestant.untimed.append(sentence)
+
+
+def _programme(session: TimingRow) -> tuple[str, dict[str, Any]]:
+    """The same for the quantities that were timed in the same rounds."""
+    return session.target, {name: fact for name, fact in session.facts.items() if name not in ("unit", "better")}
 
 
 def timing_facts(measured: Mapping[str, Measured]) -> list[Mapping[str, Any]]:

@@ -60,6 +60,10 @@ def faster_steps_longer_way(case: Case) -> Iterator[Phrase]:
     speed = next((result for target, result, _ in case.timed("speed/train_tokens_per_s") if not target), None)
     if reached is None or speed is None or reached["ratio"] is None:
         return
+    # The time to a quality holds the seconds of needed runs and of finishing too, which say nothing about tokens.
+    price = case.price.get("cost/train_s", {})
+    if price.get("of_needed_runs") or price.get("finishing_s"):
+        return
     text, figures = times("speed", speed)
     figures["time"] = reached["ratio"]
     sentence = f"It trains at {text} the tokens a second, yet reaches the stated quality after {{time:times}} the time: a token teaches it "

@@ -146,7 +146,15 @@ def _mark_simulated(found: Mapping[str, list[dict[str, Any]]], own: Results, eff
         if row["key"].startswith("size/nonzero_parameters"):
             row["simulated"] = idle_zeros or (only_zeros and bool(real) and not borne_out)
         elif row["key"] == BITS:
-            row["simulated"] = bool(real) and not borne_out
+            row["simulated"] = _as_wide(found["stored"], counts, bound)
+
+
+def _as_wide(stored: Sequence[Mapping[str, Any]], counts: Mapping[str, Any] | None, bound: float) -> bool:
+    """Whether no file holds fewer bytes a parameter: fewer parameters or less work do not bear stated bits out."""
+    sizes = [row["ratio"] for row in stored if row["ratio"] is not None]
+    if not sizes or counts is None or not counts["ratio"]:
+        return False
+    return not any(size / counts["ratio"] < bound for size in sizes)
 
 
 _HEADS = {

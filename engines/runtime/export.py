@@ -18,7 +18,7 @@ from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import FinishedError, load_finished
-from engines.runtime.graphs import NotExportable, checked_scoring, checked_steps, export_scoring, export_step
+from engines.runtime.graphs import NotExportable, checked_scoring, checked_steps, export_scoring, export_step, runnable
 from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError
 
@@ -46,7 +46,8 @@ def write(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
     for what, path, make, check in parts:
         try:
             make(path)
-            error = check(Graph(path, threads=1))
+            with runnable():
+                error = check(Graph(path, threads=1))
         except NotExportable as reason:
             path.unlink(missing_ok=True)
             reasons.append(f"{what}: {reason}")

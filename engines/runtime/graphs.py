@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from engines import extras
-from engines.runtime.onnxgraph import Graph
+from engines.runtime.onnxgraph import Graph, GraphError
 from engines.runtime.plan import PlanError
 from engines.toolbox.int8 import Int8Module
 
@@ -144,6 +144,15 @@ def _silence() -> Iterator[None]:
 
 
 # --- Checking a graph -----------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def runnable() -> Iterator[None]:
+    """What onnxruntime refuses inside (an operator without a kernel on the CPU) raises NotExportable. Not for timed windows."""
+    try:
+        yield
+    except GraphError as error:
+        raise NotExportable(f"onnxruntime does not run the graph: {error}") from error
 
 
 def values_of(graph: Graph, *tensors: Tensor) -> list[Any]:

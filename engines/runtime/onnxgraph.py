@@ -23,8 +23,15 @@ PASSES = 8
 """As many as bring the peak: buffers are made in the first."""
 
 
+class GraphError(RuntimeError):
+    """onnxruntime refused a graph, or failed in it: in its own words, one line of them."""
+
+
 class Graph:
-    """Values stay in onnxruntime's own memory from call to call: nothing is copied inside a timed window."""
+    """Values stay in onnxruntime's own memory from call to call: nothing is copied inside a timed window.
+
+    Making and calling one raise GraphError, and MemoryError.
+    """
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
@@ -32,7 +39,13 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Its exceptions have no base of their own.
+            raise _told(error) from error
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.inputs = [each.name for each in self._session.get_inputs()]
         self.outputs = [each.name for each in self._session.get_outputs()]
@@ -43,8 +56,19 @@ class Graph:
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """Outputs for inputs, both in their order, as onnxruntime's values."""
-        found: list[Any] = self._session.run_with_ort_values(self.outputs, dict(zip(self.inputs, values, strict=True)))
+        named = dict(zip(self.inputs, values, strict=True))
+        try:
+            found: list[Any] = self._session.run_with_ort_values(self.outputs, named)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _told(error) from error
         return found
+
+
+def _told(error: Exception) -> GraphError:
+    words = str(error).strip().splitlines()
+    return GraphError(words[0] if words else type(error).__name__)
 
 
 def peak_mib(graph: Path, values: Path, threads: int) -> float | None:

@@ -98,8 +98,9 @@ class GraphRunner:
     def scoring(self, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> Work:
         path = self._path()
         graphs.export_scoring(self._model, inputs_BT, targets_BT, path)
-        graph = Graph(path, self._threads)
-        self._declare(graphs.checked_scoring(graph, self._model, inputs_BT, targets_BT))
+        with graphs.runnable():
+            graph = Graph(path, self._threads)
+            self._declare(graphs.checked_scoring(graph, self._model, inputs_BT, targets_BT))
         values = graphs.values_of(graph, inputs_BT, targets_BT)
         np.savez(path.with_suffix(".npz"), inputs=inputs_BT.numpy(), targets=targets_BT.numpy())
         self._scores = path
@@ -113,8 +114,9 @@ class GraphRunner:
     def stepping(self, prompt_1T: torch.Tensor) -> Callable[[], Work]:
         path = self._path()
         graphs.export_step(self._model, prompt_1T, path)
-        graph = Graph(path, self._threads)
-        self._declare(graphs.checked_steps(graph, self._model, prompt_1T))
+        with graphs.runnable():
+            graph = Graph(path, self._threads)
+            self._declare(graphs.checked_steps(graph, self._model, prompt_1T))
         token_11, state, _ = graphs.after_prompt(self._model, prompt_1T)
         start = graphs.values_of(graph, token_11, *state)
 

@@ -159,6 +159,23 @@ def test_what_a_session_left_out_is_noted_with_its_reason(store, status):
         assert notes["small: steps"] == ['Not timed on target "graph". Too large.']
 
 
+def test_a_variant_that_dropped_out_midway_has_ended_and_is_not_called_untimed(store):
+    experiment = submit(store, seeds=(0,))
+    work(store)
+    facts = {"unit": "ms", "better": "lower", "absent": {"small": "It ended with code 9."}}
+    full, small = queries.variants(store, experiment)
+    sessions = [commands.open_timing(store, experiment, "graph", quantity, facts) for quantity in ("latency/p50_ms", "speed/infer_tokens_per_s")]
+    for n in range(6):  # the other quantity has none of its figures
+        commands.put_rounds(store, sessions[0], [RoundRow(full.id, n, 0, 2.0), *([RoundRow(small.id, n, 1, 1.0)] if n < 4 else [])])
+    for session in sessions:
+        commands.close_timing(store, session, "done")
+    found = compare(store, [experiment])["variants"]["small"]
+    assert found["results"]["latency/p50_ms@graph"]["interleaved"]
+    assert [note for note in found["notes"] if "imed" in note or "Timing" in note] == [
+        'Timing on target "graph" ended after 4 rounds. It ended with code 9.'
+    ]
+
+
 def test_rounds_on_a_target_are_a_quantity_of_their_own(store):
     experiment = submit(store, seeds=(0,))
     work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=2.0, unit="ms", better="lower", target="one core")])

@@ -151,7 +151,10 @@ SPOKEN = [
     (
         "faster_steps_longer_way", case({TRAINING: result(2.0, "better"), "speed/time_to_quality_s": result(1.2, "not enough data", spread=None)}),
         "It trains at 2.00x [1.98, 2.02] the tokens a second, yet reaches the stated quality after 1.20x the time: a token teaches it less.",
-        [{"results": {TRAINING: result(2.0, "better")}}, {"results": {"speed/time_to_quality_s": result(1.2)}}],
+        [
+            {"results": {TRAINING: result(2.0, "better")}}, {"results": {"speed/time_to_quality_s": result(1.2)}},
+            {"price": {"cost/train_s": {"of_needed_runs": 5.0, "finishing_s": 0.0}}}, {"price": {"cost/train_s": {"finishing_s": 2.0}}},
+        ],
     ),
     (
         "within_noise",

@@ -77,6 +77,16 @@ def test_stated_bits_count_against_the_bits_of_the_baseline_and_need_a_smaller_f
     assert not row(savings(own, base, [effect("theirs/packing", bits=4, weights=500)]), "nominal", "nominal/bits")["simulated"]
 
 
+def test_stated_bits_are_borne_out_by_narrower_numbers_alone():
+    rounding = [effect("theirs/rounding", bits=4, weights=500)]
+    fewer = {"size__parameters": 0.5, "size__nonzero_parameters": 0.5, "size__model_mib": 0.5, "compute__flops_per_token": 0.5}
+    own, base = results(**fewer)
+    work, baseline_work = ({"per_token": {"training_flops": flops}} for flops in (300, 600))
+    assert row(savings(own, base, rounding, work=work, baseline_work=baseline_work), "nominal", "nominal/bits")["simulated"]
+    own, base = results(**fewer | {"size__model_mib": 0.3})
+    assert not row(savings(own, base, rounding), "nominal", "nominal/bits")["simulated"]
+
+
 def test_recorded_work_is_held_against_the_baselines():
     own, base = results()
     found = savings(own, base, work={"per_token": {"training_flops": 300, "training_bytes": 8}}, baseline_work={"per_token": {"training_flops": 600}})

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from engines.runtime import export, graphs
-from engines.runtime.onnxgraph import Graph
+from engines.runtime import evaluate, export, graphs
+from engines.runtime.finished import Finished
+from engines.runtime.onnxgraph import Graph, GraphError
 from engines.runtime.plan import Parts, block
 from engines.runtime.runners import GraphRunner, TorchRunner, score
 from tests.engines.runtime import session as small
@@ -118,3 +119,38 @@ def test_a_graph_that_computes_something_else_is_refused() -> None:
 def test_export_answers_in_a_line_where_there_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export.main(["--model", str(tmp_path), "--out", str(tmp_path / "x.onnx")]) == 1
     assert json.loads(capsys.readouterr().out)["error"].startswith("There is no finished model")
+
+
+class _Unbased(Exception):
+    """As onnxruntime's own: no RuntimeError."""
+
+
+def test_a_graph_that_onnxruntime_refuses_costs_the_target_its_figures_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise _Unbased("NOT_IMPLEMENTED : no kernel for Odd(1)\nand where")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", refuse)
+    monkeypatch.setattr(graphs, "export_scoring", lambda *_: None)
+    monkeypatch.setattr(graphs, "export_step", lambda *_: None)
+    with pytest.raises(GraphError, match=r"^NOT_IMPLEMENTED : no kernel for Odd\(1\)$"):
+        Graph(tmp_path / "x.onnx", 1)
+    targets = [{"name": "graph", "device": "cpu", "batch": 2, "runtime": "onnxruntime"}]
+    plan = small.plan([], training={"batch": 2, "sequence": 12}, targets=targets)
+    made = Finished(model({"mixer": {"id": "recurrent/lstm"}}), plan, Parts.of(plan).task, small.text())
+    said: list[str] = []
+    rows = evaluate.figures(made, 100, said.append)
+    assert {row.target for row in rows} == {""}
+    assert [sentence.split(":")[0] for sentence in said] == ['Target "graph"'] * 2
+    assert all("not measured. onnxruntime does not run the graph: NOT_IMPLEMENTED" in sentence for sentence in said)
+
+
+def test_what_fails_in_a_graph_is_a_sentence() -> None:
+    graph = Graph.__new__(Graph)
+    graph.inputs, graph.outputs, graph._session = [], [], _Failing()
+    with pytest.raises(GraphError, match=r"^It broke$"):
+        graph([])
+
+
+class _Failing:
+    def run_with_ort_values(self, outputs: list[str], values: dict[str, Any]) -> None:
+        raise _Unbased("It broke\nhere")
