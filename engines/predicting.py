@@ -38,9 +38,9 @@ class Predictor:
             env=process_environment(),
         )  # fmt: skip
         assert self._process.stdin is not None
-        # A process that died at once says so when it is waited for.
+        # One line: the process begins with it, while its input stays open. One that died at once says so when it is waited for.
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(self._asked))
+            self._process.stdin.write(json.dumps(self._asked) + "\n")
             self._process.stdin.flush()
         return self
 

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,9 +32,6 @@ class Watch:
     kept alive by it, and the values of the step are bit-equal to those without it.
     """
 
-    reading: Reading
-    """What was found; there after the block."""
-
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer | None, device: torch.device, known: Any = None) -> None:
         self.model, self.optimizer, self.device = model, optimizer, device
         self.calls = Calls(model)
@@ -48,7 +46,7 @@ class Watch:
         self._phase = "start"
         self._known = known
         self._stack = ExitStack()
-        self._start = 0.0
+        self._start = self._end = 0.0
 
     # --- the step ---------------------------------------------------------------------------------------------------------------------------
 
@@ -71,11 +69,14 @@ class Watch:
 
     def __exit__(self, *failure: object) -> None:
         self._stack.close()
-        end = self._now()
+        self._end = self._now()
         self._own(self._optimizer_state(), OPTIMIZER)
         self._references.clear()
-        if failure[0] is None:
-            self.reading = read(self._lives, self._phases, end, str(self.device))
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What was found, once the block has ended; made when it is first asked for, since that takes memory."""
+        return read(self._lives, self._phases, self._end, str(self.device))
 
     def enter(self, phase: str) -> None:
         """A phase begins: data, forward or update."""

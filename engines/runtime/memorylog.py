@@ -55,19 +55,27 @@ class MemoryLog:
         session, start = self.session, time.perf_counter()
         self._note_peaks()
         clean = self._forget_peaks()
-        with Watch(session.model, session.optimizer, session.device, known) as watch:
+        watch = Watch(session.model, session.optimizer, session.device, known)
+        # What the step replaces would live on by it.
+        del known
+        with watch:
             yield watch.enter
-        found, step = watch.reading, session.step + 1
+        step = session.step + 1
         beside: dict[str, Any] = {"step": step}
+        # Before the reading is made, which takes memory of its own.
         if clean:
             beside["resident_peak_mib"] = probes.peak_resident_mib()
         if session.device.type == "cuda":
             beside["allocated_peak_mib"] = torch.cuda.max_memory_allocated(session.device) / probes.MIB
             beside["reserved_mib"] = torch.cuda.max_memory_reserved(session.device) / probes.MIB
+        found = watch.reading
+        del watch
         for owner, mib in found.owners_mib.items():
             self._add(f"memory/owner/{owner}_mib", step, mib, "MiB")
         if self.highest is None or found.peak_mib > self.highest.peak_mib:
             self.highest, self._facts = found, beside
+        # The watched step enters no peak of the run: the watch took memory in it.
+        self._forget_peaks()
         self.steps += 1
         self.cost += time.perf_counter() - start
         self._resume_at = session.seconds + self.cost / self.steps / SHARE

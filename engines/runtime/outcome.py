@@ -18,11 +18,13 @@ axis: {"name", "unit", "log", "better"}. `seconds` and exponents are of one call
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from engines import fitting, peaks
-from engines.api import Axis, Cell, Estimate, Exponent, Study
+from engines.api import Axis, Cell, Conclusion, Estimate, Exponent, Study
 from engines.runtime.rounds import Left, Times
 from engines.statistics import Interval, median_interval, median_ratio
 
@@ -106,7 +108,7 @@ def point(figures: Figures, axis: Axis, curve: str, x: float) -> dict[str, Any] 
 
 def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left], figures: Figures) -> dict[str, Any]:
     """The whole result, without `machine` and `settings`."""
-    concluded = study.conclude(figures)
+    concluded = _concluded(study, figures)
     return {
         "title": title,
         "x": axis(study.x),
@@ -120,6 +122,17 @@ def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left
         "expectation": {"sentence": study.expects, "outcome": concluded.outcome, "reason": concluded.reason},
         "not_shown": [*study.not_shown(), *left_out(left, study.x), *_peaks_unmeasured(figures)],
     }
+
+
+def _concluded(study: Study, figures: Figures) -> Conclusion:
+    """What the study says of its figures; where it fails, the figures are kept and its error is the reason why nothing is decided."""
+    try:
+        return study.conclude(figures)
+    except Exception as error:  # noqa: BLE001  a plugin may raise anything; what was measured is not lost for it
+        traceback.print_exc()
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {str(error)[:600]}"
+        return Conclusion((), "not decided", f"The study failed to conclude from its figures: {what}.")
 
 
 def _peaks_unmeasured(figures: Figures) -> list[str]:

@@ -206,13 +206,13 @@ def _seconds(operations: list[Operation], known: Mapping[str, Any]) -> dict[roof
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engines.runtime.predict")
-    parser.add_argument("request", nargs="?", help="JSON; else it is read from standard input")
+    parser.add_argument("request", nargs="?", help="JSON; else one line of standard input")
     request = parser.parse_args(argv).request
     # A run's process holds these too.
     import engines.runtime.worker  # noqa: F401
     from engines.runtime.inspector import sentence
 
-    asked = json.loads(request or sys.stdin.read())
+    asked = json.loads(request or sys.stdin.readline())
     plan = asked["plan"]
     try:
         if asked.get("considerate") and is_timing():

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
+from engines import probes
 from engines.api import Cell, Group
+from engines.machinestate import free_memory_mib
 from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
 from engines.toolbox.trials import relative_error
@@ -42,6 +42,8 @@ ROOM = 0.8
 """Share of the free memory that a group may take."""
 FAR = 16.0
 """How many times more work may be told from the last size; what takes microseconds says nothing about what takes seconds."""
+HOST_ALLOCATOR = "DefaultCPUAllocator"
+"""What torch names where it gets no memory of the host."""
 
 
 class StudyError(RuntimeError):
@@ -115,12 +117,19 @@ class Rounds:
         cells = self._fitting(group, cells)
         if not cells:
             return None
+        before = len(self.left)
         try:
-            timed = self._prepared(group, cells)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+            return self._measured(group, cells)
+        except (MemoryError, RuntimeError) as error:
+            if not _ran_out(error):
+                raise
             for cell in cells:
-                self._leave(cell.curve, group.x, f"the memory ran out ({str(error).splitlines()[0] or type(error).__name__})")
+                if cell.curve not in {each.curve for each in self.left[before:]}:
+                    self._leave(cell.curve, group.x, _words(error))
             return None
+
+    def _measured(self, group: Group, cells: Sequence[Cell]) -> Times | None:
+        timed = self._prepared(group, cells)
         if not timed:
             return None
         for each in timed:
@@ -188,11 +197,9 @@ class Rounds:
                 found = each.call()
                 _wait(cell)
                 each.pace = self._clock() - start
-            except torch.OutOfMemoryError:
-                raise
-            except (RuntimeError, NotImplementedError) as error:
-                # What torch raises where a kernel does not exist for a type or a device.
-                self._leave(cell.curve, group.x, f"torch cannot do it here ({str(error).splitlines()[0]})")
+            except (MemoryError, RuntimeError) as error:
+                # Also what torch raises where a kernel does not exist for a type or a device.
+                self._leave(cell.curve, group.x, _words(error))
                 continue
             values = _flat(found)
             if reference is None:
@@ -260,17 +267,22 @@ class Rounds:
 def free_bytes(device: str) -> float:
     """Memory that is free on the host ("cpu") or on a CUDA device."""
     if device == "cpu":
-        return min(float(psutil.virtual_memory().available), _allowed_bytes())
-    return float(torch.cuda.mem_get_info(torch.device(device))[0])
+        return free_memory_mib() * probes.MIB
+    place = torch.device(device)
+    # What torch keeps of the device without using it is there for the next tensor.
+    kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
+    return float(torch.cuda.mem_get_info(place)[0] + kept)
 
 
-def _allowed_bytes() -> float:
-    """What a control group leaves this process, where one limits it."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        return float((folder / "memory.max").read_text("ascii")) - float((folder / "memory.current").read_text("ascii"))
-    except (OSError, ValueError):
-        return math.inf
+def _ran_out(error: Exception) -> bool:
+    """Whether memory ran out; torch tells it of the host by a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or HOST_ALLOCATOR in str(error)
+
+
+def _words(error: Exception) -> str:
+    """Why a cell is left out: the end of a sentence."""
+    first = next(iter(str(error).splitlines()), "").rpartition(f"{HOST_ALLOCATOR}: ")[2] or type(error).__name__
+    return f"the memory ran out ({first})" if _ran_out(error) else f"torch cannot do it here ({first})"
 
 
 def _narrow(seconds: Sequence[float]) -> bool:

@@ -128,7 +128,14 @@ class Trainer:
         batches = iter(session.stream)
         clock = time.perf_counter()
         while True:
-            with self.memory.around_step(lambda: [self.state, self._extras, pipeline.state_dict()]) as enter:
+            around = self.memory.around_step(lambda: [self.state, self._extras, pipeline.state_dict()])
+            if self.memory.watching:
+                # Earlier steps that the device still works on are training, and no part of the step that is left out.
+                self._wait()
+                now = time.perf_counter()
+                session.seconds += now - clock
+                clock = now
+            with around as enter:
                 enter("data")
                 batch = next(batches).to(session.device)
                 if batch.fresh:
@@ -146,6 +153,8 @@ class Trainer:
             session.step += 1
             session.tokens += count
             self._unread.append((session.step, time.time(), loss_sum, count))
+            if self.memory.watching:
+                self._wait()
             now = time.perf_counter()
             session.seconds += now - clock
             if self.memory.watching:
@@ -166,6 +175,11 @@ class Trainer:
         self._window = (self._window[0] + tokens, self._window[1] + seconds)
         if self._warm is not None:
             self._warm = (self._warm[0] + tokens, self._warm[1] + seconds, self._warm[2] + 1)
+
+    def _wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.session.device.type == "cuda":
+            torch.cuda.synchronize(self.session.device)
 
     def _settle(self) -> None:
         """Wait for what is under way on the device and read its losses; on the clock, since it is training's own work."""
@@ -349,7 +363,8 @@ class Trainer:
         self.state = map_tensors(lambda tensor: tensor.to(session.device), state["carried"])
         self._warm = state["warm"]
         self.evaluations_done, self.trained, self.loss_digest = state["evaluations_done"], state["trained"], state["digest"]
-        if state["work"]:
+        # Checkpoints of earlier versions hold other counts, without bytes: the work of a step is then not known.
+        if state["work"] and len(state["work"]) == 2:
             done, self.work_tokens = state["work"]
             self.work = flops.Work(**done)
         self._window = (session.tokens, session.seconds)

@@ -24,7 +24,11 @@ def test_a_process_of_its_own_answers_or_says_why_not() -> None:
     assert found["memory_mib"]["optimizer"] == pytest.approx(2 * found["memory_mib"]["parameters"], rel=0.1)
     # Interpreter and torch alone take some 200 MiB.
     assert found.get("train_peak_mib", 200) > 100
-    with Predictor(small.plan([])) as predictor, pytest.raises(PredictionError, match="has no optimizer"):
-        predictor.answer()
+    with Predictor(small.plan([])) as predictor:
+        assert predictor._process is not None
+        # It works while nobody waits for it.
+        predictor._process.wait(timeout=60)
+        with pytest.raises(PredictionError, match="has no optimizer"):
+            predictor.answer()
     with Predictor(small.plan([])) as predictor, pytest.raises(PredictionError, match="stopped"):
         predictor.answer(lambda: True)

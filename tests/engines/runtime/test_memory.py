@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from engines.runtime.attribution import POINTS, Life, read
 from engines.runtime.memory import Watch
+from engines.runtime.memorylog import FIRST_STEP, MemoryLog
 from tests.engines.runtime import session as small
 
 MIB = 2**20
@@ -224,6 +226,23 @@ def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
     assert {"embedding", "layers.0.mixer.lstm", "head", "head.output"} <= modules
     assert not made.session.model.layers[0]._forward_hooks  # nothing is left behind
     assert "loss" not in vars(made.session.model.head)
+
+
+def test_the_watch_enters_no_peak_and_keeps_nothing_alive(tmp_path, monkeypatch):
+    made = small.trainer(tmp_path, small.plan([{"id": "optimization/adam"}]))
+    made.session.step = FIRST_STEP
+    done = []
+    monkeypatch.setattr("engines.probes.peak_resident_mib", lambda: done.append("peak") or 1e6)
+    monkeypatch.setattr("engines.runtime.memory.read", lambda *found: done.append("read") or read(*found))
+    log = MemoryLog(made.session, lambda: done.append("noted"), lambda: done.append("forgotten") or True, lambda *point: None)
+    carried = [torch.zeros(3)]
+    gone = weakref.ref(carried[0])
+    step = log.around_step(lambda: [carried.pop()])
+    with step as enter:
+        enter("forward")
+        assert gone() is None
+    assert done == ["noted", "forgotten", "peak", "read", "forgotten"]
+    assert log.effect({})[1]["resident_peak_mib"] == 1e6
 
 
 def test_on_a_gpu_what_the_allocator_counts_beyond_tensors_is_told(tmp_path):

@@ -68,6 +68,19 @@ def test_the_whole_result() -> None:
     assert result["not_shown"] == ["The other side of the moon.", "better: left out at size 32 words: it is too large."]
 
 
+def test_a_study_that_fails_to_conclude_keeps_its_figures() -> None:
+    class Failing(Which):
+        def conclude(self, measured: Measured) -> Conclusion:
+            raise KeyError("no such curve")
+
+    found = [times(2.0, {"plain": 1e-3}, work=7.0)]
+    result = outcome.result(Failing(), "", found, [], outcome.Figures(found))
+    assert [curve["name"] for curve in result["curves"]] == ["plain"]
+    assert result["expectation"]["outcome"] == "not decided"
+    assert "KeyError at test_outcome.py:" in result["expectation"]["reason"]
+    assert "no such curve" in result["expectation"]["reason"]
+
+
 def test_peaks_that_were_never_measured_are_told_and_not_drawn() -> None:
     found = [times(2.0, {"plain": 1e-3}, work=7.0)]
     figures = outcome.Figures(found)

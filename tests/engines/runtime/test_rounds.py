@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engines.api import Cell, Group
-from engines.runtime import outcome
+from engines.runtime import outcome, rounds
 from engines.runtime.rounds import MOST_ROUNDS, Rounds, Stopped, StudyError
 
 
@@ -34,8 +34,8 @@ class Clock:
 
 
 def timed(clock, *groups, seconds=1.0, room=1e12, **options):
-    rounds = Rounds(seconds, clock=clock, room=lambda device: room, **options)
-    return list(rounds.run(groups)), rounds.left
+    made = Rounds(seconds, clock=clock, room=lambda device: room, **options)
+    return list(made.run(groups)), made.left
 
 
 def test_known_times_come_out_and_steady_ones_end_early():
@@ -67,10 +67,10 @@ def test_the_order_within_rounds_is_random_and_each_has_one_turn():
     cells = [clock.cell(name, lambda: noise.uniform(0.006, 0.02)) for name in "abc"]
     timed(clock, Group(1.0, tuple(cells)), seconds=100)
     turns = clock.calls[-2 * 3 * MOST_ROUNDS :]  # in each turn one call that is not timed, and one that is
-    rounds = [tuple(turns[i : i + 6 : 2]) for i in range(0, len(turns), 6)]
-    assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
-    assert len(set(rounds)) == 6
-    assert len(rounds) == MOST_ROUNDS, "noise keeps it going"
+    order = [tuple(turns[i : i + 6 : 2]) for i in range(0, len(turns), 6)]
+    assert all(sorted(each) == ["a", "b", "c"] for each in order)
+    assert len(set(order)) == 6
+    assert len(order) == MOST_ROUNDS, "noise keeps it going"
 
 
 def test_drift_moves_seconds_and_leaves_the_ratio():
@@ -134,6 +134,46 @@ def test_memory_that_runs_out_all_the_same_leaves_the_group_out():
     assert left[0].why == "the memory ran out (no room)"
 
 
+@pytest.mark.parametrize("late", ["build", "warm", "round"])
+def test_memory_that_runs_out_late_leaves_the_group_out_and_the_study_goes_on(late):
+    clock = Clock()
+
+    def beyond():
+        return torch.empty(1 << 60, dtype=torch.uint8)
+
+    def second():
+        # One call compares values, two warm up, then there are rounds.
+        calls = clock.calls.count("b")
+        if calls == 2 and late == "warm":
+            beyond()
+        if calls == 10 and late == "round":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 0.01
+
+    cells = (clock.cell("a", 0.01), clock.cell("b", second))
+    found, left = timed(clock, Group(1.0, cells, build=beyond if late == "build" else lambda: None), Group(2.0, (clock.cell("a", 0.01),)))
+    assert [times.group.x for times in found] == [2.0]
+    assert [(each.curve, each.x) for each in left] == [("a", 1.0), ("b", 1.0)]
+    assert all(each.why.startswith("the memory ran out (C" if late == "round" else "the memory ran out (can't allocate") for each in left)
+
+
+def test_a_cell_for_which_the_memory_runs_out_leaves_the_others_to_be_timed():
+    clock = Clock()
+    large = Cell("large", lambda shared: torch.empty(1 << 60, dtype=torch.uint8).sum)
+    found, left = timed(clock, Group(1.0, (large, clock.cell("small", 0.01))))
+    assert list(found[0].seconds) == ["small"]
+    assert [each.curve for each in left] == ["large"]
+    assert left[0].why.startswith("the memory ran out (")
+
+
+def test_free_memory_is_what_a_container_and_torch_leave(monkeypatch):
+    monkeypatch.setattr(rounds, "free_memory_mib", lambda: 3.0)
+    assert rounds.free_bytes("cpu") == 3 * 2**20
+    for name, value in (("mem_get_info", (100, 1000)), ("memory_reserved", 70), ("memory_allocated", 20)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert rounds.free_bytes("cuda:0") == 150
+
+
 def test_what_torch_cannot_do_is_left_out_and_the_rest_goes_on():
     clock = Clock()
 
@@ -188,11 +228,11 @@ def test_progress_counts_cells_and_points_come_as_they_are_known():
     clock = Clock()
     told = []
     groups = [Group(float(n), (clock.cell("a", 0.01), clock.cell("b", 0.01))) for n in (1, 2)]
-    rounds = Rounds(1.0, clock=clock, room=lambda device: 1e12, tell=lambda **event: told.append(event))
-    first = next(rounds.run(groups))
+    made = Rounds(1.0, clock=clock, room=lambda device: 1e12, tell=lambda **event: told.append(event))
+    first = next(made.run(groups))
     assert first.group.x == 1.0
     assert told == [{"event": "progress", "done": 0, "total": 4, "x": 1.0, "curves": ["a", "b"]}]
-    list(rounds.run(groups))
+    list(made.run(groups))
     assert [event["done"] for event in told[1:]] == [0, 2, 4]
 
 

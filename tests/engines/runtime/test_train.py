@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,41 @@ def test_operations_of_a_step_are_counted(tmp_path: Path) -> None:
     # Forward, and two products backward for each forward one.
     assert made.work.flops / made.work_tokens == pytest.approx(3 * (lstm + head), rel=0.05)
     assert made.work.uncounted == {}
+
+
+def test_a_checkpoint_of_an_earlier_version_leaves_the_work_unknown(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM]))
+    made.train()
+    found = checkpoint.find(tmp_path / "checkpoint")
+    assert found is not None
+    state = checkpoint.load(found)
+    later = small.trainer(tmp_path, small.plan([ADAM]), earlier=state)
+    assert later.work == made.work
+    # Operations, those that were not counted, tokens.
+    state["work"] = [1e6, {}, 96]
+    later = small.trainer(tmp_path, small.plan([ADAM]), earlier=state)
+    assert later.work is None
+    assert later.session.step == 40
+
+
+def test_a_watched_step_neither_takes_nor_leaves_work_of_the_device(tmp_path: Path) -> None:
+    made = small.trainer(tmp_path, small.plan([ADAM], budget={"steps": 6}))
+    seen: list[tuple[int, float]] = []
+
+    def wait() -> None:
+        seen.append((made.session.step, made.session.seconds))
+        time.sleep(0.1)
+
+    made._wait = wait  # type: ignore[method-assign]
+    turns = made.steps(lambda batch: 1.0)
+    for _ in range(6):
+        next(turns)
+    # Before and after the fourth step.
+    (first, before), (last, after) = seen
+    assert (first, last) == (3, 4)
+    assert after - before >= 0.1, "what was under way is training"
+    assert 0.1 <= made.bookkeeping.watched <= made.session.seconds - after
+    assert made.memory.steps == 1
 
 
 def test_a_recipe_without_an_optimizer_is_refused(tmp_path: Path) -> None:
