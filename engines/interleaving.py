@@ -71,6 +71,10 @@ class Session:
         """The first round of each launch."""
         self.absent: dict[str, str] = {}
         self._paces: dict[Entrant, dict[str, Any]] = {}
+        self._counts: dict[int, dict[str, int]] = {}
+        """Repeats of each work in a turn, of each variant: planned once."""
+        self._turns: dict[Entrant, dict[str, int]] = {}
+        """Those of the works that its present process is warm for."""
         self._n = 0
         self._room = MOST_ALIVE
         self._room_is_known = False
@@ -135,27 +139,48 @@ class Session:
         return [self.control, *waiting[: math.ceil(len(waiting) / blocks)]]
 
     def _launch(self, stack: ExitStack, members: Sequence[Entrant], first: bool) -> dict[Entrant, Stopwatch]:
-        """The processes of a block, loaded and warm; those that cannot run here are left out. Raises Crowded for too many of them."""
+        """The processes of a block, the baseline first, loaded and warm; those that cannot run here are left out. Raises Crowded for too many.
+
+        None is warmed, and so planned, while another one loads.
+        """
         free_before = self._observer.gpu_free_mib()
         ready: dict[Entrant, Stopwatch] = {}
-        watches = {entrant: self._start(stack, entrant) for entrant in members[: 1 if not self._room_is_known else None]}
-        for entrant in members:
-            if entrant not in watches:
-                watches |= {other: self._start(stack, other) for other in members if other not in watches}
-            try:
-                self._warm(entrant, watches[entrant])
-            except StopwatchError as error:
-                if error.memory and first and ready:
-                    raise Crowded(len(ready)) from None
-                self._leave_out(entrant, error)
-                continue
-            ready[entrant] = watches[entrant]
+        # The baseline is alone until it is known how many fit.
+        for group in [members] if self._room_is_known else [members[:1], members[1:]]:
+            for entrant, watch in self._load(stack, group, len(ready), first).items():
+                try:
+                    self._warm(entrant, watch)
+                except StopwatchError as error:
+                    if error.memory and first and ready:
+                        raise Crowded(len(ready)) from None
+                    self._leave_out(entrant, watch, error)
+                    continue
+                ready[entrant] = watch
+            if self.baseline not in ready:
+                break
             if not self._room_is_known:
                 self._room_is_known = True
-                self._room = min(self._room, self._measure_room(watches[entrant], free_before))
+                self._room = min(self._room, self._measure_room(ready[self.baseline], free_before))
                 if len(members) > self._room:
                     raise Crowded(self._room)
         return ready
+
+    def _load(self, stack: ExitStack, group: Sequence[Entrant], alive: int, first: bool) -> dict[Entrant, Stopwatch]:
+        """The processes of a group, all loaded. alive: how many there are beside them. Raises Crowded."""
+        watches = {entrant: self._start(stack, entrant) for entrant in group}
+        failed: dict[Entrant, StopwatchError] = {}
+        for entrant, watch in watches.items():
+            self._check()
+            try:
+                watch.loaded()
+            except StopwatchError as error:
+                failed[entrant] = error
+        loaded = {entrant: watch for entrant, watch in watches.items() if entrant not in failed}
+        if first and alive + len(loaded) and any(each.memory for each in failed.values()):
+            raise Crowded(alive + len(loaded))
+        for entrant, reason in failed.items():
+            self._leave_out(entrant, watches[entrant], reason)
+        return loaded
 
     def _start(self, stack: ExitStack, entrant: Entrant) -> Stopwatch:
         return stack.enter_context(Stopwatch(self.programme.arguments(entrant), self._log))
@@ -172,14 +197,18 @@ class Session:
         return room
 
     def _warm(self, entrant: Entrant, watch: Stopwatch) -> None:
-        """Wait until it is loaded and warm, and plan its turns. Raises StopwatchError."""
+        """Wait until it is warm, and plan its turns. Raises StopwatchError."""
         self._check()
-        watch.loaded()
         pace = watch.ask(warm=True)
+        # Windows are equally long in every launch, and the control's are the baseline's.
+        counts = self._counts.setdefault(entrant.variant_id, self.programme.counts(pace["seconds"]))
+        self._turns[entrant] = {work: count for work, count in counts.items() if work in pace["seconds"]}
         for key, sentence in pace.pop("absent", {}).items():
-            self.absent[f"{entrant.name}: {key}"] = sentence
-        # Windows are equally long in every launch.
-        self._paces.setdefault(entrant, pace | {"counts": self.programme.counts(pace["seconds"])})
+            if key in counts:
+                self._tell(f"{entrant.name}: {key} is not timed in this launch. {sentence}")
+            else:
+                self.absent[f"{entrant.name}: {key}"] = sentence
+        self._paces.setdefault(entrant, pace | {"counts": counts})
 
     # --- rounds -----------------------------------------------------------------------------------------------------------------------------
 
@@ -209,10 +238,9 @@ class Session:
         for entrant in self._order.sample(list(watches), len(watches)):
             self._check()
             try:
-                figures[entrant] = watches[entrant].ask(turn=self._paces[entrant]["counts"])
+                figures[entrant] = watches[entrant].ask(turn=self._turns[entrant])
             except StopwatchError as error:
-                self._leave_out(entrant, error)
-                del watches[entrant]
+                self._leave_out(entrant, watches.pop(entrant), error)
         self._store(figures)
 
     def _alternate(self, group: Sequence[Entrant]) -> None:
@@ -237,12 +265,13 @@ class Session:
     def _visit(self, entrant: Entrant, turns: int) -> list[dict[str, float]]:
         """The figures of some turns of a process that is there for them alone."""
         with ExitStack() as stack:
+            watch = self._start(stack, entrant)
             try:
-                watch = self._start(stack, entrant)
+                watch.loaded()
                 self._warm(entrant, watch)
-                return [watch.ask(turn=self._paces[entrant]["counts"]) for _ in range(turns)]
+                return [watch.ask(turn=self._turns[entrant]) for _ in range(turns)]
             except StopwatchError as error:
-                self._leave_out(entrant, error)
+                self._leave_out(entrant, watch, error)
                 return []
 
     def _store(self, figures: Mapping[Entrant, Mapping[str, float]]) -> None:
@@ -294,7 +323,9 @@ class Session:
     def _figures(self, entrant: Entrant, key: str) -> dict[int, float]:
         return {n: figures[key] for n, figures in self.measured.get(entrant, {}).items() if key in figures}
 
-    def _leave_out(self, entrant: Entrant, error: StopwatchError) -> None:
+    def _leave_out(self, entrant: Entrant, watch: Stopwatch, error: StopwatchError) -> None:
+        """End its process at once: nothing of it may run beside the turns of the others."""
+        watch.close()
         self.absent[entrant.name] = str(error)
         self._tell(f"{entrant.name} is not timed: {error}")
 

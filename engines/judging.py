@@ -80,7 +80,7 @@ def entry(key: str, measured: Measured, baseline: Measured | None, margin: float
     if not reason:
         verdict = statistics.verdict(ratio.low, ratio.high, margin, measured.better)
         if verdict == "not enough data":
-            reason = f"The interval of the ratio, {ratio.low:.3g} to {ratio.high:.3g}, neither clears the margin of {margin:.0%} nor stays within it."
+            reason = f"The interval of the ratio, {ratio.low:.3g} to {ratio.high:.3g}, neither clears the margin of {margin:.1%} nor stays within it."
     else:
         verdict = "not enough data"
     return found | _judged(quotient, _number(ratio.low), _number(ratio.high), verdict, reason) | {"pairs": n}

@@ -40,17 +40,20 @@ class Observer:
         self._throttle_files = _throttle_files()
 
     def state(self, seconds: float, own: int = 0) -> dict[str, Any]:
-        """The state now, the load over `seconds` from now. own: how many of the processes on the GPU are ours.
+        """The state as the work left it, the load over `seconds` from now. own: how many of the processes on the GPU are ours.
 
         machine_percent: share of all cores in use; load_1; memory_available_mib; frequency_mhz: mean over cores; throttle_count: thermal
         events since the machine started; quota_count: how often the control group used up its share of the processor; gpu_processes (others'), and
         gpu_clock_mhz, gpu_throttled ... as `probes.Gpus.figures` has them.
         """
-        probes.load_facts()
-        time.sleep(seconds)
-        found: dict[str, Any] = {**probes.load_facts(), **self.processor()}
+        # Clocks fall and reasons to throttle end within moments of rest: they are read first.
+        found: dict[str, Any] = {**self.processor()}
         if self._gpus is not None and self._gpu is not None:
             found |= {f"gpu_{key}": value for key, value in self._gpus.figures(self._gpu).items()}
+        probes.load_facts()
+        time.sleep(seconds)
+        found |= probes.load_facts()
+        if self._gpus is not None and self._gpu is not None:
             users = self._gpus.processes(self._gpu)
             if users is not None:
                 # Counted, not named: in a container the driver knows processes by other numbers.

@@ -79,7 +79,7 @@ class Stopwatch:
         return self._next(TURN_SECONDS)
 
     def close(self) -> None:
-        """End the process: it leaves when its input ends, and is killed when it does not."""
+        """End the process: it leaves when its input ends, and is killed when it does not. Nothing happens where it has ended."""
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
         try:

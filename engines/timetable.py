@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 from engines import probes
 from engines.programmes import INFERENCE, Entrant
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.store.rows import CANCELLED, DONE, LOST, RUNNING, RunRow
+from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, RunRow, TimingRow
 
 ORPHANED = "Who started the timing is gone."
 POSTPONED = "New runs came; it is made anew after them."
@@ -46,17 +47,31 @@ def _is_in_care(store: Store, experiment_id: int) -> bool:
 
 
 def close(store: Store, experiment_id: int, status: str, reason: str) -> None:
-    """End what is still open of the sessions of an experiment."""
-    for session in queries.rounds(store, experiment_id, status=RUNNING):
+    """End what is still open of the sessions of an experiment; as lost, together with what their process had finished."""
+    running = queries.rounds(store, experiment_id, status=RUNNING)
+    if status == LOST:
+        _lose(store, experiment_id, running, reason)
+        return
+    for session in running:
         commands.close_timing(store, session.id, status, {"reason": reason})
 
 
 def close_abandoned(store: Store, experiment_id: int) -> None:
     """End sessions of this machine whose process is gone as lost; they may be made anew."""
+    abandoned = []
     for session in queries.rounds(store, experiment_id, status=RUNNING):
         holder = session.facts.get("process", {})
         if holder.get("host") == platform.node() and not probes.is_alive(holder["pid"], holder["started"]):
-            commands.close_timing(store, session.id, LOST, {"reason": "The timing process died."})
+            abandoned.append(session)
+    _lose(store, experiment_id, abandoned, "The timing process died.")
+
+
+def _lose(store: Store, experiment_id: int, running: Sequence[TimingRow], reason: str) -> None:
+    """Give up what the processes of these sessions measured, also in programmes that they finished: an experiment is made anew as a whole."""
+    processes = [session.facts["process"] for session in running if "process" in session.facts]
+    ended = [each for each in queries.rounds(store, experiment_id, status=None) if each.status in (DONE, FAILED)]
+    for session in (*running, *(each for each in ended if each.facts.get("process") in processes)):
+        commands.close_timing(store, session.id, LOST, {"reason": reason})
 
 
 def cancel(store: Store, experiment_id: int, reason: str) -> None:

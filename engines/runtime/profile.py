@@ -84,6 +84,7 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
         row |= {"flops": done.flops, "bytes": done.bytes, "operators": work.started.get(row["name"], 0)}
     _tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
+    rehearsal.check()
     known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(rehearsal.device), rehearsal.threads)
     step_ms = {"median": plain.median, **plain.middle}
     in_layers = sum(row["forward_ms"] + row["backward_ms"] for row in rows)

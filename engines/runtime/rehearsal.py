@@ -1,10 +1,12 @@
-"""Training steps of a plan outside any run: for who times or profiles them. Nothing is recorded, validated, checkpointed or kept.
+"""Training steps of a plan outside any run: for who times or profiles them. Nothing is recorded, validated, checkpointed or kept,
+and losses are read only on request: reading waits for the device.
 
 The model, the recipe and the batches are those of a run of the same seed, through the same pipeline and loop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -90,6 +92,7 @@ class Rehearsal:
         self.pipeline.assemble()
         self._trainer = Trainer(self.session, self.pipeline, Unrecorded(), Control(), Path())  # type: ignore[arg-type]
         self._trainer.memory.on = False
+        self._trainer.read_seconds = math.inf
         self._steps = self._trainer.steps(lambda batch: self.pipeline.multiplier(self.session.progress) * batch.lr_scale)
 
     def step(self) -> int:
@@ -124,3 +127,7 @@ class Rehearsal:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+    def check(self) -> None:
+        """Read the losses of the steps since the last time; outside what is timed. Raises Diverged at the first that is no number."""
+        self._trainer.read_losses()

@@ -6,6 +6,7 @@
 It loads a finished model, or builds the training of a plan, and says so in one JSON line, {"loaded": true}. Then each line it is sent is
 answered by one: {"warm": true} by how long things take, {"turn": {work: repeats}} by the figures of one turn. Between two lines it waits and
 uses no processor. It opens no store. It ends when its standard input ends.
+Whatever plugins print goes to standard error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -24,6 +25,7 @@ from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.finished import FinishedError
 from engines.runtime.graphs import NotExportable
+from engines.runtime.inspector import own_stdout
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.train import Diverged
@@ -42,9 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--teachers", default="{}", help="variant -> folder of its finished model, as JSON")
     arguments = parser.parse_args(argv)
+    out = own_stdout()
     try:
         subject = _subject(arguments)
-        _answer({"loaded": True})
+        _answer(out, {"loaded": True})
         for line in sys.stdin:
             asked = json.loads(line)
             if "warm" in asked:
@@ -52,15 +55,15 @@ def main(argv: list[str] | None = None) -> int:
                 # What lives now lives on: collecting between windows need not walk through all of it each time.
                 gc.collect()
                 gc.freeze()
-                _answer(pace)
+                _answer(out, pace)
             else:
-                _answer(subject.turn(asked["turn"]))
+                _answer(out, subject.turn(asked["turn"]))
     except (
         CorpusError, PlanError, FinishedError, NotExportable, RecipeError, UnknownPlugin, BrokenPlugin, Diverged, NotImplementedError, RuntimeError,
         MemoryError,
     ) as error:  # fmt: skip
         # RuntimeError is what torch raises where a kernel does not exist on a device, or memory runs out.
-        _answer({"error": first_line(error), "memory": _is_memory(error)})
+        _answer(out, {"error": first_line(error), "memory": _is_memory(error)})
         return 1
     return 0
 
@@ -76,9 +79,9 @@ def _is_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _answer(figures: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(figures) + "\n")
-    sys.stdout.flush()
+def _answer(out: IO[str], figures: Mapping[str, Any]) -> None:
+    out.write(json.dumps(figures) + "\n")
+    out.flush()
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ class Trainer:
         self.memory = MemoryLog(session, self.note_peaks, self.forget_peaks, lambda *point: recorder.add(*point))
         self._unread: list[tuple[int, float, torch.Tensor, int]] = []
         self._extras: dict[str, Any] = {}
+        self.read_seconds = READ_SECONDS
+        """Losses are read by themselves when this has passed since the last time; infinite: only by who calls `read_losses`."""
         self._read_at, self._window_at = -math.inf, time.perf_counter()
         self._window = (session.tokens, session.seconds)
         self._warm: tuple[int, float, int] | None = None
@@ -160,8 +162,8 @@ class Trainer:
             if self.memory.watching:
                 self._leave_out(count, now - clock)
             clock = now
-            if now - self._read_at > READ_SECONDS:
-                self._read_losses()
+            if now - self._read_at > self.read_seconds:
+                self.read_losses()
             if session.step == WARM_UP_STEPS:
                 self._warm = (session.tokens, session.seconds, session.step)
             paused = time.perf_counter()
@@ -184,7 +186,7 @@ class Trainer:
     def _settle(self) -> None:
         """Wait for what is under way on the device and read its losses; on the clock, since it is training's own work."""
         start = time.perf_counter()
-        self._read_losses()
+        self.read_losses()
         self.session.seconds += time.perf_counter() - start
 
     @contextmanager
@@ -216,7 +218,7 @@ class Trainer:
 
     # --- what is written ----------------------------------------------------------------------------------------------------------------
 
-    def _read_losses(self) -> None:
+    def read_losses(self) -> None:
         """Losses since the last read, from device to recorder; raises Diverged at the first that is no number."""
         self.recorder.check()
         if not self._unread:

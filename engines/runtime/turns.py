@@ -1,6 +1,6 @@
 """What one turn of a timing session consists of: a finished model that scores text and continues it, or a recipe that trains.
 
-Inside a timed window nothing is written, logged, sampled or collected.
+Inside a timed window nothing is written, logged, sampled or collected, and no loss is read.
 """
 
 from __future__ import annotations
@@ -191,14 +191,16 @@ class Training:
         return {TRAIN: tokens / seconds}
 
     def _steps(self, count: int) -> tuple[int, float]:
-        """(tokens, seconds) of `count` updates, as one window."""
+        """(tokens, seconds) of `count` updates, as one window; after it their losses are read. Raises Diverged."""
         tokens, step = 0, self._rehearsal.step
         self._rehearsal.wait()
         start = time.perf_counter()
         for _ in range(count):
             tokens += step()
         self._rehearsal.wait()
-        return tokens, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self._rehearsal.check()
+        return tokens, seconds
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_five_seeds_with_a_clear_difference_carry_a_verdict():
 def test_five_seeds_that_scatter_say_so():
     found = entry("quality/test_perplexity", seeds(100, 220, 150, 190, 170), seeds(180, 181, 179, 180, 180), 0.02)
     assert found["verdict"] == "not enough data"
-    assert "margin of 2%" in found["reason"]
+    assert "margin of 2.0%" in found["reason"]
 
 
 def test_only_seeds_of_both_are_paired():

@@ -78,6 +78,29 @@ def test_a_gpu_is_described_by_its_driver_and_counts_the_others_on_it(monkeypatc
     ]  # fmt: skip
 
 
+def test_what_rest_would_hide_is_read_before_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(machinestate.time, "sleep", lambda seconds: asked.append("rest"))
+    monkeypatch.setattr(machinestate.probes, "load_facts", lambda: asked.append("load") or {})
+    monkeypatch.setattr(machinestate, "_frequency", lambda: asked.append("clock"))
+
+    class Gpus:
+        def index_of(self, device):
+            return 0
+
+        def figures(self, index):
+            asked.append("gpu")
+            return {}
+
+        def processes(self, index):
+            asked.append("users")
+            return 0
+
+    monkeypatch.setattr(machinestate.probes, "Gpus", Gpus)
+    Observer("cuda").state(1.0)
+    assert asked == ["clock", "gpu", "load", "rest", "load", "users"]
+
+
 def test_a_calm_machine_is_summed_up_and_not_complained_about():
     assert disturbances(CALM) == []
     assert summary(CALM) == {"load": {"machine_percent": [1.0, 1.0, 1.0], "load_1": [0.5, 0.5, 0.5]}, "frequency": [3000.0] * 3, "throttled": 0}

@@ -18,6 +18,7 @@ from engines import interleaving, programmes, stopwatches, timetable, timing, ti
 from engines.comparison import compare
 from engines.store import commands, queries
 from engines.store.database import Store
+from tests.engines.wire import Wire
 
 FAKE = Path(__file__).with_name("obedient_stopwatch.py")
 
@@ -266,6 +267,59 @@ def test_a_process_that_dies_leaves_the_others(store):
     assert sorted(len(values) for values in found.values.values()) == [1, 6, 6]
 
 
+def test_all_are_loaded_before_one_is_warmed_and_the_control_has_the_windows_of_the_baseline(store, monkeypatch):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0, "noise": 0.5}}, measure={"rounds": 5})
+
+    def change(wire, watch, request, answer):
+        for work in answer.get("seconds", {}):
+            answer["seconds"][work] /= len(wire.events)
+
+    wire = Wire(monkeypatch, change)
+    assert timing.measure(store, number) == "done"
+    said = [what for what in wire.events if what != "turn"]
+    # The very first baseline is alone: its memory tells how many fit.
+    first, later = ["loaded", "warm", "loaded", "loaded", "warm", "warm"], ["loaded"] * 3 + ["warm"] * 3
+    assert said == (first + later * 4) * 2
+    plans = session(store, number).facts["plans"]
+    assert plans["full"]["seconds"] != plans["full (again)"]["seconds"]
+    assert plans["full"]["counts"] == plans["full (again)"]["counts"] != plans["fast"]["counts"]
+
+
+def test_a_work_that_does_not_warm_in_a_later_launch_is_not_asked_of_it(store, monkeypatch):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0, "noise": 0.5}}, measure={"batches": [16], "rounds": 5})
+    large = "speed/infer_tokens_per_s/batch_16"
+
+    def change(wire, watch, request, answer):
+        if large in answer.get("seconds", {}) and len(wire.watches) > 3:
+            del answer["seconds"][large]
+            answer["absent"] = {large: "Not enough memory."}
+
+    Wire(monkeypatch, change)
+    heard = []
+    assert timing.measure(store, number, tell=heard.append) == "done"
+    assert [large in turn[2] for turn in turns(store)] == [True] * 3 + [False] * 12
+    assert sorted(session(store, number, large).control) == [0]
+    assert sorted(session(store, number).control) == list(range(5))
+    assert f"fast: {large} is not timed in this launch. Not enough memory." in heard
+
+
+def test_who_is_left_out_is_gone_before_the_next_turn(store, monkeypatch):
+    number = experiment(store, {"full": {"rate": 100.0}, "stuck": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    folder = next(each.folder for each in timetable.entrants(store, number) if each.name == "stuck")
+    stuck, beside = [], []
+
+    def change(wire, watch, request, answer):
+        beside.extend(other._process.poll() for other in stuck)
+        if "turn" in request and str(folder) in watch._process.args and "--model" in watch._process.args and not stuck:
+            stuck.append(watch)
+            raise stopwatches.StopwatchError("It gave no answer.")
+
+    Wire(monkeypatch, change)
+    assert timing.measure(store, number) == "done"
+    assert session(store, number).facts["absent"] == {"stuck": "It gave no answer."}
+    assert set(beside) == {0}
+
+
 def test_without_the_baseline_there_is_nothing(store):
     number = experiment(store, {"full": {"fails": "no"}, "fast": {"rate": 200.0}})
     assert timing.measure(store, number) == "failed"
@@ -284,6 +338,17 @@ def test_stop_ends_it_as_cancelled_between_turns(store):
     assert turns(store, training=True) == []
     assert {row.facts["reason"] for row in queries.rounds(store, number, status="cancelled")} == {"Enough."}
     assert not timetable.is_due(store, number)
+
+
+def test_postponed_it_is_made_anew_as_a_whole(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
+    # The finished models are timed, their training is not.
+    assert timing.measure(store, number, stop=lambda: timetable.POSTPONED if queries.rounds(store, number) else "") == "cancelled"
+    assert (len(turns(store)), turns(store, training=True)) == (18, [])
+    assert {row.status for row in queries.rounds(store, number, status=None)} == {"lost"}
+    assert timetable.is_due(store, number)
+    assert timing.measure(store, number) == "done"
+    assert sorted(row.quantity for row in queries.rounds(store, number)) == sorted((*programmes.INFERENCE, *programmes.TRAINING))
 
 
 def test_one_session_at_a_time_on_a_machine(store, tmp_path):
@@ -380,10 +445,12 @@ def test_what_is_called_off_before_it_began_does_not_begin(store):
 def test_a_session_whose_process_died_is_lost_and_due_again(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
     gone = {"host": platform.node(), "pid": 2**22 + 1, "started": 1.0}
+    complete = commands.open_timing(store, number, "", "speed/infer_tokens_per_s", {"unit": "tokens/s", "better": "higher", "process": gone})
+    commands.close_timing(store, complete, "done")
     commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower", "process": gone})
     assert not timetable.is_due(store, number)
     timetable.close_abandoned(store, number)
-    assert len(queries.rounds(store, number, status="lost")) == 1
+    assert len(queries.rounds(store, number, status="lost")) == 2
     assert timetable.is_due(store, number)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engines.runtime import train
 from engines.runtime.plan import PlanError
 from engines.runtime.rehearsal import Rehearsal
 from tests.engines.runtime import session as small
@@ -29,3 +30,21 @@ def test_a_missing_teacher_is_named():
     plan = small.plan([{"id": "optimization/adam"}, {"id": "distillation/soft_labels", "teacher": "large"}])
     with pytest.raises(PlanError, match='"large"'):
         Rehearsal(plan, text=small.text())
+
+
+def test_losses_are_read_on_request_alone(monkeypatch):
+    monkeypatch.setattr(train, "READ_SECONDS", -1.0)  # a run would read them after every step
+    rehearsal = Rehearsal(small.plan([{"id": "optimization/adam"}]), text=small.text())
+    read: list[tuple[int, float, float]] = []
+    monkeypatch.setattr(rehearsal._trainer.recorder, "add_many", lambda key, points, unit: read.extend(points))
+    for _ in range(3):
+        rehearsal.step()
+    assert read == []
+    rehearsal.check()
+    assert [point[0] for point in read] == [1, 2, 3]
+    with torch.no_grad():
+        for parameter in rehearsal.session.model.parameters():
+            parameter.fill_(float("nan"))
+    rehearsal.step()
+    with pytest.raises(train.Diverged, match="at step 4"):
+        rehearsal.check()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import subprocess
 import textwrap
 import time
 
 import pytest
 import torch
 
-from engines import programmes
+from engines import programmes, stopwatches
 from engines.runtime import export, timing, turns
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import save_finished
@@ -98,6 +99,21 @@ def test_a_process_of_its_own_answers_line_by_line_and_leaves(model, tmp_path):
         assert watch.ask(warm=True)["batch"] == 4
         assert watch.ask(turn={STEPS: 10})["latency/p50_ms"] > 0
     assert watch._process.returncode == 0
+
+
+@pytest.mark.slow
+def test_what_plugins_print_is_no_answer(model, tmp_path, monkeypatch):
+    popen = subprocess.Popen
+    code = (
+        "import os, sys; from engines.runtime import timing, turns; warm = turns.Inference.warm\n"
+        "turns.Inference.warm = lambda self: [print('loud', flush=True), os.write(1, b'louder'), warm(self)][2]\n"
+        "sys.exit(timing.main(sys.argv[1:]))"
+    )
+    monkeypatch.setattr(stopwatches.subprocess, "Popen", lambda command, **options: popen([command[0], "-c", code, *command[3:]], **options))
+    with Stopwatch(of_model(model, {}), tmp_path / "log") as watch:
+        watch.loaded()
+        assert watch.ask(warm=True)["batch"] == 4
+    assert "loud\nlouder" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
