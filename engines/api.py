@@ -126,7 +126,8 @@ class Block(Plugin):
                  (carried across segments, detached by the engine, usable for step-by-step generation)
     feedforward  (x_BTD) -> (y_BTD, extras); extras may hold "auxiliary" (scalar, added to the mean loss) and "load" (counts per expert)
     head         loss(hidden_ND, target_N) -> sum; nll(hidden_ND, target_N) -> (N,) exact; log_prob(hidden_ND) -> (N, V);
-                 topk(hidden_ND, k) -> (values, ids). Attribute `normalised`
+                 topk(hidden_ND, k) -> (values, ids); rank(hidden_ND, target_N) -> (N,), the target's place among all tokens, from 1.
+                 Attribute `normalised`; where it is False there is neither nll nor log_prob, and attribute `no_distribution` says why
 
     Weights sit in stock nn.Linear, nn.Embedding, nn.LSTM children that are really called, so that techniques can find and swap them.
     """

@@ -27,6 +27,7 @@ from engines.runtime.study import measure, study_of
 from engines.runtime.train import Cancelled, Trainer
 from engines.runtime.verify import verify
 from engines.toolbox.batches import Batch
+from engines.toolbox.heads import IGNORED, judge
 from tests.engines.runtime import session as small
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -137,15 +138,16 @@ def test_a_block_trains_and_every_weight_moves(id: str, tmp_path: Path) -> None:
     session = trainer.session
     before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
 
-    def perplexity() -> float:
-        """By the exact nll, on text that is trained on: a head's training loss may be a surrogate."""
-        return session.task.evaluate(session.model, session.text, "train", 0, 32, session.device)[0].value
+    def judged() -> float:
+        """By the task's first figure, the lower the better, on text that is trained on: a head's training loss may be a surrogate."""
+        figure = session.task.evaluate(session.model, session.text, "train", 0, 32, session.device)[0]
+        return figure.value if figure.better == "lower" else 1 / figure.value
 
-    untrained = perplexity()
+    untrained = judged()
     trainer.train()
     assert len(small.losses(trainer)) == 80
-    assert perplexity() < 0.9 * untrained
-    still = [name for name, p in trainer.session.model.named_parameters() if torch.equal(before[name], p)]
+    assert judged() < 0.9 * untrained
+    still = [name for name, p in trainer.session.model.named_parameters() if p.requires_grad and torch.equal(before[name], p)]
     assert not still, "these parameters never moved"
 
 
@@ -175,19 +177,31 @@ def test_token_by_token_equals_all_at_once(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", [id for id in plugins(Block) if catalogue.entry(id)["slot"] == "head"])
-def test_a_head_is_one_distribution_in_all_its_calls(id: str) -> None:
-    model = model_of(id).eval()
-    head, target_N = model.head, batch_of().targets_BT.flatten()
+def test_a_head_is_one_distribution_or_one_order_of_tokens_in_all_its_calls(id: str) -> None:
+    head, target_N = model_of(id).eval().head, batch_of().targets_BT.flatten()
     with torch.no_grad():
         hidden_ND = torch.randn(len(target_N), 24, generator=torch.Generator().manual_seed(2))
-        log_prob_NV = head.log_prob(hidden_ND)
-        if not head.normalised:
-            pytest.skip("gives scores, no distribution")
-        torch.testing.assert_close(log_prob_NV.exp().sum(1), torch.ones(len(target_N)), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(head.nll(hidden_ND, target_N), -log_prob_NV.gather(1, target_N[:, None])[:, 0], rtol=1e-4, atol=1e-4)
+        score_NV = torch.empty(len(target_N), small.SIZE)
+        best_NV, order_NV = head.topk(hidden_ND, small.SIZE)
+        score_NV.scatter_(1, order_NV, best_NV)
+        assert torch.equal(order_NV.sort(1).values, torch.arange(small.SIZE).expand(len(target_N), -1))
+        assert (best_NV.diff(dim=1) <= 0).all()
+        own_N1 = score_NV.gather(1, target_N[:, None])
+        above_N, others_N = (score_NV > own_N1).sum(1), (score_NV == own_N1).sum(1) - 1
+        # A score that is computed once more may round past its neighbour.
+        torch.testing.assert_close(head.rank(hidden_ND, target_N), 1 + above_N + others_N / 2, rtol=0, atol=2)
+        assert head.rank(hidden_ND, torch.full_like(target_N, IGNORED)).isinf().all()
         values_NK, ids_NK = head.topk(hidden_ND, 5)
-        torch.testing.assert_close(values_NK, log_prob_NV.topk(5).values, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(log_prob_NV.gather(1, ids_NK), values_NK, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(values_NK, best_NV[:, :5], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(score_NV.gather(1, ids_NK), values_NK, rtol=1e-4, atol=1e-4)
+        if not head.normalised:
+            assert not {"nll", "log_prob"} & set(dir(head)), "there is no distribution to ask for"
+            assert re.fullmatch(r"[^A-Z].*[^.]", head.no_distribution), "the rest of a sentence, without its full stop"
+            return
+        torch.testing.assert_close(head.log_prob(hidden_ND), score_NV, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(score_NV.exp().sum(1), torch.ones(len(target_N)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(head.nll(hidden_ND, target_N), -own_N1.squeeze(1), rtol=1e-4, atol=1e-4)
+        assert (head.nll(hidden_ND, torch.full_like(target_N, IGNORED)) == 0).all()
 
 
 @pytest.mark.parametrize("id", plugins(Block))
@@ -200,7 +214,7 @@ def test_weights_sit_in_stock_modules_that_are_called(id: str) -> None:
     model(batch, None)
     model.eval()
     with torch.no_grad():
-        model.head.nll(model.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten())
+        judge(model.head, model.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten())
         for layer in model.layers:
             if layer.feedforward is not None:
                 # Varied enough that every expert is sent something.

@@ -35,13 +35,16 @@ def generate(
     """{"text", "prompt_tokens", "tokens", "ends"}: the prompt and what the model writes after it.
 
     temperature divides the log probabilities before sampling; 0 takes the most probable token each time. top_k: only the k most probable
-    tokens may be drawn (0: all). The unknown token is never drawn, since it cannot be read. The same seed writes the same.
+    tokens may be drawn (0: all). The unknown token is never drawn, since it cannot be read. The same seed writes the same. A head without a
+    distribution writes at temperature 0 alone.
     """
     if not 1 <= tokens <= LONGEST:
         raise ValueError(f"{tokens} tokens cannot be written at once: ask for 1 to {LONGEST:,}.")
     if not temperature >= 0 or not math.isfinite(temperature):
         raise ValueError(f"temperature is {temperature}: it must be 0 (always the most probable token) or larger.")
     model: Any = found.model
+    if temperature and not getattr(model.head, "normalised", True):
+        raise ValueError("This model's head gives scores and no probabilities, so nothing can be drawn from it: set the temperature to 0.")
     known, start = _encoded(found, prompt)
     draw = torch.Generator().manual_seed(seed)
     written: list[int] = []

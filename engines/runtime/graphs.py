@@ -61,6 +61,8 @@ class Step(nn.Module):
 
 def export_scoring(model: Any, inputs_BT: Tensor, targets_BT: Tensor, path: Path) -> None:
     """Write the graph that judges text of this shape. Inputs: inputs, targets, int64 (B, T); output: nll, (B T,). Raises NotExportable."""
+    if not getattr(model.head, "normalised", True):
+        raise NotExportable("Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding.")
     _export(model, Scoring(model), (inputs_BT, targets_BT), ["inputs", "targets"], ["nll"], path)
 
 

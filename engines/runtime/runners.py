@@ -17,6 +17,7 @@ from engines import probes
 from engines.runtime import graphs, onnxgraph
 from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError, device_of
+from engines.toolbox.heads import judge
 
 Work = Callable[[], object]
 """One repeat of what is timed."""
@@ -51,11 +52,10 @@ def device_for(target: Mapping[str, Any], otherwise: str) -> torch.device:
 
 
 def score(model: Any, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:
-    """Exact nll of each target, (N,): the work of judging text, the same for every variant."""
+    """Exact nll of each target, (N,), or its rank under a head without a distribution: the work of judging text, the same for every variant."""
     with torch.no_grad():
         hidden_BTD, _, _ = model.hidden(inputs_BT, None)
-        nll_N: torch.Tensor = model.head.nll(hidden_BTD.flatten(0, 1), targets_BT.flatten())
-        return nll_N
+        return judge(model.head, hidden_BTD.flatten(0, 1), targets_BT.flatten())
 
 
 class TorchRunner:

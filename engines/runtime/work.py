@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from engines.runtime.flops import NOTHING, Work, counting
+from engines.toolbox.heads import judge
 
 
 @dataclass
@@ -39,7 +40,7 @@ def of_scoring(model: Any, inputs_BT: torch.Tensor, targets_BT: torch.Tensor) ->
             for hook in hooks:
                 hook.remove()
         before = so_far()
-        model.head.nll(x_BTD.flatten(0, 1), targets_BT.flatten())
+        judge(model.head, x_BTD.flatten(0, 1), targets_BT.flatten())
         whole = so_far()
     head = module_row("head", model.head)
     head.work, head.calls, head.shape_in = whole - before, 1, list(x_BTD.shape)

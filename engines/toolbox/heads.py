@@ -1,4 +1,4 @@
-"""What heads with a distribution over the vocabulary share: exact judgement in chunks, padding, tying, the first bias.
+"""What heads over a vocabulary share: exact judgement in chunks, padding, tying, the first bias.
 
 Shapes: N rows, D hidden width, E embedding width, V vocabulary size, k asked-for tokens.
 """
@@ -6,6 +6,7 @@ Shapes: N rows, D hidden width, E embedding width, V vocabulary size, k asked-fo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,10 @@ def scores_type(scores: Tensor) -> Tensor:
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
-class NormalisedHead(nn.Module):
-    """A head with a distribution over V tokens. A subclass gives `loss` and `log_prob_rows`, and a cheaper `nll` where its structure has one."""
+class VocabularyHead(nn.Module):
+    """A head that scores each of V tokens. A subclass gives `loss` and `score_rows`; what it answers beside them is cut into chunks of rows."""
 
-    normalised = True
+    normalised: bool
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
@@ -39,14 +40,39 @@ class NormalisedHead(nn.Module):
         """What training descends on, summed over the rows, in nats."""
         raise NotImplementedError
 
-    def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
-        """log p(token | hidden) of a few rows, (N, V)."""
+    def score_rows(self, hidden_ND: Tensor) -> Tensor:
+        """Scores of a few rows, (N, V), higher for a likelier token."""
         raise NotImplementedError
 
     def chunks(self, *row_tensors: Tensor, columns: int | None = None) -> Iterator[tuple[Tensor, ...]]:
         """The tensors, cut alike along their rows so that rows x columns (default: V) stays within CHUNK_ELEMENTS."""
         rows = max(1, CHUNK_ELEMENTS // (columns or self.vocabulary_size))
         yield from zip(*(torch.split(tensor, rows) for tensor in row_tensors), strict=True)
+
+    def topk(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best tokens of each row: their scores and ids, both (N, k), best first."""
+        best = [self.score_rows(hidden).topk(k, dim=-1) for (hidden,) in self.chunks(hidden_ND)]
+        return torch.cat([values for values, _ in best]), torch.cat([ids for _, ids in best])
+
+    def rank(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """The place of each row's target among all tokens, (N,), from 1; half a place for each other token with the same score.
+
+        Infinite where the target is ignored or its score is no number.
+        """
+        return torch.cat([rank_of(self.score_rows(hidden), target) for hidden, target in self.chunks(hidden_ND, target_N)])
+
+
+class NormalisedHead(VocabularyHead):
+    """A head with a distribution over V tokens. A subclass gives `loss` and `log_prob_rows`, and a cheaper `nll` where its structure has one."""
+
+    normalised = True
+
+    def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
+        """log p(token | hidden) of a few rows, (N, V)."""
+        raise NotImplementedError
+
+    def score_rows(self, hidden_ND: Tensor) -> Tensor:
+        return self.log_prob_rows(hidden_ND)
 
     def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """Exact -log p(target | hidden) of each row in nats, (N,); 0 where the target is ignored."""
@@ -57,10 +83,30 @@ class NormalisedHead(nn.Module):
         """log p of every token, (N, V)."""
         return torch.cat([self.log_prob_rows(hidden) for (hidden,) in self.chunks(hidden_ND)])
 
-    def topk(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k most probable tokens of each row: their log p and ids, both (N, k), best first."""
-        best = [self.log_prob_rows(hidden).topk(k, dim=-1) for (hidden,) in self.chunks(hidden_ND)]
-        return torch.cat([values for values, _ in best]), torch.cat([ids for _, ids in best])
+
+class ScoringHead(VocabularyHead):
+    """A head whose scores are no log probabilities: judged by the rank of the target, and it answers neither `nll` nor `log_prob`.
+
+    no_distribution: why there is no perplexity, as the rest of a sentence that begins with "No perplexity, because ".
+    """
+
+    normalised = False
+    no_distribution: str
+
+
+def judge(head: Any, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+    """What held-out text is judged by, one figure a target, (N,): the exact nll in nats, or the rank where the head has no distribution."""
+    judged_N: Tensor = (head.nll if getattr(head, "normalised", True) else head.rank)(hidden_ND, target_N)
+    return judged_N
+
+
+def rank_of(scores_NV: Tensor, target_N: Tensor) -> Tensor:
+    """1 + tokens with a higher score + half of the others with the same score, (N,); infinite as `VocabularyHead.rank` says."""
+    ignored_N = target_N == IGNORED
+    own_N1 = scores_NV.gather(1, target_N.masked_fill(ignored_N, 0).unsqueeze(1))
+    above_N, equal_N = (scores_NV > own_N1).sum(dim=1), (scores_NV == own_N1).sum(dim=1)
+    rank_N = 1 + above_N + (equal_N - 1) / 2
+    return rank_N.masked_fill(ignored_N | own_N1.squeeze(1).isnan(), float("inf"))
 
 
 def pick(scores_NV: Tensor, target_N: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 from engines.toolbox.batches import map_tensors
 
-ENTRANCES = ("forward", "loss", "nll", "log_prob", "topk")
+ENTRANCES = ("forward", "loss", "nll", "log_prob", "topk", "rank")
 """Methods through which a model's parts are called; heads have several."""
 
 

@@ -19,8 +19,6 @@ ROWS = 32
 """Rows that held-out text is read in, at most."""
 TOKENS_A_ROW = 1000
 """Shorter held-out texts are read in fewer rows."""
-RANKS = 1000
-"""How deep a target is looked for under a head without a distribution."""
 
 
 class LanguageModelling(Task):
@@ -47,8 +45,13 @@ class LanguageModelling(Task):
     figures flatter a vocabulary with many unknowns. `unigram` is the perplexity of the training frequencies (plus one) on the same targets:
     what a model that learned nothing but word counts reaches.
 
-    A head without a distribution (normalised = False) is judged by the reciprocal rank of the target, counted as 0 beyond rank 1000, and
-    by accuracy.
+    Ranks: where the file asks for them, and always under a head without a distribution (which has neither (1) nor (2)), also
+
+        reciprocal rank = mean of 1 / place of the target among all tokens, by falling score          (3)
+        accuracy = share of targets at place 1                                                        (4)
+
+    A token with the target's own score counts half a place. `unigram` then also gives (3) of the order of training frequencies. Variants
+    with and without a distribution share (3) and (4) alone.
 
     Does nothing when: never; it is what is learned.
 
@@ -57,7 +60,8 @@ class LanguageModelling(Task):
 
     paper = "Bengio et al., A neural probabilistic language model, JMLR 2003, https://www.jmlr.org/papers/v3/bengio03a.html"
 
-    unigram: bool = param(True, "Also give the perplexity of the unigram model of the training split, as a floor to compare with.")
+    unigram: bool = param(True, "Also give the figures of the unigram model of the training split, as a floor to compare with.")
+    ranks: bool = param(False, "Also judge heads with a distribution by rank and accuracy, so that heads without one can be compared with them.")
 
     def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> LanguageModel:
         """Build `model` = {"embedding", "layers", "head"}. Raises ValueError with a sentence where parts do not fit."""
@@ -87,31 +91,39 @@ class LanguageModelling(Task):
         targets = min(tokens or len(ids), len(ids) - 1)
         if targets < 1:
             raise ValueError(f"The {split} split has {len(ids)} token(s): nothing to judge on.")
-        judge = _nats if getattr(model.head, "normalised", True) else _ranks
-        first, second = 0.0, 0.0
+        head: Any = model.head
+        normalised = bool(getattr(head, "normalised", True))
+        ranks = self.ranks or not normalised
+        nats, reciprocal, hits = 0.0, 0.0, 0.0
         training = model.training
         model.eval()
         try:
             with torch.no_grad():
                 for hidden_ND, target_N in _judged(model, ids[: targets + 1], batch, device):
-                    more = judge(model.head, hidden_ND, target_N)
-                    first, second = first + more[0], second + more[1]
+                    if normalised:
+                        nats += head.nll(hidden_ND, target_N).cpu().double().sum().item()
+                    if ranks:
+                        rank_N = head.rank(hidden_ND, target_N).cpu().double()
+                        reciprocal, hits = reciprocal + (1 / rank_N).sum().item(), hits + (rank_N == 1).sum().item()
         finally:
             model.train(training)
-        if judge is _ranks:
-            figures = [
-                Figure(f"quality/{split}_reciprocal_rank", first / targets, "", "higher"),
-                Figure(f"quality/{split}_accuracy", second / targets, "", "higher"),
-            ]
-        else:
+        figures = []
+        if normalised:
             ends = text.character_ends[split]
-            bits = first / (math.log(2) * int(ends[targets] - ends[0]))
-            figures = [
-                Figure(f"quality/{split}_perplexity", _exp(first / targets), "", "lower"),
-                Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),
+            bits = nats / (math.log(2) * int(ends[targets] - ends[0]))
+            figures += [
+                Figure(f"quality/{split}_perplexity", _exp(nats / targets), "", "lower"),  # (1)
+                Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),  # (2)
             ]
-        if self.unigram:
-            figures.append(Figure(f"quality/{split}_unigram_perplexity", unigram_perplexity(text, split, targets), "", "none"))
+            if self.unigram:
+                figures.append(Figure(f"quality/{split}_unigram_perplexity", unigram_perplexity(text, split, targets), "", "none"))
+        if ranks:
+            figures += [
+                Figure(f"quality/{split}_reciprocal_rank", reciprocal / targets, "", "higher"),  # (3)
+                Figure(f"quality/{split}_accuracy", hits / targets, "", "higher"),  # (4)
+            ]
+            if self.unigram:
+                figures.append(Figure(f"quality/{split}_unigram_reciprocal_rank", unigram_reciprocal_rank(text, split, targets), "", "none"))
         return figures
 
 
@@ -171,19 +183,6 @@ def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> It
                 yield x_BTD[judged_BT.to(x_BTD.device)], target_BT[judged_BT].to(x_BTD.device)
 
 
-def _nats(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:
-    """(sum of the exact nll, nothing)."""
-    return head.nll(hidden_ND, target_N).cpu().double().sum().item(), 0.0
-
-
-def _ranks(head: Any, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> tuple[float, float]:
-    """(sum of 1 / rank, targets at rank 1)."""
-    ids_NK = head.topk(hidden_ND, min(RANKS, int(getattr(head, "vocabulary_size", RANKS))))[1]
-    hit_NK = ids_NK == target_N[:, None]
-    reciprocal_K = 1 / torch.arange(1, ids_NK.shape[1] + 1, dtype=torch.float64, device=ids_NK.device)
-    return (hit_NK * reciprocal_K).sum().item(), hit_NK[:, 0].sum().item()
-
-
 def _exp(nats: float) -> float:
     """exp that goes to infinity instead of failing, for models that diverged."""
     return math.exp(nats) if nats < 700 else math.inf if nats == nats else math.nan
@@ -194,3 +193,12 @@ def unigram_perplexity(text: Text, split: str, targets: int) -> float:
     counts = np.asarray(text.vocabulary.counts, dtype=np.float64) + 1
     log_share = np.log(counts / counts.sum())
     return _exp(-float(log_share[text.splits[split][1 : targets + 1]].mean()))
+
+
+def unigram_reciprocal_rank(text: Text, split: str, targets: int) -> float:
+    """Mean of 1 / place in the order of training counts on the first `targets` targets of a split; half a place for each other equal count."""
+    falling = -np.asarray(text.vocabulary.counts, dtype=np.int64)
+    ascending = np.sort(falling)
+    above, through = np.searchsorted(ascending, falling, "left"), np.searchsorted(ascending, falling, "right")
+    rank_V = 1 + above + (through - above - 1) / 2
+    return float((1 / rank_V[text.splits[split][1 : targets + 1]]).mean())

@@ -93,3 +93,6 @@ def test_wrong_requests_are_sentences(found: Finished) -> None:
     found.model.head.normalised = False  # type: ignore[union-attr,assignment]
     with pytest.raises(ValueError, match="scores and no probabilities"):
         probability(found, "a")
+    with pytest.raises(ValueError, match="nothing can be drawn from it: set the temperature to 0"):
+        generate(found, "a", temperature=1.0)
+    assert generate(found, "", tokens=5, temperature=0)["text"] == "a b\na b"

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from engines.api import Block, Site, Text, Vocabulary
-from plugins.tasks.language_model import LanguageModelling, Rows, unigram_perplexity
+from engines.toolbox.heads import rank_of
+from plugins.tasks.language_model import LanguageModelling, Rows, unigram_perplexity, unigram_reciprocal_rank
 
 CPU = torch.device("cpu")
 V = 11
@@ -59,12 +60,13 @@ class BigramHead(nn.Module):
         return -self.table[id_N, target_N]
 
 
-class RankingHead(BigramHead):
-    normalised = False
-    vocabulary_size = V
+class RankedBigram(BigramHead):
+    def rank(self, hidden_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+        return rank_of(self.table[hidden_ND[:, 0].long()], target_N)
 
-    def topk(self, hidden_ND: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.table[hidden_ND[:, 0].long()].topk(k, dim=-1)
+
+class RankingHead(RankedBigram):
+    normalised = False
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 5, 8, 9, 1000, 2007, 2999, 5000])
@@ -111,6 +113,18 @@ def test_a_head_without_a_distribution_is_judged_by_rank_and_accuracy() -> None:
     rank_N = (head.table[ids[:-1]] >= head.table[ids[:-1], ids[1:]][:, None]).sum(1)
     assert figures["quality/valid_reciprocal_rank"] == pytest.approx(float((1 / rank_N).mean()), rel=1e-6)
     assert figures["quality/valid_accuracy"] == pytest.approx(float((rank_N == 1).double().mean()))
+    assert not any("perplexity" in key or "bits" in key for key in figures)
+    # What is asked for under a head with a distribution is the same, beside its perplexity.
+    both = {figure.key: figure.value for figure in LanguageModelling(ranks=True).evaluate(Remembering(RankedBigram()), text, "valid", 500, 4, CPU)}
+    assert next(iter(both)) == "quality/valid_perplexity"
+    assert figures.items() <= both.items()
+
+
+def test_the_order_of_frequencies_ranks_equal_counts_half_a_place_down() -> None:
+    counts = np.array([9, 5, 5, 5, 1, 1])
+    splits = {"test": np.array([0, 0, 1, 3, 5], dtype=np.uint16)}
+    text = Text(splits, {}, Vocabulary(tuple("abcdef"), counts), "test", "none", "word")
+    assert unigram_reciprocal_rank(text, "test", 4) == pytest.approx((1 / 1 + 1 / 3 + 1 / 3 + 1 / 5.5) / 4)
 
 
 def test_evaluation_leaves_mode_gradients_and_random_numbers_alone() -> None:
