@@ -335,14 +335,14 @@ class Group:
 
     x: where they stand on the axis; None: they are the steps of one improvement, in this order, reported one by one under `title`.
     build: makes what they share; called once, when the memory was found to suffice. tolerance: the largest error of a result, relative to the
-    largest absolute value of the first cell's.
+    largest absolute value of the first cell's; None: they are rivals that compute different values, which need only be finite.
     """
 
     x: float | None
     cells: tuple[Cell, ...]
     build: Callable[[], Any] = lambda: None
     host_bytes: int = 0
-    tolerance: float = 1e-5
+    tolerance: float | None = 1e-5
     title: str = ""
 
 
@@ -358,7 +358,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Exponent:
-    """How seconds grow over x: as x ** value, seen between `first` and `last`."""
+    """How seconds, or memory, grow over x: as x ** value, seen between `first` and `last`."""
 
     value: float
     low: float
@@ -385,7 +385,10 @@ class Measured(Protocol):
     def speedup(self, curve: str, over: str, x: float | None) -> Estimate | None:
         """How many times faster a curve is than another one of its group: median of the ratios of the same rounds."""
 
-    def exponent(self, curve: str) -> Exponent | None:
+    def memory(self, curve: str, x: float | None) -> float | None:
+        """Bytes that one call holds at most beyond what was there before it; None where the study has no `memory`."""
+
+    def exponent(self, curve: str, quantity: Literal["seconds", "memory"] = "seconds") -> Exponent | None:
         """Fitted where the curve is straight on double logarithmic axes."""
 
     def peak(self, quantity: Literal["flops_per_s", "bytes_per_s"], *, dtype: str = "", device: str = "cpu", threads: int = 0) -> float | None:
@@ -410,6 +413,8 @@ class Study(Plugin):
     y: ClassVar[Axis]
     expects: ClassVar[str]
     """The expectation, a sentence."""
+    memory: ClassVar[bool] = False
+    """Whether the peak memory of a call of each cell is measured too: one call by itself, outside the timed rounds."""
 
     seconds: float = param(1.0, "Time for each cell; it takes less where its interval is narrow sooner.", unit="s", gt=0, le=3600)
 
@@ -420,6 +425,10 @@ class Study(Plugin):
     def groups(self, text: Text | None) -> Iterable[Group]:
         """All groups in the order in which they are measured, small sizes first. Allocates nothing."""
         raise NotImplementedError(f"{type(self).__name__} does not define groups(text).")
+
+    def groups_with(self, text: Text | None, blocks: Callable[[Mapping[str, Any]], Block]) -> Iterable[Group]:
+        """As `groups`, in place of it, for a study that measures blocks of the catalogue: `blocks` turns {"id": ..., **parameters} into one."""
+        return self.groups(text)
 
     def conclude(self, measured: Measured) -> Conclusion:
         """Sentences that follow from the figures, and from nothing else."""

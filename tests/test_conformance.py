@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "studies/minibatch": {"batches": [1, 3], "lines": 7, "width": 4, "source": {"id": "corpora/python_stdlib", "fraction": 0.001}},
     "studies/operation_parallel": {"sizes": [4, 8], "operations": 2},
     "studies/threads": {"sizes": [4, 8], "threads": [1, 2]},
+    "studies/head_vocabulary": {"vocabularies": [60, 120], "tokens": 8, "width": 32},
     "studies/matmul": {"largest": 64, "dtypes": ["float32", "float64"], "threads": [1]},
     "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }
@@ -385,7 +386,7 @@ def test_a_study_measures_and_concludes(id: str) -> None:
 def test_a_study_says_what_it_will_measure_without_allocating(id: str) -> None:
     study = study_of(id, {})
     if study.corpus() is None:
-        groups = list(study.groups(None))
+        groups = list(study.groups_with(None, block))
         assert all(len({cell.curve for cell in group.cells}) == len(group.cells) > 0 for group in groups)
         xs = [group.x for group in groups if group.x is not None]
         assert xs == sorted(xs)

@@ -14,6 +14,7 @@ from engines.console.opening import opened
 from engines.console.output import RequestError, columns, note, say, when, write_json
 from engines.following import interruptible
 from engines.keypaths import KeyPathError, assignment
+from engines.probes import MIB
 from engines.report.labels import figure
 from engines.store import queries
 from engines.store.database import Store
@@ -113,7 +114,22 @@ def _curves(found: Mapping[str, Any]) -> list[str]:
     unit = f" in {y['unit']}" if y["unit"] else ""
     heading = f"{y['name']}{unit}, {y['better']} is better; median [95% interval]"
     lines += [f"{curve['name']}: {curve['note']}" for curve in found["curves"] if curve["note"]]
-    return [f"{heading}; exponents are of the time of one call", columns(headings, rows), "\n".join(lines)]
+    return [f"{heading}; exponents are of the time of one call", columns(headings, rows), *_memory(found), "\n".join(lines)]
+
+
+def _memory(found: Mapping[str, Any]) -> list[str]:
+    """The table of peak memory, where the study measured it."""
+    curves = found["curves"]
+    at = [{point["x"]: point["memory_bytes"] for point in curve["points"] if "memory_bytes" in point} for curve in curves]
+    xs = sorted({x for points in at for x in points})
+    if not xs:
+        return []
+    rows = [[f"{x:g}", *(figure(points[x] / MIB) if x in points else "" for points in at)] for x in xs]
+    exponents = [curve.get("memory_exponent") for curve in curves]
+    if any(exponents):
+        rows.append(["exponent", *(f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" if e else "" for e in exponents)])
+    headings = [found["x"]["name"], *(curve["name"] for curve in curves)]
+    return ["peak memory of a call in MiB, lower is better; of one call, by what torch allocates", columns(headings, rows)]
 
 
 def _cell(point: Mapping[str, Any] | None) -> str:

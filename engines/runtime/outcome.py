@@ -1,8 +1,8 @@
 """What a study's times say: curves with intervals, exponents, paired speed-ups, steps, findings. One object, the result that is stored.
 
     {"title", "x": axis, "y": axis,
-     "curves": [{"name", "points": [{"x", "value", "low", "high", "n", "seconds"}],
-                 "exponent": {"value", "low", "high", "first", "last"} | null, "note"}],
+     "curves": [{"name", "points": [{"x", "value", "low", "high", "n", "seconds", "memory_bytes"}],
+                 "exponent": {"value", "low", "high", "first", "last"} | null, "memory_exponent": the same, "note"}],
      "speedups": [{"name", "over", "points": [{"x", "value", "low", "high", "n"}]}],      of the same rounds; over: the first curve of the group
      "lines": [{"name", "value"}],                                                        level on the y axis: measured peaks
      "steps": [{"name", "value", "low", "high", "unit", "n",                              the first step has no ratios
@@ -13,6 +13,7 @@
      "not_shown": [sentence], "machine": {...}, "settings": {...}}
 
 axis: {"name", "unit", "log", "better"}. `seconds` and exponents are of one call, whatever y is. Limits are null where there are too few rounds.
+`memory_...`, of the peak memory of one call, are there only where the study measures it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engines import fitting, peaks
 from engines.api import Axis, Cell, Conclusion, Estimate, Exponent, Study
@@ -72,9 +73,16 @@ class Figures:
         rounds = min(len(times.seconds[curve]), len(times.seconds[over]))
         return self._once((curve, over, x), lambda: median_ratio(times.seconds[over][:rounds], times.seconds[curve][:rounds]))
 
-    def exponent(self, curve: str) -> Exponent | None:
+    def memory(self, curve: str, x: float | None) -> float | None:
+        found = self._at.get((curve, x))
+        held = None if found is None else found[0].memory.get(curve)
+        return None if held is None else float(held)
+
+    def exponent(self, curve: str, quantity: Literal["seconds", "memory"] = "seconds") -> Exponent | None:
         xs = [x for x in self.xs(curve) if x > 0]
-        fitted = fitting.power_law(xs, [found.value for x in xs if (found := self.seconds(curve, x))])
+        took = {x: found.value for x in xs if (found := self.seconds(curve, x))}
+        known = took if quantity == "seconds" else {x: held for x in xs if (held := self.memory(curve, x))}
+        fitted = fitting.power_law(list(known), list(known.values()))
         return Exponent(fitted.exponent, fitted.low, fitted.high, fitted.first, fitted.last) if fitted else None
 
     def peak(self, quantity: str, *, dtype: str = "", device: str = "cpu", threads: int = 0) -> float | None:
@@ -103,7 +111,9 @@ def point(figures: Figures, axis: Axis, curve: str, x: float) -> dict[str, Any] 
     if seconds is None or shown is None or not figures.cell(curve, x).shown:
         return None
     scaled = [value if value is None else axis.scale * value for value in (shown.value, shown.low, shown.high)]
-    return {"x": x, "value": scaled[0], "low": scaled[1], "high": scaled[2], "n": shown.n, "seconds": seconds.value}
+    held = figures.memory(curve, x)
+    measured = {"x": x, "value": scaled[0], "low": scaled[1], "high": scaled[2], "n": shown.n, "seconds": seconds.value}
+    return measured if held is None else measured | {"memory_bytes": held}
 
 
 def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left], figures: Figures) -> dict[str, Any]:
@@ -151,9 +161,13 @@ def _curves(study: Study, figures: Figures) -> Iterable[dict[str, Any]]:
     for curve in figures.curves:
         points = [found for x in figures.xs(curve) if (found := point(figures, study.y, curve, x))]
         if points:
-            fitted = figures.exponent(curve)
-            exponent = fitted and {"value": fitted.value, "low": fitted.low, "high": fitted.high, "first": fitted.first, "last": fitted.last}
-            yield {"name": curve, "points": points, "exponent": exponent, "note": figures.cell(curve, points[-1]["x"]).note}
+            note = figures.cell(curve, points[-1]["x"]).note
+            found = {"name": curve, "points": points, "exponent": _exponent(figures.exponent(curve)), "note": note}
+            yield found | ({"memory_exponent": _exponent(figures.exponent(curve, "memory"))} if study.memory else {})
+
+
+def _exponent(fitted: Exponent | None) -> dict[str, float] | None:
+    return None if fitted is None else {"value": fitted.value, "low": fitted.low, "high": fitted.high, "first": fitted.first, "last": fitted.last}
 
 
 def _speedups(times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:

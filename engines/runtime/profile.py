@@ -30,7 +30,7 @@ from engines import peaks, probes, roofline
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.profiling import PROFILE, TRACE, ProfileError, refusal
-from engines.runtime import layertimes, stepwork
+from engines.runtime import allocated, layertimes, stepwork
 from engines.runtime.attribution import Reading
 from engines.runtime.finished import FinishedError
 from engines.runtime.flops import NOTHING
@@ -129,13 +129,8 @@ def _memory(rehearsal: Rehearsal) -> tuple[Reading, dict[str, Any], float | None
         return reading, facts, None if counted is None else max(0.0, counted - reading.peak_mib)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         reading, facts = rehearsal.watched_step()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]" and event.device_type().name == "CPU"]
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
     start = sum(series[0] for series in reading.owners.values())
-    return reading, facts, max(0.0, most / probes.MIB - (reading.peak_mib - start))
+    return reading, facts, max(0.0, allocated.highest(seen) / probes.MIB - (reading.peak_mib - start))
 
 
 def _memory_facts(reading: Reading, facts: Mapping[str, Any], unseen_mib: float | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A group is built when the memory for it was found to suffice, its alternatives are run once and must agree, and are then timed. In each round
 every alternative has one turn: one call that is not timed, which brings caches and threads back, then as many as a window holds. Nothing is
-written, logged or collected inside a turn.
+written, logged or collected inside a turn. Where the peak memory of a call is asked for, one call more is watched for it after the rounds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from engines import probes
 from engines.api import Cell, Group
 from engines.machinestate import free_memory_mib
+from engines.runtime import allocated
 from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
 from engines.toolbox.trials import relative_error
@@ -61,6 +62,8 @@ class Times:
     group: Group
     seconds: dict[str, list[float]]
     repeats: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    """Bytes that a call holds at most beyond what was there before it, where that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,14 @@ class Rounds:
     """Times groups.
 
     seconds: time for each cell. seed: of the order. clock: seconds that only rise. stop: asked between turns, raises Stopped. tell: gets what
-    goes on, one event each. room: free bytes of a device.
+    goes on, one event each. room: free bytes of a device. memory: whether the peak memory of a call is measured too.
     """
 
     def __init__(
         self, seconds: float, *, seed: int = 0, clock: Callable[[], float] = time.perf_counter, stop: Callable[[], None] = lambda: None,
-        tell: Callable[..., None] = lambda **event: None, room: Callable[[str], float] | None = None,
+        tell: Callable[..., None] = lambda **event: None, room: Callable[[str], float] | None = None, memory: bool = False,
     ) -> None:  # fmt: skip
+        self._memory = memory
         self.seconds, self._clock, self._stop, self._tell = seconds, clock, stop, tell
         self._room = room or free_bytes
         self._order = random.Random(seed)
@@ -147,7 +151,16 @@ class Rounds:
         for each in timed:
             # The shortest: a larger size is left out for its own length, not for what else the machine does.
             self._last[each.cell.curve] = each.cell.work, min(seconds[each.cell.curve])
-        return Times(group, seconds, {each.cell.curve: each.repeats for each in timed})
+        return Times(group, seconds, {each.cell.curve: each.repeats for each in timed}, self._held(timed) if self._memory else {})
+
+    def _held(self, timed: Sequence[_Timed]) -> dict[str, int]:
+        """Peak bytes of one call of each."""
+        held = {}
+        for each in timed:
+            self._stop()
+            torch.set_num_threads(each.threads)
+            held[each.cell.curve] = allocated.highest_of(each.call, torch.device(each.cell.device))
+        return held
 
     # --- What can be measured ---------------------------------------------------------------------------------------------------------------
 
@@ -212,6 +225,10 @@ class Rounds:
     def _agree(self, group: Group, cell: Cell, values: list[torch.Tensor], first: str, expected: list[torch.Tensor]) -> None:
         allowed = group.tolerance if cell.tolerance is None else cell.tolerance
         place = f"{cell.curve}" + ("" if group.x is None else f" at {group.x:g}")
+        if allowed is None:
+            if not values or not all(bool(value.isfinite().all()) for value in values):
+                raise StudyError(f"{place} gives numbers that are not finite. Nothing was timed.")
+            return
         if not values or [value.shape for value in values] != [value.shape for value in expected]:
             shapes, wanted = ([tuple(value.shape) for value in each] for each in (values, expected))
             raise StudyError(f"{place} gives other results than {first}: {shapes} instead of {wanted}.")

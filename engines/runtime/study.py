@@ -9,7 +9,7 @@ stopped or dies leaves no half of one. Standard output is one JSON object a line
     {"event": "begun", "id", "study", "title", "parameters", "x": axis, "y": axis, "expects"}      id: its row in the store
     {"event": "progress", "done", "total", "x", "curves"}   cells done of all; the group that is measured now (x null: the steps)
     {"event": "left", "curve", "x", "why"}                  a cell that is left out, with the end of a sentence
-    {"event": "point", "curve", "x", "value", "low", "high", "n", "seconds"}       as in the result (engines.runtime.outcome)
+    {"event": "point", "curve", "x", "value", "low", "high", "n", "seconds"}       and "memory_bytes", as in the result (engines.runtime.outcome)
     {"event": "ended", "id", "status", "reason"}            done, failed or cancelled: the last line. Read the result from the store
 
 A request that is wrong is answered before anything is measured or stored: {"event": "refused", "sentence"}, exit code 2. Else the exit code is
@@ -41,7 +41,7 @@ from engines.api import CorpusError, Study, Text
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime import outcome
 from engines.runtime.inspector import own_stdout
-from engines.runtime.plan import PlanError, device_of, plugin, text_of
+from engines.runtime.plan import PlanError, block, device_of, plugin, text_of
 from engines.runtime.rounds import Rounds, Stopped, StudyError, Times
 from engines.store import commands
 from engines.store.database import Store, StoreError
@@ -72,8 +72,8 @@ def measure(
     stored: outcome.Peaks = lambda device, threads: None,
 ) -> dict[str, Any]:  # fmt: skip
     """The result of a study, without `machine`. Raises Stopped from `stop`, StudyError, CorpusError."""
-    rounds = Rounds(study.seconds, stop=stop, tell=tell)
-    groups = list(study.groups(_text(study)))
+    rounds = Rounds(study.seconds, stop=stop, tell=tell, memory=study.memory)
+    groups = list(study.groups_with(_text(study), block))
     times: list[Times] = []
     before = torch.get_num_threads()
     try:

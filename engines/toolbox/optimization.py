@@ -34,6 +34,41 @@ def scope(name: str, parameters: Iterable[nn.Parameter], memory: int) -> str:
     return f"{name} moves {numbers:,} parameters in {len(parameters)} tensors and keeps {kept / 2**20:.1f} MiB of its own."
 
 
+def gradient_values(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
+    """The numbers of all gradients, as tensors that may be changed in place; of sparse ones those of the rows that are there.
+
+    A sparse gradient is coalesced where it stands: a row that occurs twice in a batch is one row with the sum, as in a dense gradient.
+    """
+    values = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            values.append(parameter.grad.values())
+        else:
+            values.append(parameter.grad)
+    return values
+
+
+def dense_only(optimizer: torch.optim.Optimizer, module: nn.Module, why: str) -> torch.optim.Optimizer:
+    """The optimiser, which refuses sparse row gradients at its first update with a sentence that begins with `why`. Raises ValueError there."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+
+    def refuse(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        handle.remove()
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                name = names.get(id(parameter), "a parameter")
+                raise ValueError(
+                    f"{why}, and {name} hands out sparse ones: use optimization/sparse_adam or plain optimization/sgd (no momentum, no weight "
+                    "decay), or set sparse = false on the embedding and the head."
+                )
+
+    handle = optimizer.register_step_pre_hook(refuse)
+    return optimizer
+
+
 def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """max |a - b| as a Python number; 0 for empty tensors, infinite where the shapes differ or one is not a number."""
     if a.shape != b.shape:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.optimization import decay_groups, largest_difference, scope, trainable
+from engines.toolbox.optimization import decay_groups, dense_only, largest_difference, scope, trainable
 from engines.toolbox.specimen import Surroundings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Adam(Technique):
 
     Symbols: eta learning rate, m(t) the multiplier of the schedule (1 without one), beta1 and beta2 the moments' memories, lambda weight decay.
     Cost: about ten elementwise operations and two numbers of memory a weight (three with AMSGrad). Dense: the moments of every row of an
-    embedding decay at every step, whether its word occurred or not.
+    embedding decay at every step, whether its word occurred or not (optimization/sparse_adam moves the rows that occurred).
     Does nothing when: the learning rate is so small that theta does not move in its number format.
     Parameters: lr eta, beta1, beta2, eps, weight_decay lambda, decoupled (1) or coupled, amsgrad.
 
@@ -61,8 +61,10 @@ class Adam(Technique):
             name = "AdamW" if self.decoupled and self.weight_decay else "Adam"
             ctx.effect(scope(name, parameters, memory=3 if self.amsgrad else 2))
             if self.decoupled and self.weight_decay:
-                return torch.optim.AdamW(decay_groups(parameters, self.weight_decay), **options)
-            return torch.optim.Adam(parameters, weight_decay=self.weight_decay, **options)
+                made: torch.optim.Optimizer = torch.optim.AdamW(decay_groups(parameters, self.weight_decay), **options)
+            else:
+                made = torch.optim.Adam(parameters, weight_decay=self.weight_decay, **options)
+            return dense_only(made, module, "optimization/adam needs dense gradients")
 
         return build
 

@@ -8,12 +8,15 @@ from typing import ClassVar
 import torch
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.optimization import largest_difference, trainable
+from engines.toolbox import trials
+from engines.toolbox.optimization import gradient_values, largest_difference, trainable
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
 READ_EVERY = 10
 """Updates between two logged norms: reading one makes the host wait for the device, on CUDA for everything queued."""
 READ_EVERY_ON_DEVICE = 50
+SLACK = 1e-6
+"""What torch adds to a norm before it divides by it."""
 
 
 class ClipNorm(Technique):
@@ -31,6 +34,7 @@ class ClipNorm(Technique):
     Does nothing when: n stays below c at every update (the logged share of clipped updates is then 0).
     Parameters: max_norm c.
 
+    Of sparse row gradients the rows are the vector's parts: equal rows are summed first, so n and (2) are those of the dense gradient.
     In number: torch divides by n + 1e-6, so a clipped gradient is shorter than c by about one part in a million.
     """
 
@@ -45,7 +49,7 @@ class ClipNorm(Technique):
         clipped: list[torch.Tensor] = []
 
         def clip_and_update() -> None:
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)  # (1), (2)
+            norm = clip(parameters, self.max_norm)
             clipped.append(norm > self.max_norm)
             if ctx.step % every == 0:
                 ctx.log("train/gradient_norm", float(norm))
@@ -54,6 +58,18 @@ class ClipNorm(Technique):
             update()
 
         return clip_and_update
+
+
+def clip(parameters: list[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+    """Scale the gradients in place where their norm is above max_norm; returns the norm before."""
+    if not any(p.grad is not None and p.grad.is_sparse for p in parameters):
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)  # (1), (2)
+    values = gradient_values(parameters)
+    norm = torch.nn.utils.get_total_norm(values)  # (1)
+    factor = (max_norm / (norm + SLACK)).clamp(max=1.0)
+    for each in values:
+        each.mul_(factor.to(each.device))  # (2)
+    return norm
 
 
 @certificate("A gradient longer than c keeps its direction and gets the length c; a shorter one stays bit-equal", tolerance=1e-5)
@@ -71,3 +87,23 @@ def direction_and_length(trial: Trial) -> float:
         expected = free * min(1.0, c / norm)
         error = max(error, largest_difference(gradients(module), expected) / norm)
     return error
+
+
+@certificate("The norm and the clipped gradient of sparse rows, repeated ones included, are those of the dense gradient", tolerance=1e-6)
+def sparse_equals_dense(trial: Trial) -> float:
+    """Largest relative difference of the norm and the gradients of a table that is read with repetitions, beside a dense layer."""
+    with trials.seeded(trial):
+        ids_N = torch.randint(max(1, trial.vocabulary // 3), (trial.batch * trial.length,))
+        table, layer = torch.nn.Embedding(trial.vocabulary, trial.width), torch.nn.Linear(trial.width, 3)
+        found = []
+        for sparse in (False, True):
+            table.sparse = sparse
+            module = torch.nn.Sequential(table, layer)
+            module.zero_grad()
+            module(ids_N).square().sum().backward()
+            free = torch.nn.utils.get_total_norm(gradient_values(module.parameters()))
+            context = Surroundings(module)
+            ClipNorm(max_norm=0.5 * float(free)).step(lambda: None, context)()
+            dense = [p.grad.to_dense() if p.grad is not None else torch.zeros_like(p) for p in module.parameters()]
+            found.append((torch.tensor(context.logged[0][1]), torch.cat([g.flatten() for g in dense])))
+        return max(trials.relative_error(sparse, dense) for dense, sparse in zip(*found, strict=True))

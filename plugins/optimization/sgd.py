@@ -9,7 +9,7 @@ import torch
 from pydantic import model_validator
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.optimization import largest_difference, scope, trainable
+from engines.toolbox.optimization import dense_only, largest_difference, scope, trainable
 from engines.toolbox.specimen import Surroundings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Sgd(Technique):
 
     Symbols: eta learning rate, m(t) the multiplier of the schedule (1 without one), mu momentum, lambda weight decay.
     Cost: one addition a weight and step; memory of one velocity a weight where mu > 0, none otherwise.
+    Sparse row gradients move the rows that have one and no other; momentum and weight decay, which move every row, refuse them.
     Does nothing when: the learning rate is so small that theta does not move in its number format.
     Parameters: lr eta, momentum mu, nesterov, weight_decay lambda.
     """
@@ -58,9 +59,10 @@ class Sgd(Technique):
         def build(module: nn.Module) -> torch.optim.Optimizer:
             parameters = trainable(module)  # a tied weight stands here once, so that (4) does not move it twice
             ctx.effect(scope("SGD", parameters, memory=1 if self.momentum else 0))
-            return torch.optim.SGD(
-                parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
-            )
+            made = torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay)
+            if not self.momentum and not self.weight_decay:
+                return made  # (4) alone takes sparse row gradients as they are
+            return dense_only(made, module, "optimization/sgd with momentum or weight decay needs dense gradients")
 
         return build
 

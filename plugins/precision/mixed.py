@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.optimization import largest_difference, trainable
+from engines.toolbox.optimization import gradient_values, largest_difference, trainable
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
 FIRST_SCALE = 2.0**16
@@ -88,7 +88,7 @@ class Mixed(Technique):
         parameters, state = trainable(ctx.model), ctx.state
 
         def update_where_finite() -> None:
-            norm = torch.nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
+            norm = torch.nn.utils.get_total_norm(gradient_values(parameters))
             before = state["scale"]
             if bool(norm.isfinite()):
                 update()

@@ -54,6 +54,47 @@ def test_what_is_promised_different_trains_and_differs(tmp_path: Path, technique
     assert all(sentence for _, sentence, _ in made.session.effects)
 
 
+def interrupted(folder: Path, recipe: list[dict[str, Any]], **changes: Any) -> tuple[Trainer, Trainer]:
+    """A whole run and one that was cancelled at step 20 and resumed, whose losses must be the whole one's."""
+    plan = small.plan(recipe, **changes)
+    whole = small.trainer(folder / "whole", plan)
+    whole.train()
+    first = small.trainer(folder / "parts", plan)
+    update = first.pipeline.update
+
+    def update_and_ask() -> None:
+        update()
+        first.control.stop = first.session.step == 20
+
+    first.pipeline.update = update_and_ask
+    with pytest.raises(Cancelled):
+        first.train()
+    found = checkpoint.find(folder / "parts" / "checkpoint")
+    assert found is not None
+    second = small.trainer(folder / "parts", plan, earlier=checkpoint.load(found))
+    second.train()
+    assert small.losses(first) + small.losses(second) == small.losses(whole)
+    return whole, second
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_sparse_rows_train_and_resume_through_the_whole_engine(tmp_path: Path, tied: bool) -> None:
+    recipe = [
+        {"id": "optimization/sparse_adam", "lr": 0.01, "weight_decay": 0.01},
+        CLIP,
+        {"id": "memory/gradient_accumulation", "micro_batches": 2},
+        {"id": "precision/mixed"},
+    ]
+    sampled = {"id": "softmax/importance_sampled", "samples": 30, "sparse": True, "tied": tied}
+    model = small.plan([])["model"] | {"head": sampled}
+    model["embedding"] = model["embedding"] | {"sparse": True}
+    whole, second = interrupted(tmp_path, recipe, model=model)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(second.session.model.parameters(), whole.session.model.parameters(), strict=True))
+    assert small.losses(whole)[-1] < small.losses(whole)[0]
+    rows = f"{1 if tied else 2} of "
+    assert any(sentence.startswith(rows) and "row by row" in sentence for _, sentence, _ in whole.session.effects)
+
+
 def test_a_resumed_run_of_many_techniques_is_exact(tmp_path: Path) -> None:
     recipe = [
         ADAM,
@@ -64,23 +105,7 @@ def test_a_resumed_run_of_many_techniques_is_exact(tmp_path: Path) -> None:
         {"id": "distillation/soft_labels", "teacher": "self"},
         {"id": "pruning/magnitude", "mode": "gradual", "sparsity": 0.5},
     ]
-    whole = small.trainer(tmp_path / "whole", small.plan(recipe))
-    whole.train()
-    first = small.trainer(tmp_path / "parts", small.plan(recipe))
-    update = first.pipeline.update
-
-    def update_and_ask() -> None:
-        update()
-        first.control.stop = first.session.step == 20
-
-    first.pipeline.update = update_and_ask
-    with pytest.raises(Cancelled):
-        first.train()
-    found = checkpoint.find(tmp_path / "parts" / "checkpoint")
-    assert found is not None
-    second = small.trainer(tmp_path / "parts", small.plan(recipe), earlier=checkpoint.load(found))
-    second.train()
-    assert small.losses(first) + small.losses(second) == small.losses(whole)
+    whole, second = interrupted(tmp_path, recipe)
     zeros = [int((made.session.model.layers[0].mixer.lstm.weight_hh_l0 == 0).sum()) for made in (second, whole)]
     assert zeros[0] == zeros[1] > 0
 

@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from engines.store import commands
 from engines.store.database import Store
 from workbench.desk import Desk
-from workbench.studying.hearing import Hearing, exponent_words, parameter_words
+from workbench.studying.hearing import Hearing, exponent_words, memory_of, parameter_words
 from workbench.studying.result_page import step_row
 from workbench.views.studies import StudiesView
 
@@ -88,6 +88,22 @@ def test_exponents_parameters_and_steps_in_words() -> None:
     first, second, *_ = studies.result()["steps"]
     assert step_row(first) == {"name": "As in the lecture", "took": "812 ms [780, 853]", "first": None, "before": None}
     assert step_row(second)["first"] == "8.04x [7.64, 8.44]"
+
+
+def test_peak_memory_takes_the_place_of_the_figures_where_it_was_measured() -> None:
+    result = studies.result()
+    assert memory_of(result) is None
+    grows = {"value": 1.0, "low": 0.9, "high": 1.1, "first": 1.0, "last": 9.0}
+    for curve in result["curves"][:1]:
+        curve["memory_exponent"] = grows
+        for place, point in enumerate(curve["points"]):
+            point["memory_bytes"] = 2**20 * (place + 1)
+    found = memory_of(result)
+    assert found is not None
+    (only,) = found["curves"]
+    assert [point["value"] for point in only["points"]] == [place + 1 for place in range(len(only["points"]))]
+    assert (found["y"]["unit"], found["lines"], found["speedups"]) == ("MiB", [], [])
+    assert exponent_words(only, "size").startswith("memory grows as size^1.00")
 
 
 # --- Results --------------------------------------------------------------------------------------------------------------------------------
@@ -203,3 +219,22 @@ def test_wrong_parameters_are_not_sent(qtbot: QtBot, view: StudiesView) -> None:
     assert not view.program.running
     assert "cannot run yet" in view.notice.text
     assert view.tabs.currentIndex() == 1
+
+
+def test_the_memory_of_calls_is_a_second_picture(qtbot: QtBot, view: StudiesView, store: Store) -> None:
+    measured(store, studies.result())
+    view._read()
+    qtbot.waitUntil(lambda: view.result.badge.text() == "not decided", timeout=20_000)
+    assert not view.result.as_memory.isVisibleTo(view.result)
+    result = studies.result(outcome="met")
+    for curve in result["curves"]:
+        for point in curve["points"]:
+            point["memory_bytes"] = 4 * point["x"] ** 2
+    measured(store, result)
+    view._read()
+    qtbot.waitUntil(lambda: view.result.as_memory.isVisibleTo(view.result), timeout=20_000)
+    view.result.as_memory.setChecked(True)
+    assert view.result.title.text() == "Peak memory of one call over size"
+    assert any("MiB" in words for _, _, words in view.result.plot._spots)
+    view.result.as_memory.setChecked(False)
+    assert "GFLOP/s" in view.result.plot._spots[0][2]

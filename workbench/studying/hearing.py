@@ -6,6 +6,7 @@ The lines are described in `engines.runtime.study`, the result in `engines.runti
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -60,12 +61,28 @@ class Hearing:
 
 
 def exponent_words(curve: dict[str, Any], x_name: str) -> str:
-    """ "time grows as size^2.87 [2.80, 2.93]"; empty where none was fitted."""
+    """ "time grows as size^2.87 [2.80, 2.93]"; empty where none was fitted. A curve of something else than time says what in `grows`."""
     found = curve.get("exponent")
     if not found:
         return ""
     interval = f" [{found['low']:.2f}, {found['high']:.2f}]" if found.get("low") is not None and found.get("high") is not None else ""
-    return f"time grows as {x_name}^{found['value']:.2f}{interval}"
+    return f"{curve.get('grows', 'time')} grows as {x_name}^{found['value']:.2f}{interval}"
+
+
+def memory_of(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result with the peak memory of a call in place of the figures; None where it was not measured."""
+    curves = []
+    for curve in result.get("curves", []):
+        points = [
+            {"x": point["x"], "value": point["memory_bytes"] / 2**20, "low": None, "high": None, "n": 1}
+            for point in curve["points"] if point.get("memory_bytes") is not None
+        ]  # fmt: skip
+        if points:
+            curves.append({"name": curve["name"], "points": points, "exponent": curve.get("memory_exponent"), "note": "", "grows": "memory"})
+    if not curves:
+        return None
+    axis = {"name": "peak memory of one call", "unit": "MiB", "log": True, "better": "lower"}
+    return {**result, "y": axis, "curves": curves, "speedups": [], "lines": []}
 
 
 def parameter_words(parameters: dict[str, Any], schema: dict[str, Any]) -> str:

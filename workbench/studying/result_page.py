@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from workbench.studying.hearing import memory_of
 from workbench.studying.plot import StudyPlot
 from workbench.theme import Theme
 from workbench.widgets.columns import Columns
@@ -44,9 +45,13 @@ class ResultPage(QWidget):
         self.as_ratio = QCheckBox("As ratio to the first curve")
         self.as_ratio.setToolTip("How many times faster each curve is, of the same rounds")
         self.as_ratio.toggled.connect(lambda _on: self._draw())
+        self.as_memory = QCheckBox("Peak memory")
+        self.as_memory.setToolTip("What torch allocates at most during one call, measured by itself outside the timed rounds")
+        self.as_memory.toggled.connect(lambda _on: self._draw())
         top = QHBoxLayout()
         self.title = label("", "heading")
         top.addWidget(self.title, 1)
+        top.addWidget(self.as_memory)
         top.addWidget(self.as_ratio)
         picture.body.addLayout(top)
         self.plot = StudyPlot(theme)
@@ -77,6 +82,7 @@ class ResultPage(QWidget):
         self.badge.setText(outcome or "being measured")
         flag(self.badge, "badge", OUTCOMES.get(outcome or "", "muted"))
         self.as_ratio.setVisible(bool(result.get("speedups")))
+        self.as_memory.setVisible(memory_of(result) is not None)
         self._draw()
         steps = result.get("steps") or []
         self.steps_card.setVisible(bool(steps))
@@ -99,11 +105,12 @@ class ResultPage(QWidget):
         self._draw()
 
     def _draw(self) -> None:
-        ratio = self.as_ratio.isChecked() and bool(self._result.get("speedups"))
-        if "x" in self._result:
-            over = f" over {self._result['x']['name']}"
-            self.title.setText(("Speed-up" if ratio else str(self._result["y"]["name"]).capitalize()) + over)
-        self.plot.show_result(self._result, speedups=ratio)
+        result = (memory_of(self._result) if self.as_memory.isChecked() else None) or self._result
+        ratio = self.as_ratio.isChecked() and bool(result.get("speedups"))
+        if "x" in result:
+            over = f" over {result['x']['name']}"
+            self.title.setText(("Speed-up" if ratio else str(result["y"]["name"]).capitalize()) + over)
+        self.plot.show_result(result, speedups=ratio)
 
     def paint_with(self, theme: Theme) -> None:
         self.plot.paint_with(theme)

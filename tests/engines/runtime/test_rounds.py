@@ -249,3 +249,29 @@ def test_gradients_are_off_and_threads_are_those_of_the_cell():
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {(False, 2)}
+
+
+def test_rivals_are_not_compared_but_must_be_finite():
+    clock = Clock()
+    cells = clock.cell("one", 0.01, value=1.0), clock.cell("other", 0.01, value=2.0)
+    found, _ = timed(clock, Group(1.0, cells, tolerance=None))
+    assert set(found[0].seconds) == {"one", "other"}
+    with pytest.raises(StudyError, match="not finite"):
+        timed(clock, Group(1.0, (clock.cell("nan", 0.01, value=float("nan")),), tolerance=None))
+
+
+def test_memory_is_measured_of_one_call_after_the_rounds_and_only_where_it_is_asked_for():
+    clock = Clock()
+
+    def call():
+        clock.now += 0.01
+        return torch.zeros(1000)
+
+    group = Group(1.0, (Cell("zeros", lambda shared: call),))
+    without, _ = timed(clock, group)
+    assert without[0].memory == {}
+    found, _ = timed(clock, group, memory=True)
+    assert found[0].memory == {"zeros": 4000}
+    figures = outcome.Figures(found)
+    assert figures.memory("zeros", 1.0) == 4000
+    assert outcome.Figures(without).memory("zeros", 1.0) is None
