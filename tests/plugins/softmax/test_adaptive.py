@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from engines.api import Trial
 from engines.toolbox import heads, trials
+from engines.toolbox.adaptive import default_cutoffs
 from plugins.softmax import adaptive
 from tests.plugins.checks import EXACT, TRIALS, assert_holds, certificates
 from tests.plugins.softmax.rows import rows_and_targets
@@ -53,9 +54,9 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_default_cutoffs_follow_the_vocabulary() -> None:
-    assert adaptive.default_cutoffs(10_000) == (1000, 4000)
+    assert default_cutoffs(10_000) == (1000, 4000)
     for size in range(2, 60):
-        cutoffs = adaptive.default_cutoffs(size)
+        cutoffs = default_cutoffs(size)
         assert cutoffs[0] > 0
         assert list(cutoffs) == sorted(set(cutoffs))
         assert cutoffs[-1] < size
