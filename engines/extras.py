@@ -6,6 +6,11 @@ import importlib.util
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 """What exporting to ONNX and timing with onnxruntime need; the extra `onnx` of the project."""
+PRETRAINED = ("transformers", "accelerate", "gguf")
+"""What reads the pretrained model; the extra `pretrained` of the project."""
+
+_DISTRIBUTIONS = {"faiss": "faiss-cpu"}
+"""Names to install by, where they are not those to import by."""
 
 
 def missing(packages: tuple[str, ...]) -> list[str]:
@@ -15,4 +20,4 @@ def missing(packages: tuple[str, ...]) -> list[str]:
 
 def advice(packages: list[str]) -> str:
     """How to get missing packages."""
-    return f"pip install {' '.join(packages)}"
+    return f"pip install {' '.join(_DISTRIBUTIONS.get(name, name) for name in packages)}"
