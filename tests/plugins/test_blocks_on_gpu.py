@@ -21,6 +21,9 @@ BLOCKS = (
     "softmax.full",
     "softmax.adaptive",
     "softmax.importance_sampled",
+    "softmax.binary_code",
+    "softmax.chunked",
+    "softmax.embedding_vmf",
 )
 
 
