@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,10 +36,11 @@ class Sample:
 class Custody:
     """Starts `python -m <module> --store URL --run ID --claim TOKEN` in a process group of its own, with a pipe as its standard input.
 
-    folder: the run's folder; standard output and error of the worker are appended to worker.log in it. Raises OSError.
+    folder: the run's folder; standard output and error of the worker are appended to worker.log in it. spare: a worker that waits for a run; it
+    is taken in place of a new one, if it lives. Raises OSError.
     """
 
-    def __init__(self, url: str, run_id: int, claim: str, folder: Path, module: str = WORKER_MODULE) -> None:
+    def __init__(self, url: str, run_id: int, claim: str, folder: Path, module: str = WORKER_MODULE, spare: Spare | None = None) -> None:
         self.run_id, self.claim = run_id, claim
         self.log = folder / "worker.log"
         self.memory_kills_before = probes.out_of_memory_kills()
@@ -49,17 +51,11 @@ class Custody:
         self.forced = ""
         """The signal we sent because the worker did not stop by itself."""
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", module, "--store", url, "--run", str(run_id), "--claim", claim]
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env=process_environment() | {"PYTHONUNBUFFERED": "1"},
-                **_own_group(),
-            )
+        taken = spare.take(run_id, claim, folder) if spare is not None else None
+        if taken is None:
+            with self.log.open("ab") as output:
+                taken = _start([module, "--store", url, "--run", str(run_id), "--claim", claim], stdout=output, stderr=output, cwd=folder)
+        self._process = taken
         self.pid = self._process.pid
         try:
             self._seen = psutil.Process(self.pid)
@@ -140,6 +136,50 @@ class Custody:
         with suppress(BrokenPipeError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
+
+
+class Spare:
+    """A worker that has loaded torch and waits on its pipe to be told its run, so that this begins without loading.
+
+    It has nothing of any run in it: each is used for one and ends with it, as one that was started cold. Raises OSError.
+    """
+
+    def __init__(self, url: str, module: str = WORKER_MODULE) -> None:
+        self._process: subprocess.Popen[bytes] | None = _start([module, "--store", url, "--spare"])
+
+    @property
+    def waits(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def take(self, run_id: int, claim: str, folder: Path) -> subprocess.Popen[bytes] | None:
+        """The process, told its run; None where it is gone."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return None
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps({"run": run_id, "claim": claim, "folder": str(folder)}).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            process.wait()
+            return None
+        return process
+
+    def close(self) -> None:
+        """End it, where it still waits."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            _end_group(process.pid)
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def _start(arguments: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+    """A worker with a pipe as its standard input."""
+    environment = process_environment() | {"PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen([sys.executable, "-m", *arguments], stdin=subprocess.PIPE, env=environment, **streams, **_own_group())
 
 
 def end_leftover(pid: int, pid_started: float, grace: float = 2.0) -> bool:

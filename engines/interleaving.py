@@ -29,13 +29,9 @@ from engines.store.rows import DONE, FAILED, RUNNING, RoundRow
 
 MOST_ALIVE = 6
 """Processes of a block, baseline and control among them."""
-LAUNCHES = 5
-"""How often the processes of a block are launched: launches are the sample, rounds within one are not independent. Fewer are enough where every
-ratio is known closely by then."""
 SHARE_OF_MEMORY = 0.8
 """Of the free memory, host or device, that further processes may take."""
-BUDGET_SECONDS = 300.0
-"""How long the rounds of one programme may take."""
+ALL_MADE = "All rounds were made; more launches (measure.launches, measure.rounds) narrow the intervals."
 IDLE_SECONDS = 0.25
 """How long it looks, before each round, at what else the machine does."""
 
@@ -65,6 +61,9 @@ class Session:
         self.variants = [each for each in candidates if each != self.baseline]
         wanted = plan.get("measure", {})
         self.rounds, self.margin = int(wanted.get("rounds", 10)), float(wanted.get("margin", 0.02))
+        self.launches = int(wanted.get("launches", 5))
+        """Launches are the sample, rounds within one are not independent. Fewer are enough where every ratio is known closely by then."""
+        self.limit = float(wanted.get("limit", 300.0))
         self.measured: dict[Entrant, dict[int, dict[str, float]]] = {}
         """Figures of each round."""
         self.starts: list[int] = []
@@ -215,7 +214,7 @@ class Session:
     def _block(self, group: Sequence[Entrant]) -> None:
         """The rounds of the baseline and a group, over several launches of their processes."""
         begun = time.monotonic()
-        for launch, rounds in enumerate(_parts(self.rounds, LAUNCHES)):
+        for launch, rounds in enumerate(_parts(self.rounds, self.launches)):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
             with ExitStack() as stack:
                 self._tell(f"Loading {len(members)} processes: {self.programme.what}.")
@@ -230,7 +229,7 @@ class Session:
                     self._round(watches)
                     if self._is_enough(begun, group, launch):
                         return
-        self._ended.append("All rounds were made.")
+        self._ended.append(ALL_MADE)
 
     def _round(self, watches: dict[Entrant, Stopwatch]) -> None:
         """One turn each, in random order; stored when all have had theirs."""
@@ -248,7 +247,7 @@ class Session:
         self._notes["alternated"] = "Two of these models do not fit into memory together: they were loaded one at a time, in turns."
         self._tell(self._notes["alternated"])
         begun = time.monotonic()
-        for cycle, rounds in enumerate(_parts(self.rounds, LAUNCHES)):
+        for cycle, rounds in enumerate(_parts(self.rounds, self.launches)):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
             self._look_around(0)
             visits = {entrant: self._visit(entrant, rounds) for entrant in self._order.sample(members, len(members))}
@@ -260,7 +259,7 @@ class Session:
                 self._store({entrant: figures[turn] for entrant, figures in visits.items() if turn < len(figures)})
             if self._is_enough(begun, group, cycle):
                 return
-        self._ended.append("All rounds were made.")
+        self._ended.append(ALL_MADE)
 
     def _visit(self, entrant: Entrant, turns: int) -> list[dict[str, float]]:
         """The figures of some turns of a process that is there for them alone."""
@@ -302,9 +301,9 @@ class Session:
             self._ended.append("Every ratio is known as closely as the margin.")
             return True
         # Every block has its share of the time, by its variants; one of the control alone counts as one.
-        share = BUDGET_SECONDS * max(1, sum(entrant in self.variants for entrant in group)) / len(self.variants)
+        share = self.limit * max(1, sum(entrant in self.variants for entrant in group)) / len(self.variants)
         if time.monotonic() - begun > share:
-            self._ended.append(f"{share:.0f} s were spent.")
+            self._ended.append(f"{share:.0f} s were spent (measure.limit).")
             return True
         return False
 

@@ -104,16 +104,19 @@ def _notice(url: str) -> Path:
     return lock_folder(url) / f"supervisor-{_host()}.json"
 
 
-def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, environment: dict[str, str] | None = None) -> Holder:
+def ensure_supervisor(
+    url: str | None = None, *, jobs: int | None = None, environment: dict[str, str] | None = None, spare: bool = False
+) -> Holder:
     """Start a detached supervisor for a store unless one serves it already; return the one that does.
 
     Many processes may call this at once: the gate lets one look and start at a time. jobs: runs at once (default: WORKBENCH_JOBS, else 1);
-    a supervisor that already runs keeps its own. Raises LaunchError with a sentence.
+    a supervisor that already runs keeps its own. spare: it keeps a worker waiting while a client is there; likewise. Raises LaunchError with a
+    sentence.
     """
     url = store_url(url)
     try:
         with gate(url).acquire(timeout=START_SECONDS + 5):
-            return _found_or_started(url, jobs, environment or {})
+            return _found_or_started(url, jobs, environment or {}, spare)
     except Timeout as error:
         raise LaunchError(
             f"Another process has been starting a supervisor for {url} for over {START_SECONDS:.0f} s. Look into {log_path(url)}, then try again."
@@ -122,7 +125,7 @@ def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, enviro
         raise LaunchError(f"The store {url} cannot be used: its lock folder {lock_folder(url)} cannot be written ({_why(error)}).") from error
 
 
-def _found_or_started(url: str, jobs: int | None, environment: dict[str, str]) -> Holder:
+def _found_or_started(url: str, jobs: int | None, environment: dict[str, str], spare: bool) -> Holder:
     """Look until somebody holds the lock and has said so; start a supervisor where nobody does.
 
     A lock without a notice is that of a supervisor that begins, or of one that was killed and whose threads are still ending.
@@ -134,7 +137,7 @@ def _found_or_started(url: str, jobs: int | None, environment: dict[str, str]) -
         if found is not None and (child is None or found.pid == child.pid):
             return found
         if child is None and _is_free(supervisor_lock(url)):
-            child = _start(url, jobs, environment)
+            child = _start(url, jobs, environment, spare)
         elif child is not None and child.poll() is not None:
             break
         time.sleep(0.02)
@@ -154,11 +157,13 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _start(url: str, jobs: int | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(url: str, jobs: int | None, environment: dict[str, str], spare: bool) -> subprocess.Popen[bytes]:
     """Start the process in a session of its own with its own files as standard streams: it holds no pipe or terminal of ours open."""
     command = [sys.executable, "-m", "engines.supervisor", "--store", url]
     if jobs is not None:
         command += ["--jobs", str(jobs)]
+    if spare:
+        command.append("--spare")
     log = log_path(url)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

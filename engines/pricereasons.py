@@ -11,7 +11,7 @@ from engines.report import labels
 
 LARGE_SHARE = 0.1
 """A smaller share of a price is not worth a sentence."""
-OWNERS = {"optimizer": "optimizer state", "other": "other tensors"}
+OWNERS = {"optimizer": "optimizer state", "other": "other tensors", "workspace": "workspaces of kernels and libraries"}
 """Owners whose name alone would not tell."""
 
 
@@ -33,7 +33,8 @@ def memory_by_owner(case: Case) -> Iterator[Phrase]:
     for owner in main:
         figures |= {f"{owner}_own": mine.get(owner, 0.0), f"{owner}_base": theirs.get(owner, 0.0)}
         parts.append(f"{OWNERS.get(owner, owner)} {{{owner}_own:figure}} against {{{owner}_base:figure}}")
-    yield say("Tensors of training take {own:figure} MiB at their peak against {base:figure}, {ratio:times}: " + ", ".join(parts) + ".", **figures)
+    who = "Tensors and workspaces" if "workspace" in mine else "Tensors"
+    yield say(f"{who} of training take " "{own:figure} MiB at their peak against {base:figure}, {ratio:times}: " + ", ".join(parts) + ".", **figures)
 
 
 def price_of_others(case: Case) -> Iterator[Phrase]:

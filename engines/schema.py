@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from engines.problems import Problem, did_you_mean, join
@@ -126,8 +126,10 @@ class ExperimentTable(Table):
 class Measure(Table):
     """`[measure]`: the metrics that judge (all that were measured where the list is empty), and how carefully.
 
-    margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds (0: none) and the length of one
-    timed window of a finished model (those of training are half as long). batches: further batch sizes at which finished models are timed.
+    margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds at most (0: none) and the length
+    of one timed window of a finished model (those of training are half as long). launches: how often the timed processes are started anew among
+    the rounds; it is launches that an interval narrows with. limit: seconds that the rounds of one session may take. A session ends sooner where
+    every ratio is known as closely as the margin. batches: further batch sizes at which finished models are timed.
     evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all. quality: the validation figure
     that the time to quality asks for; the baseline's final one where left out.
     """
@@ -135,7 +137,9 @@ class Measure(Table):
     metrics: list[Name] = []
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
     rounds: Annotated[int, Field(ge=0)] = 10
+    launches: Whole = 5
     seconds: Annotated[float, Field(gt=0)] = 1.0
+    limit: Annotated[float, Field(gt=0)] = 300.0
     batches: list[Whole] = []
     evaluations: Annotated[int, Field(ge=0)] = 10
     held_out_tokens: Annotated[int, Field(ge=0)] = 0
@@ -148,6 +152,14 @@ class Measure(Table):
         if twice:
             raise ValueError(f"must not name a batch size twice: {', '.join(map(str, twice))}")
         return batches
+
+    @field_validator("launches")
+    @classmethod
+    def _no_launch_without_a_round(cls, launches: int, info: ValidationInfo) -> int:
+        rounds = info.data.get("rounds", 0)
+        if rounds and launches > rounds:
+            raise ValueError(f"must not exceed rounds, which is {rounds}: every launch has at least one round")
+        return launches
 
 
 class Target(Table):

@@ -1,9 +1,10 @@
 """The supervisor: claims queued runs of one store, starts a worker for each, watches from outside, and writes the truth about every death.
 
-    python -m engines.supervisor --store URL [--jobs N] [--once]
+    python -m engines.supervisor --store URL [--jobs N] [--once] [--spare]
 
 One per store and machine, held by a file lock. It has neither torch nor Qt. It leaves a few seconds after its last client and its last
-queued run are gone; --once leaves as soon as nothing is queued, clients or not.
+queued run are gone; --once leaves as soon as nothing is queued, clients or not. --spare: while a client is there and nothing is to be done, one
+worker waits with torch loaded, so that the next run begins at once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from engines import launching, probes
-from engines.custody import WORKER_MODULE, Custody, end_leftover, explain_death
+from engines.custody import WORKER_MODULE, Custody, Spare, end_leftover, explain_death
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.commands import ClaimLost
@@ -41,15 +42,21 @@ LINGER_SECONDS = float(os.environ.get("WORKBENCH_LINGER", "3"))
 """How long it stays after the last client and the last run: a user who closes and opens a window finds it still there."""
 STOP_SECONDS = 5.0
 """How long a worker may take to stop by itself before it is terminated; after twice that it is killed."""
+SPARE_NEEDS_MIB = 2048.0
+"""Free memory without which no spare worker is kept: it holds about a tenth of that."""
 GIVE_UP_SECONDS = 60.0
 """How long the store may refuse every write before the supervisor ends its workers and goes."""
 
 
 class Supervisor:
-    """Serves one store until nobody needs it. jobs: runs at once."""
+    """Serves one store until nobody needs it. jobs: runs at once. spare: whether it keeps a spare worker."""
 
-    def __init__(self, store: Store, *, jobs: int = 1, once: bool = False, stay: bool = False, module: str = WORKER_MODULE) -> None:
+    def __init__(
+        self, store: Store, *, jobs: int = 1, once: bool = False, stay: bool = False, module: str = WORKER_MODULE, spare: bool = False
+    ) -> None:
         self.store, self.jobs, self.once, self.stay, self.module = store, jobs, once, stay, module
+        self._keeps_spare = spare
+        self._spare: Spare | None = None
         self.watches: list[Watch] = []
         self.timekeeper = Timekeeper(store)
         self.ending = ""
@@ -88,6 +95,12 @@ class Supervisor:
                 return
             self._wait()
 
+    def close(self) -> None:
+        """End the spare worker; that of a supervisor that dies ends with its pipe."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
     def end(self, reason: str) -> None:
         """Ask the supervisor to stop its workers and leave; callable from a signal handler."""
         self.ending = reason
@@ -108,6 +121,7 @@ class Supervisor:
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_SECONDS
             self._sample()
+            self._keep_spare()
         if self.watches and now >= self._next_flush:
             self._next_flush = now + FLUSH_SECONDS
             self._flush()
@@ -155,6 +169,7 @@ class Supervisor:
             row = commands.claim_run(self.store, self.id)
             if row is None:
                 if not self.watches:
+                    self._keep_spare()  # ends it where something is to be timed
                     self.timekeeper.start_next()
                 return
             self._start(row)
@@ -181,7 +196,8 @@ class Supervisor:
         folder = Path(self.store.folder) / "runs" / str(row.id)
         device = str(queries.plan(self.store, row.id).get("device", "auto"))
         try:
-            custody = Custody(self.store.url, row.id, row.claim, folder, self.module)
+            spare, self._spare = self._spare, None
+            custody = Custody(self.store.url, row.id, row.claim, folder, self.module, spare)
         except OSError as error:
             commands.finish_run(self.store, row.id, row.claim, "failed", f"The worker could not be started: {error}.", "")
             self.timekeeper.consider(row.experiment_id)
@@ -193,6 +209,21 @@ class Supervisor:
         if watch.death_notice is not None:
             self._selector.register(watch.death_notice, selectors.EVENT_READ)
         commands.set_process(self.store, row.id, row.claim, custody.pid, custody.pid_started)
+
+    def _keep_spare(self) -> None:
+        """Have a worker wait while there is time for it; none beside what is timed, or where memory is short."""
+        if not self._keeps_spare:
+            return
+        idle = not (self.ending or self.watches or self.timekeeper.pending or is_timing()) and launching.clients(self.store.url) > 0
+        if self._spare is not None and (not idle or not self._spare.waits):
+            self._spare.close()
+            self._spare = None
+        if idle and self._spare is None and probes.load_facts()["memory_available_mib"] > SPARE_NEEDS_MIB:
+            try:
+                self._spare = Spare(self.store.url, self.module)
+            except OSError as error:
+                _say(f"no spare worker: {error}")
+                self._keeps_spare = False
 
     def _end_unwatched(self) -> None:
         """End runs that we claimed and nobody works on: the store refused between the claim and the start, or when the failure was to be written."""
@@ -310,9 +341,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--store", default=None, help="SQLAlchemy URL of the store")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("WORKBENCH_JOBS", "1")), help="runs at once")
     parser.add_argument("--once", action="store_true", help="leave as soon as nothing is queued")
+    parser.add_argument("--spare", action="store_true", help="keep a worker waiting with torch loaded while a client is there")
     arguments = parser.parse_args(argv)
     try:
-        served = serve(store_url(arguments.store), jobs=arguments.jobs, once=arguments.once)
+        served = serve(store_url(arguments.store), jobs=arguments.jobs, once=arguments.once, spare=arguments.spare)
     except StoreError as error:
         _say(str(error))
         return 1
@@ -321,7 +353,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, patience: float = 2.0) -> bool:
+def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, spare: bool = False, patience: float = 2.0) -> bool:
     """Serve a store in this process until nobody needs it. False where another supervisor holds it for longer than `patience` seconds."""
     lock = launching.supervisor_lock(url)
     try:
@@ -333,13 +365,17 @@ def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, pa
         store = Store.open(url)
         try:
             left = end_what_the_dead_left(store)
-            supervisor = Supervisor(store, jobs=max(1, jobs), once=once, stay=stay, module=os.environ.get("WORKBENCH_WORKER_MODULE", WORKER_MODULE))
+            module = os.environ.get("WORKBENCH_WORKER_MODULE", WORKER_MODULE)
+            supervisor = Supervisor(store, jobs=max(1, jobs), once=once, stay=stay, module=module, spare=spare)
             _end_on_signals(supervisor)
             _say(f"serves {store.url} as process {os.getpid()}")
             for run, reason in left.items():
                 commands.mark_lost(store, run, reason)
                 _say(f"run r{run}: lost. {reason}")
-            supervisor.serve(lock)
+            try:
+                supervisor.serve(lock)
+            finally:
+                supervisor.close()
         finally:
             store.close()
     finally:

@@ -12,6 +12,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("PYTEST_QT_API", "pyside6")
 # Torch threads that share busy cores are several times slower than one thread; children inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Windows of tests start no supervisor of their own accord.
+os.environ.setdefault("WORKBENCH_SPARE", "0")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,25 @@ def open_catalogue(desk: Desk) -> None:
     desk.errands.run(cached, show, desk.catalogue_failed.emit)
 
 
+def prepare_to_run(desk: Desk) -> None:
+    """Start a supervisor that keeps a worker waiting, before anybody presses Run. WORKBENCH_SPARE=0 forbids it (it takes some 300 MiB)."""
+    store = desk.store
+    if store is None or not _wants_spare():
+        return
+
+    def start() -> None:
+        from engines.launching import ensure_supervisor
+
+        ensure_supervisor(store.url, spare=True)
+
+    # Whoever presses Run is told why there is no supervisor.
+    desk.errands.run(start, lambda _nothing: None, lambda _sentence: None)
+
+
+def _wants_spare() -> bool:
+    return os.environ.get("WORKBENCH_SPARE", "1") != "0"
+
+
 def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[int], None], refused: Callable[[str], None]) -> None:
     """Check the experiment as the command line does, queue its runs, start a supervisor where there is none.
 
@@ -78,7 +98,7 @@ def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[in
     def start() -> None:
         from engines.launching import ensure_supervisor
 
-        ensure_supervisor(store.url)
+        ensure_supervisor(store.url, spare=_wants_spare())
 
     def put() -> int:
         from engines.submitting import submit

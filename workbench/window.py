@@ -28,8 +28,10 @@ from PySide6.QtWidgets import (
 from workbench import menus, theme
 from workbench.desk import Desk
 from workbench.icons import icon
-from workbench.starting import load_engine, open_catalogue, open_store
+from workbench.starting import load_engine, open_catalogue, open_store, prepare_to_run
 
+PREPARE_MS = 1500
+"""After the window is usable: what makes a run begin sooner shall not make the window open later."""
 VIEWS = (
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
     ("runs", "Runs", "Watch runs live, stop and resume them"),
@@ -79,7 +81,7 @@ class Window(QMainWindow):
         self.views: dict[str, QWidget] = {}
         self.recent_menu: QMenu
         self.edit_menu: QMenu
-        self._started = False
+        self._started = self._prepared = False
         self._build()
         menus.build(self)
         geometry = self.settings.value("geometry")
@@ -219,6 +221,8 @@ class Window(QMainWindow):
         self.stack.setFocus()
         self.navigation[key].setChecked(True)
         self.settings.setValue("view", key)
+        if self.desk.store is not None:
+            QTimer.singleShot(PREPARE_MS, self, self._prepare_to_run)
 
     @property
     def current(self) -> str:
@@ -345,6 +349,13 @@ class Window(QMainWindow):
 
         self._presence = Presence(self.desk, self.supervisor_state, self)
         self.desk.inspector.state.connect(lambda state: self.inspector_state.setText(f"Model checker {state}" if state else ""))
+        QTimer.singleShot(PREPARE_MS, self, self._prepare_to_run)
+
+    def _prepare_to_run(self) -> None:
+        """Once, where somebody works on an experiment: who came to look at results needs no worker."""
+        if self.current == "experiment" and not self._prepared:
+            self._prepared = True
+            prepare_to_run(self.desk)
 
     # --- Appearance and end -----------------------------------------------------------------------------------------------------------------
 

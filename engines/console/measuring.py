@@ -6,8 +6,10 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from engines.launching import process_environment
 from engines.timinglock import machine_to_ourselves
 
 MODULE = "engines.runtime.roofline"
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 60.0
+"""Without a word from the measuring process; it takes a few seconds for each device, and some for loading torch."""
 LOOK_SECONDS = 2.0
 UNSTABLE = 0.25
 """A spread from which a figure is marked as not to be trusted."""
@@ -31,16 +34,19 @@ def measure(arguments: argparse.Namespace) -> int:
     fingerprint = probes.fingerprint(probes.machine_facts())
     measured, failed = [], False
     with machine_to_ourselves(LOOK_SECONDS, _wait):
-        for device, threads in _asked(arguments):
-            note(f"Measuring {_place(device, threads)} ...")
-            try:
-                found = in_own_process(device, threads)
-            except MeasuringError as error:
-                note(str(error))
-                failed = True
-                continue
-            peaks.keep(fingerprint, found)
-            measured.append(found)
+        asked = _asked(arguments)
+        try:
+            for (device, threads), found in zip(asked, in_own_process(asked, note), strict=False):
+                if isinstance(found, str):
+                    note(f"{_place(device, threads)} could not be measured: {found}")
+                    failed = True
+                    continue
+                peaks.keep(fingerprint, found)
+                measured.append(found)
+                note(summary(found))
+        except MeasuringError as error:
+            note(str(error))
+            failed = True
     if arguments.json:
         write_json({"machine": fingerprint, "peaks": measured})
     elif measured:
@@ -54,18 +60,64 @@ class MeasuringError(RuntimeError):
     """The measuring process failed; the message is for the user."""
 
 
-def in_own_process(device: str, threads: int) -> dict[str, Any]:
-    """The peaks of one device, from a process that imports torch. Raises MeasuringError with its last words."""
-    command = [sys.executable, "-m", MODULE, "--device", device, "--threads", str(threads)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=process_environment(), timeout=LIMIT_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise MeasuringError(f"{_place(device, threads)} could not be measured within {LIMIT_SECONDS:.0f} s.") from error
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
-        raise MeasuringError(f"{_place(device, threads)} could not be measured: {last}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def in_own_process(places: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Iterator[dict[str, Any] | str]:
+    """The peaks of each (device, threads), or why there are none, as they are measured by one process that imports torch. tell: gets what it is at.
+
+    Raises MeasuringError where it ends or falls silent before it is through.
+    """
+    command = [sys.executable, "-m", MODULE, *(f"{device}/{threads}" for device, threads in places)]
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True, env=process_environment())
+        silence = _Silence(process)
+        try:
+            assert process.stdout is not None
+            done = 0
+            tell(f"{_place(*places[0])}: loading torch ...")
+            for line in process.stdout:
+                silence.broken()
+                said = json.loads(line)
+                if "doing" in said:
+                    tell(f"{_place(*places[done])}: {said['doing']} ...")
+                    continue
+                done += 1
+                yield said.get("peaks") or str(said.get("error"))
+            code = process.wait()
+            if done < len(places):
+                words.seek(0)
+                last = words.read().decode(errors="replace").strip().splitlines()[-1:]
+                why = f"it said nothing for {LIMIT_SECONDS:.0f} s" if silence.ended else last[0] if last else f"exit code {code}"
+                raise MeasuringError(f"{_place(*places[done])} could not be measured: {why}")
+        finally:
+            silence.close()
+
+
+class _Silence:
+    """Ends a process that has said nothing for LIMIT_SECONDS."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.ended = False
+        self._process = process
+        self._timer = threading.Timer(0, lambda: None)
+        self.broken()
+
+    def broken(self) -> None:
+        """It said something."""
+        self._timer.cancel()
+        self._timer = threading.Timer(LIMIT_SECONDS, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._process.kill()
+
+    def close(self) -> None:
+        """No more watching; a process that nobody listens to any more is ended."""
+        self._timer.cancel()
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -20,7 +20,7 @@ NARROW = 1.0
 """A part of the flame narrower than this, in pixels, is not drawn."""
 NAME = 180.0
 """Width of a name beside its point, in pixels."""
-OWNERS = ("parameters", "gradients", "optimizer", "activations", "other")
+OWNERS = ("parameters", "gradients", "optimizer", "activations", "other", "workspace")
 LAYERS = 12
 """Rows of the table of layers; what is left is told in one more."""
 

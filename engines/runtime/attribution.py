@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from engines.probes import MIB
 
-PARAMETERS, GRADIENTS, OPTIMIZER, ACTIVATIONS, OTHER = OWNERS = ("parameters", "gradients", "optimizer", "activations", "other")
+PARAMETERS, GRADIENTS, OPTIMIZER, ACTIVATIONS, OTHER, WORKSPACE = OWNERS = (
+    "parameters", "gradients", "optimizer", "activations", "other", "workspace",
+)  # fmt: skip
 """activations: born in a forward pass and alive when its backward pass begins, or born where that computes a forward pass again.
 other: buffers, the batch, what is carried from step to step, what techniques keep, and what comes and goes inside a phase (gradients of
-activations among it)."""
+activations among it). workspace: what the device's allocator holds beside tensors, for libraries (cuBLAS keeps tens of MiB a thread), inside
+kernels, and by rounding; only where that was counted."""
 
+OUTSIDE = "(outside)"
+"""What is done in no call of the model: the step's own arithmetic, techniques, a teacher."""
 POINTS = 400
 """A timeline is reduced to so many points at most."""
 
@@ -43,6 +50,16 @@ class Life:
 
 
 @dataclass(frozen=True)
+class Count:
+    """What a device's allocator said after an operator: bytes that it holds then, and the most since the operator began."""
+
+    at: float
+    held: int
+    most: int
+    module: str
+
+
+@dataclass(frozen=True)
 class Reading:
     """Memory of one step. times_ms, owners: what each owner held after each of the chosen moments, MiB. Milliseconds are those of the watched
     step, which is slower than others.
@@ -65,7 +82,7 @@ class Reading:
 
     def timeline(self) -> list[dict[str, float]]:
         """{"ms", owner: MiB ...} for each moment."""
-        return [{"ms": ms} | {owner: self.owners[owner][i] for owner in OWNERS} for i, ms in enumerate(self.times_ms)]
+        return [{"ms": ms} | {owner: series[i] for owner, series in self.owners.items()} for i, ms in enumerate(self.times_ms)]
 
 
 def read(lives: Sequence[Life], phases: Sequence[tuple[float, str]], end: float, device: str) -> Reading:
@@ -74,13 +91,7 @@ def read(lives: Sequence[Life], phases: Sequence[tuple[float, str]], end: float,
     owners = [life.owner or _owner(life, backward) for life in lives]
     changes: list[tuple[float, int, int]] = []
     for place, life in enumerate(lives):
-        size = life.bytes
-        changes.append((life.born, size, place))
-        for at, resized in life.resizes:
-            changes.append((at, resized - size, place))
-            size = resized
-        if life.died is not None:
-            changes.append((life.died, -size, place))
+        changes += ((at, more, place) for at, more in _changes(life))
     # What dies at a moment makes room for what is born at the same.
     changes.sort()
     held: defaultdict[str, int] = defaultdict(int)
@@ -97,6 +108,7 @@ def read(lives: Sequence[Life], phases: Sequence[tuple[float, str]], end: float,
             most, peak_ms, at_peak = total, at, dict(each)
         moments.append((at, dict(held)))
     chosen = _reduced(moments)
+    known = [owner for owner in OWNERS if owner != WORKSPACE or WORKSPACE in owners]
     by_owner: defaultdict[str, int] = defaultdict(int)
     by_phase: defaultdict[str, int] = defaultdict(int)
     by_module: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -108,14 +120,54 @@ def read(lives: Sequence[Life], phases: Sequence[tuple[float, str]], end: float,
     return Reading(
         device=device,
         times_ms=[round(at, 4) for at, _ in chosen],
-        owners={owner: [moment.get(owner, 0) / MIB for _, moment in chosen] for owner in OWNERS},
+        owners={owner: [moment.get(owner, 0) / MIB for _, moment in chosen] for owner in known},
         phases=_spans(phases, end),
         peak_ms=peak_ms,
         peak_mib=max(most, 0) / MIB,
-        owners_mib={owner: by_owner[owner] / MIB for owner in OWNERS},
+        owners_mib={owner: by_owner[owner] / MIB for owner in known},
         other_mib={phase: size / MIB for phase, size in by_phase.items() if size},
         modules=_rows(by_module),
     )
+
+
+def workspace(lives: Sequence[Life], counts: Sequence[Count], libraries: int) -> list[Life]:
+    """What an allocator counted beyond tensors, as lives of their own. counts: the last one of the end of the step; libraries: bytes that libraries
+    held then.
+
+    Memory that was there all the time and belongs to nothing that the step touched is in the counts too, so it is their changes that tell:
+
+        workspace at t = libraries + (counted at t - counted at the end) - (tensors at t - tensors at the end)                        (1)
+    """
+    changes = sorted(change for life in lives for change in _changes(life))
+    times = [at for at, _ in changes]
+    totals = [0, *accumulate(size for _, size in changes)]
+
+    def tensors(at: float) -> int:
+        return totals[bisect_right(times, at)]
+
+    last = counts[-1]
+    rest = libraries - last.held + tensors(last.at)
+    standing = Life(max(0, rest + counts[0].held - tensors(counts[0].at)), 0.0, "start", OUTSIDE, WORKSPACE)
+    found = [standing]
+    for count in counts:
+        held = max(0, rest + count.held - tensors(count.at))
+        if held != standing.bytes_now:
+            standing.resize(count.at, held)
+        inside = rest + count.most - tensors(count.at) - held
+        if inside > 0:
+            found.append(Life(inside, count.at, "inside", count.module, WORKSPACE, math.nextafter(count.at, math.inf)))
+    return found
+
+
+def _changes(life: Life) -> Iterator[tuple[float, int]]:
+    """(ms, bytes more) of one storage."""
+    size = life.bytes
+    yield life.born, size
+    for at, resized in life.resizes:
+        yield at, resized - size
+        size = resized
+    if life.died is not None:
+        yield life.died, -size
 
 
 def _owner(life: Life, backward: Sequence[float]) -> str:

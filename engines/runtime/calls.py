@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.runtime.attribution import OUTSIDE
+
 MODEL = "(model)"
 """What the model does itself, in none of its modules."""
-OUTSIDE = "(outside)"
-"""What is done in no call of the model: the step's own arithmetic, techniques, a teacher."""
 _HEAD_METHODS = ("loss", "nll", "log_prob")
 """A head is asked through these, not through a call."""
 

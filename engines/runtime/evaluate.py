@@ -1,9 +1,11 @@
 """Figures of a finished model beside its quality: size, operations, and speed, latency and memory on each target.
 
-    python -m engines.runtime.evaluate --model FOLDER --device DEVICE
+    python -m engines.runtime.evaluate --model FOLDER --device DEVICE [--wait]
 
 A process of its own that has loaded the model and nothing else, so that memory is the model's and not its training's. It prints one line of
-JSON. Warm-up is discarded and declared in the figure's detail; inside a timed window nothing is written, logged or sampled. Figures of
+JSON. --wait: it is ready, with torch loaded, and begins with a line of its input, so that it can start beside what comes before.
+
+Warm-up is discarded and declared in the figure's detail; inside a timed window nothing is written, logged or sampled. Figures of
 different variants come from different moments: only interleaved rounds compare speeds.
 """
 
@@ -33,6 +35,7 @@ from engines.store.rows import ResultRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 
 WARM_UP = 3
@@ -53,7 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engines.runtime.evaluate")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--wait", action="store_true")
     arguments = parser.parse_args(argv)
+    if arguments.device.startswith("cuda"):
+        torch.zeros(1, device=arguments.device)  # makes its context, which takes a second and is no figure
+    if arguments.wait and not sys.stdin.readline():
+        return 0
     folder = arguments.model
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     torch.set_num_threads(threads_of(plan.get("threads")))
@@ -65,31 +73,45 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def in_fresh_process(
-    folder: Path, device: torch.device, announce: Callable[[str], None], stopped: Callable[[], bool]
-) -> tuple[list[ResultRow], dict[str, Any]]:
-    """The figures of the finished model in a folder and its work (`operations`), measured by a process that holds nothing else; none where
-    `stopped` says so first.
+class Examination:
+    """The process that measures the finished model in a folder: started with the block, at work from `figures` on, ended with the block."""
 
-    Raises EvaluationError with the last words of a process that failed.
-    """
-    command = [sys.executable, "-m", "engines.runtime.evaluate", "--model", str(folder), "--device", str(device)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self._command = [sys.executable, "-m", "engines.runtime.evaluate", "--model", str(folder), "--device", str(device), "--wait"]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Examination:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return self
+
+    def figures(self, announce: Callable[[str], None], stopped: Callable[[], bool]) -> tuple[list[ResultRow], dict[str, Any]]:
+        """The figures of the model and its work (`operations`), measured by a process that holds nothing else; none where `stopped` says so first.
+
+        Raises EvaluationError with the last words of a process that failed.
+        """
+        process, begin = self._process, "begin\n"
+        assert process is not None
         while True:
             try:
-                out, words = process.communicate(timeout=LOOK_SECONDS)
+                out, words = process.communicate(begin, timeout=LOOK_SECONDS)
                 break
             except subprocess.TimeoutExpired:
+                begin = ""
                 if stopped():
-                    process.kill()
                     return [], {}
-    if process.returncode:
-        last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
-        raise EvaluationError(f"The finished model could not be measured: {last}")
-    answer = json.loads(out.splitlines()[-1])
-    for sentence in answer["told"]:
-        announce(sentence)
-    return [ResultRow(**row) for row in answer["rows"]], answer["work"]
+        if process.returncode or not out.strip():
+            last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
+            raise EvaluationError(f"The finished model could not be measured: {last}")
+        answer = json.loads(out.splitlines()[-1])
+        for sentence in answer["told"]:
+            announce(sentence)
+        return [ResultRow(**row) for row in answer["rows"]], answer["work"]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[list[ResultRow], dict[str, Any]]:

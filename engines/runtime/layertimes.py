@@ -18,7 +18,8 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import record_function
 
-from engines.runtime.calls import MODEL, OUTSIDE, Calls
+from engines.runtime.attribution import OUTSIDE
+from engines.runtime.calls import MODEL, Calls
 from engines.runtime.phases import BACKWARD, FORWARD, PHASES, REST, Phases
 from engines.runtime.rehearsal import Rehearsal
 

@@ -1,8 +1,9 @@
 """Memory of one training step by owner: every storage of tensors followed from its birth to its death, on the CPU as on a GPU.
 
 A dispatch mode sees the storages that operators take and give, views and aliases of one storage count once, and a weak reference tells when a
-storage dies. What an operator allocates and frees inside itself (a kernel's workspace) it cannot see: who needs the difference compares with
-what the allocator counts (`torch.cuda.max_memory_allocated`; on the CPU the profiler's memory events).
+storage dies. What an operator allocates and frees inside itself (a kernel's workspace), and what libraries keep, it cannot see. On a GPU the
+allocator is asked after every operator how much it holds and held at most, so that this is an owner of its own; on the CPU who needs the
+difference compares with the profiler's memory events.
 """
 
 from __future__ import annotations
@@ -17,8 +18,27 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
-from engines.runtime.attribution import GRADIENTS, OPTIMIZER, PARAMETERS, Life, Reading, read
-from engines.runtime.calls import OUTSIDE, Calls
+from engines.runtime.attribution import GRADIENTS, OPTIMIZER, OUTSIDE, PARAMETERS, Count, Life, Reading, read, workspace
+from engines.runtime.calls import Calls
+
+
+class Allocator:
+    """The caching allocator of one GPU, as torch counts it. Its high-water mark is reset by asking."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = torch.cuda.current_device() if device.index is None else device.index
+
+    def bytes(self) -> tuple[int, int]:
+        """(held now, held at most since the last time). Needs no waiting: memory is given and taken as operators are queued, not as they run."""
+        counted = torch.cuda.memory_stats_as_nested_dict(self._device)["allocated_bytes"]["all"]
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return counted["current"], counted["peak"]
+
+    def of_libraries(self) -> int:
+        """What cuBLAS keeps for its products, one piece a thread and stream; taken from it, and asked for anew by its next product."""
+        before, _ = self.bytes()
+        torch._C._cuda_clearCublasWorkspaces()
+        return before - self.bytes()[0]
 
 
 class Watch:
@@ -29,10 +49,13 @@ class Watch:
         watch.reading.owners_mib
 
     The backward pass is recognised by itself, also where a step has several. known: tensors in any nesting that are there already. Nothing is
-    kept alive by it, and the values of the step are bit-equal to those without it.
+    kept alive by it, and the values of the step are bit-equal to those without it. allocator: what counts memory where it is not torch's own.
     """
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer | None, device: torch.device, known: Any = None) -> None:
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer | None, device: torch.device, known: Any = None,
+        allocator: Allocator | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.optimizer, self.device = model, optimizer, device
         self.calls = Calls(model)
         self._owners = {id(p): name for name, module in model.named_modules() for p in module.parameters(recurse=False)}
@@ -47,6 +70,11 @@ class Watch:
         self._known = known
         self._stack = ExitStack()
         self._start = self._end = 0.0
+        self._allocator = allocator or (Allocator(device) if device.type == "cuda" else None)
+        self._counts: list[Count] = []
+        self._libraries = 0
+        self.allocated_peak = 0
+        """Bytes that the allocator held at most during the step, with what the step never touched; 0 where nothing counts."""
 
     # --- the step ---------------------------------------------------------------------------------------------------------------------------
 
@@ -65,18 +93,24 @@ class Watch:
                 self._stack.callback(handle.remove)
         self._stack.enter_context(_Mode(self))
         self._start = time.perf_counter()
+        self._ask_allocator()
+        self.count()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._stack.close()
         self._end = self._now()
         self._own(self._optimizer_state(), OPTIMIZER)
+        self.count()
+        if self._allocator is not None:
+            self._libraries = self._allocator.of_libraries()
         self._references.clear()
 
     @cached_property
     def reading(self) -> Reading:
         """What was found, once the block has ended; made when it is first asked for, since that takes memory."""
-        return read(self._lives, self._phases, self._end, str(self.device))
+        beside = workspace(self._lives, self._counts, self._libraries) if self._counts else []
+        return read([*self._lives, *beside], self._phases, self._end, str(self.device))
 
     def enter(self, phase: str) -> None:
         """A phase begins: data, forward or update."""
@@ -88,7 +122,8 @@ class Watch:
     # --- what the mode reports ----------------------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Before an operator: has a backward pass begun or ended?"""
+        """Before an operator: has a backward pass begun or ended? What tensors that died since the last one held is no part of its peak."""
+        self._ask_allocator()
         task = torch._C._current_graph_task_id()
         if task != self._backward:
             self._backward = task
@@ -102,6 +137,18 @@ class Watch:
         """Storages that an operator reads and nobody has seen: older than the step, but for those that the data brings."""
         for tensor in _tensors(taken):
             self._see(tensor, new=self._phase == "data")
+
+    def count(self) -> None:
+        """After an operator, when its results are known: what the allocator says."""
+        asked = self._ask_allocator()
+        if asked is not None:
+            self._counts.append(Count(self._now(), *asked, self._module()))
+
+    def _ask_allocator(self) -> tuple[int, int] | None:
+        asked = None if self._allocator is None else self._allocator.bytes()
+        if asked is not None:
+            self.allocated_peak = max(self.allocated_peak, asked[1])
+        return asked
 
     # --- storages ---------------------------------------------------------------------------------------------------------------------------
 
@@ -122,17 +169,20 @@ class Watch:
 
     def _begin(self, storage: torch.UntypedStorage, size: int, *, new: bool) -> int:
         place, address = len(self._lives), storage._cdata
-        backward = self._backward >= 0
-        module = self.calls.current
-        if backward and not self.calls.inside:
-            node = torch._C._current_autograd_node()
-            module = self.calls.of_node(node._sequence_nr()) if node is not None else OUTSIDE
+        backward, module = self._backward >= 0, self._module()
         recomputed = backward and self.calls.inside
         phase = ("recomputed" if recomputed else "backward" if backward else self._phase) if new else "start"
         self._lives.append(Life(size, self._now() if new else 0.0, phase, module if new else OUTSIDE))
         self._living[address] = place
         self._references[place] = weakref.ref(storage, self._ending(place, address))
         return place
+
+    def _module(self) -> str:
+        """Whose operator is at work: the module that is called, or in a backward pass the one whose node of the graph it is."""
+        if self._backward < 0 or self.calls.inside:
+            return self.calls.current
+        node = torch._C._current_autograd_node()
+        return self.calls.of_node(node._sequence_nr()) if node is not None else OUTSIDE
 
     def _ending(self, place: int, address: int) -> Callable[[Any], None]:
         def died(reference: Any) -> None:
@@ -181,6 +231,7 @@ class _Mode(TorchDispatchMode):
         self._watch.used((args, kwargs))
         made = func(*args, **(kwargs or {}))
         self._watch.born(made)
+        self._watch.count()
         return made
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines import probes
-from engines.runtime.attribution import Reading
+from engines.runtime.attribution import WORKSPACE, Reading
 from engines.runtime.memory import Watch
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MemoryLog:
         if clean:
             beside["resident_peak_mib"] = probes.peak_resident_mib()
         if session.device.type == "cuda":
-            beside["allocated_peak_mib"] = torch.cuda.max_memory_allocated(session.device) / probes.MIB
+            beside["allocated_peak_mib"] = watch.allocated_peak / probes.MIB
             beside["reserved_mib"] = torch.cuda.max_memory_reserved(session.device) / probes.MIB
         found = watch.reading
         del watch
@@ -93,14 +93,15 @@ class MemoryLog:
             "modules": found.modules, **around, **self._facts, "watched_steps": self.steps, "watched_s": self.cost,
         }  # fmt: skip
         parts = ", ".join(f"{owner} {mib:,.1f}" for owner, mib in sorted(found.owners_mib.items(), key=lambda item: -item[1]) if mib)
-        return f"Tensors hold {found.peak_mib:,.1f} MiB at the peak of a training step: {parts}.{_beside(facts)}", facts
+        who = "Tensors and workspaces" if WORKSPACE in found.owners_mib else "Tensors"
+        return f"{who} hold {found.peak_mib:,.1f} MiB at the peak of a training step: {parts}.{_beside(facts)}", facts
 
 
 def _beside(facts: dict[str, Any]) -> str:
     """What tensors do not explain of the figure from outside is neither dropped nor given to an owner: it is a fact of its own."""
     if "allocated_peak_mib" in facts:
         facts["unexplained_mib"] = max(0.0, facts["allocated_peak_mib"] - facts["peak_mib"])
-        return f" Operators held at most {facts['unexplained_mib']:,.1f} MiB more inside themselves, by the allocator."
+        return f" The allocator counted at most {facts['allocated_peak_mib']:,.1f} MiB, the rest for what the step never touched."
     if "resident_peak_mib" in facts and "process_mib" in facts and facts["device"] == "cpu":
         facts["unexplained_mib"] = max(0.0, facts["resident_peak_mib"] - facts["peak_mib"] - facts["process_mib"])
         return (
@@ -116,8 +117,14 @@ def _nobody(phase: str) -> None:
 
 def before_model(device: torch.device) -> dict[str, float]:
     """process_mib: what this process holds without a model; context_mib: of its CUDA context, where there is one to be measured."""
+    load_optimizers()
     context = context_mib(device)
     return {"process_mib": probes.resident_mib()} | ({"context_mib": context} if context is not None else {})
+
+
+def load_optimizers() -> None:
+    """What torch loads when its first optimiser is made, a second's work: it is the process's memory, not the model's."""
+    import torch._dynamo  # noqa: F401
 
 
 def context_mib(device: torch.device) -> float | None:

@@ -12,8 +12,9 @@ frequent as in the text. Of one step every operator's operations and bytes are n
 it belongs, of some the time and the memory of the process. Where a full batch would be too much work, two smaller ones are tried instead and
 continued in a straight line: all of it is about linear in the rows.
 
-A run on another device is tried on the CPU all the same, for what it counts; its memory is then that of the tensors, and the time of a step
-follows from the device's roofline,
+A run on a GPU is tried there, with the workspaces that kernels and libraries take. Where that has no room for it now, or is none that torch
+counts the memory of, it is tried on the CPU all the same, for what it counts; its memory is then that of the tensors alone, and the time of a
+step follows from the device's roofline,
 
     sum over operators of max(operations / peak, bytes / bandwidth, time to start one)                            (1)
 
@@ -37,7 +38,7 @@ from torch import nn
 
 from engines import peaks, probes, roofline
 from engines.api import Corpus, Text
-from engines.runtime.attribution import OWNERS, Reading
+from engines.runtime.attribution import Reading
 from engines.runtime.finished import load_finished
 from engines.runtime.flops import Operation, counting
 from engines.runtime.plan import device_of, plugin, text_of, threads_of
@@ -51,6 +52,8 @@ AFFORDABLE_TOKENS = 2048
 """Tokens of a batch that is tried as it is; of a larger one two cuts of its rows are."""
 AFFORDABLE_FLOPS = 30_000_000_000
 """Operations of a step that is tried, at 6 a parameter and token."""
+GPU_TOKENS, GPU_FLOPS = 32_768, 3_000_000_000_000
+"""The same on a GPU."""
 LARGEST = 50_000_000
 """Parameters up to which steps are tried."""
 TIMED_STEPS = 4
@@ -68,7 +71,8 @@ class CannotPredict(ValueError):
 
 @dataclass(frozen=True)
 class Trial:
-    """What steps of `rows` rows took. step_s: the fastest. resident_mib: of the process at its highest, None where the system cannot tell."""
+    """What steps of `rows` rows took. step_s: the fastest. resident_mib: of the process at its highest, None where the system cannot tell;
+    allocated_mib: of a GPU's allocator, likewise."""
 
     rows: int
     tokens: int
@@ -76,15 +80,16 @@ class Trial:
     step_s: float
     memory: Reading
     resident_mib: float | None
+    allocated_mib: float | None
     parameters: int
     scoring_flops: float
     """Operations of scoring one token."""
 
 
 def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = None, text: Text | None = None) -> dict[str, Any]:
-    """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process", "parameters", "gradients", "optimizer", "activations", "other"},
-    "step_ms", "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms}, "training_flops_per_token", "training_bytes_per_token",
-    "tried_rows", "missing": [sentence]}; what is not known is absent.
+    """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process" on the CPU, the owners of a reading of memory}, "step_ms",
+    "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms}, "training_flops_per_token", "training_bytes_per_token",
+    "tried_rows", "tried_on", "missing": [sentence]}; what is not known is absent.
 
     parameters, flops_per_token: of the model while it trains, scoring one token. train_peak_mib: of the host for a run on the CPU, of the
     allocator for one on a GPU. teachers: models that techniques of the recipe read. text: the prepared corpus; without it random words of a
@@ -100,7 +105,14 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
         text = _words(text, max(2 * STEPS * batch, HELD_OUT_BATCHES * EVALUATION_BATCH) * (length + 1) + 1)
     missing = ["The vocabulary's size is assumed: the text was never read."] if assumed else []
     device, threads = device_of(plan["device"]), threads_of(plan.get("threads"))
-    trials = [_trial(plan, text, rows, teachers) for rows in _cuts(batch, length, size)]
+    where = device if device.type == "cuda" else torch.device("cpu")
+    try:
+        trials = [_trial(plan, text, rows, teachers, where) for rows in _cuts(batch, length, size, where)]
+    except torch.OutOfMemoryError as error:
+        missing.append(f"{where} has no room to try it out now ({str(error).splitlines()[0]}), so memory is that of the tensors alone.")
+        torch.cuda.empty_cache()
+        where = torch.device("cpu")
+        trials = [_trial(plan, text, rows, teachers, where) for rows in _cuts(batch, length, size, where)]
 
     def at_batch(figure: Callable[[Trial], float]) -> float:
         """A figure of the trials, continued to the rows of the batch."""
@@ -111,15 +123,17 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
         return last + slope * (batch - trials[-1].rows)
 
     tokens = at_batch(lambda trial: trial.tokens)
-    owners = {owner: max(0.0, at_batch(lambda trial, owner=owner: trial.memory.owners_mib[owner])) for owner in OWNERS}  # type: ignore[misc]
+    owners = {owner: max(0.0, at_batch(lambda trial, owner=owner: trial.memory.owners_mib[owner])) for owner in trials[0].memory.owners_mib}  # type: ignore[misc]
     answer: dict[str, Any] = {
         "parameters": trials[-1].parameters, "flops_per_token": trials[-1].scoring_flops,
         "training_flops_per_token": at_batch(lambda trial: sum(done.executed_flops for done in trial.operations)) / tokens,
         "training_bytes_per_token": at_batch(lambda trial: sum(done.bytes for done in trial.operations)) / tokens,
-        "memory_mib": owners, "tried_rows": [trial.rows for trial in trials], "missing": missing,
+        "memory_mib": owners, "tried_rows": [trial.rows for trial in trials], "tried_on": str(where), "missing": missing,
     }  # fmt: skip
     tensors = at_batch(lambda trial: trial.memory.peak_mib)
-    if device.type != "cpu":
+    if trials[-1].allocated_mib is not None:
+        answer["train_peak_mib"] = at_batch(lambda trial: trial.allocated_mib or 0.0)
+    elif device.type != "cpu":
         answer["train_peak_mib"] = tensors
     elif trials[-1].resident_mib is not None:
         answer["train_peak_mib"] = at_batch(lambda trial: trial.resident_mib or 0.0)
@@ -129,52 +143,58 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
         bounds = {bound: at_batch(lambda trial, bound=bound: _seconds(trial.operations, known)[bound]) for bound in _BOUNDS}  # type: ignore[misc]
         least = sum(bounds.values())
         answer |= {"roofline_ms": 1e3 * least, "bounds": {bound: seconds / least for bound, seconds in bounds.items()}}
-    if device.type == "cpu":
+    if where.type == device.type:
         answer["step_ms"] = 1e3 * at_batch(lambda trial: trial.step_s)
     elif known is not None:
         answer["step_ms"] = answer["roofline_ms"]
     if known is None:
-        where = f"the CPU at {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
-        missing.append(f"The peaks of {where} were never measured, so there is no roofline: {peaks.HOW} does it.")
+        place = f"the CPU at {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+        missing.append(f"The peaks of {place} were never measured, so there is no roofline: {peaks.HOW} does it.")
     return answer
 
 
 _BOUNDS: tuple[roofline.Bound, ...] = ("compute", "memory", "launch")
 
 
-def _cuts(batch: int, length: int, parameters: int) -> list[int]:
+def _cuts(batch: int, length: int, parameters: int, where: torch.device) -> list[int]:
     """Rows of the batches that are tried: the whole, or two cuts of it."""
-    tokens = min(AFFORDABLE_TOKENS, AFFORDABLE_FLOPS // (6 * max(1, parameters)))
+    most, operations = (AFFORDABLE_TOKENS, AFFORDABLE_FLOPS) if where.type == "cpu" else (GPU_TOKENS, GPU_FLOPS)
+    tokens = min(most, operations // (6 * max(1, parameters)))
     if batch * length <= tokens or batch < 3:
         return [batch]
     rows = max(1, min(batch // 3, tokens // (2 * length)))
     return [rows, 2 * rows]
 
 
-def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None) -> Trial:
+def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None, where: torch.device) -> Trial:
     length = int(plan["training"]["sequence"])
     measure = {**plan["measure"], "held_out_tokens": HELD_OUT_BATCHES * EVALUATION_BATCH * length}
     smaller = {**plan, "training": {**plan["training"], "batch": rows}, "measure": measure}
-    made = Rehearsal(smaller, teachers=teachers, text=text, device="cpu")
+    made = Rehearsal(smaller, teachers={name: model.to(where) for name, model in (teachers or {}).items()}, text=text, device=str(where))
     made.step()
     operations: list[Operation] = []
     with counting(operations.append):
         tokens = made.step()
     # One thread's own time leaves out what other work on the machine takes from it; of several it would be the sum.
-    clock = time.process_time if made.threads == 1 else time.perf_counter
+    clock = time.process_time if made.threads == 1 and where.type == "cpu" else time.perf_counter
     seconds = []
     for _ in range(TIMED_STEPS):
+        made.wait()
         start = clock()
         made.step()
+        made.wait()
         seconds.append(clock() - start)
     residents = [_resident_mib(made) for _ in range(STRETCHES)]
     known = [mib for mib in residents if mib is not None]
-    memory, _ = made.watched_step()
+    memory, facts = made.watched_step()
     model: Any = made.session.model.eval()
-    ids_1T = torch.as_tensor(text.splits["train"][: length + 1].astype("int64"))[None]
+    ids_1T = torch.as_tensor(text.splits["train"][: length + 1].astype("int64"), device=where)[None]
     _, scoring = of_scoring(model, ids_1T[:, :-1], ids_1T[:, 1:])
     size = sum(p.numel() for p in model.parameters())
-    return Trial(rows, tokens, operations, min(seconds), memory, max(known, default=None), size, scoring.flops / (ids_1T.shape[1] - 1))
+    return Trial(
+        rows, tokens, operations, min(seconds), memory, max(known, default=None), facts.get("allocated_peak_mib"), size,
+        scoring.flops / (ids_1T.shape[1] - 1),
+    )  # fmt: skip
 
 
 def _resident_mib(made: Rehearsal) -> float | None:

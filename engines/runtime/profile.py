@@ -122,11 +122,10 @@ def _profile(rehearsal: Rehearsal, steps: int, trace: Path) -> tuple[layertimes.
 
 
 def _memory(rehearsal: Rehearsal) -> tuple[Reading, dict[str, Any], float | None]:
-    """Memory of one step, what a run would store of it, and the MiB at the peak that operators allocated inside themselves."""
+    """Memory of one step, what a run would store of it, and on the CPU the MiB at the peak that operators allocated inside themselves (on a GPU
+    that is an owner in the reading)."""
     if rehearsal.device.type != "cpu":
-        reading, facts = rehearsal.watched_step()
-        counted = facts.get("allocated_peak_mib")
-        return reading, facts, None if counted is None else max(0.0, counted - reading.peak_mib)
+        return *rehearsal.watched_step(), None
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         reading, facts = rehearsal.watched_step()
     start = sum(series[0] for series in reading.owners.values())

@@ -1,9 +1,10 @@
 """Measures what this machine can do at best: products in each number format, moving bytes, starting an operator.
 
-    python -m engines.runtime.roofline --device cpu --threads 1
+    python -m engines.runtime.roofline cpu/1 cpu/15 cuda:0/15
 
-A process of its own; it prints one line of JSON, the entry of `engines.peaks`. Each figure is the best of several repeats, since everything
-that disturbs makes slower; how far the median lay from the best is told as its spread, and with it what else the machine was doing.
+A process of its own for all places (device and threads), one after another; it prints lines of JSON: {"doing": what is measured}, and for each
+place {"peaks": the entry of `engines.peaks`} or {"error": sentence}. Each figure is the best of several repeats, since everything that disturbs
+makes slower; how far the median lay from the best is told as its spread, and with it what else the machine was doing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import torch
 from engines import probes
 from engines.runtime.plan import PlanError, device_of, threads_of
 
-SECONDS = 0.6
+SECONDS = 0.4
 """Of repeats for one figure; at least FEWEST of them."""
 FEWEST = 5
+PLACE_SECONDS = 4.0
+"""After so many on one place what is left is measured with two repeats: a slow machine shall not take minutes."""
 PRODUCT_SECONDS = 0.05
 """A product lasts about so long: long enough for its start not to count."""
 LARGEST_PRODUCT = {"cpu": 2048, "cuda": 8192}
@@ -41,16 +44,22 @@ class Clock:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._until = time.perf_counter() + PLACE_SECONDS
         self.spread: dict[str, float] = {}
 
     def best(self, name: str, function: Callable[[], Any], seconds: float = SECONDS) -> float:
         """Seconds of the fastest call."""
         self._once(function)
         taken = [self._once(function)]
-        while len(taken) < FEWEST or sum(taken) < seconds:
+        while len(taken) < 2 or ((len(taken) < FEWEST or sum(taken) < seconds) and time.perf_counter() < self._until):
             taken.append(self._once(function))
         self.spread[name] = statistics.median(taken) / min(taken) - 1
         return min(taken)
+
+    def roughly(self, function: Callable[[], Any]) -> float:
+        """Seconds of one call after a first one; not a figure."""
+        self._once(function)
+        return self._once(function)
 
     def _once(self, function: Callable[[], Any]) -> float:
         self._wait()
@@ -95,15 +104,15 @@ def measure(device: torch.device, threads: int, announce: Callable[[str], object
 
 def _products(name: str, clock: Clock) -> float | None:
     """Operations a second of a product of square matrices; None where there is none in this format, or it overflows what it can hold."""
-    size, seconds = 256, 0.0
+    size = 256
     largest = LARGEST_PRODUCT.get(clock.device.type, 2048)
     try:
         product = _product(name, size, clock.device)
-        seconds = clock.best(name, product, 0.01)
+        seconds = clock.roughly(product)
         while size < largest and seconds < PRODUCT_SECONDS / 4:
             size *= 2
             product = _product(name, size, clock.device)
-            seconds = clock.best(name, product, 0.01)
+            seconds = clock.roughly(product)
         return 2 * size**3 / min(seconds, clock.best(name, product))
     except (RuntimeError, NotImplementedError):
         # What torch raises where a kernel does not exist for a format on a device.
@@ -173,17 +182,21 @@ def cache_mib() -> float | None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engines.runtime.roofline")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=None)
-    arguments = parser.parse_args(argv)
-    try:
-        device = device_of(arguments.device)
-    except PlanError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    measured = measure(device, threads_of(arguments.threads), lambda what: sys.stderr.write(f"{what}\n"))
-    sys.stdout.write(json.dumps(measured) + "\n")
+    parser.add_argument("places", nargs="+", help="DEVICE/THREADS")
+    for place in parser.parse_args(argv).places:
+        device, _, threads = place.rpartition("/")
+        try:
+            found = measure(device_of(device), threads_of(int(threads)), lambda what: _tell(doing=what))
+        except (PlanError, RuntimeError) as error:  # RuntimeError: what torch raises where a device does not answer or has no memory left
+            _tell(error=str(error).strip().partition("\n")[0])
+        else:
+            _tell(peaks=found)
     return 0
+
+
+def _tell(**said: Any) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -61,19 +61,20 @@ class Run:
         self._phase("finishing")
         finished = self._finish(trainer)
         self._phase("evaluating")
-        with ExitStack() as stack:
-            predictor = Predictor(self.plan, self._teacher_folders(), prepared=True) if trainer.tokens_per_second() else None
-            if predictor and threads < probes.usable_cores():
-                stack.enter_context(predictor)
-            self._judge(trainer, finished)
-            self._store_results()
-            # With no core to spare it would be slowed down beside the judging.
-            if predictor and threads >= probes.usable_cores():
-                stack.enter_context(predictor)
-            predicted = self._predicted(predictor)
-        self.results, work = evaluate.in_fresh_process(
-            self.folder / "model", _evaluation_device(trainer.session), lambda told: self._event("info", "measure", told), lambda: self.control.stop
-        )
+        # It loads torch beside the judging, and measures when nothing else of this run is at work.
+        with evaluate.Examination(self.folder / "model", _evaluation_device(trainer.session)) as examination:
+            with ExitStack() as stack:
+                predictor = Predictor(self.plan, self._teacher_folders(), prepared=True) if trainer.tokens_per_second() else None
+                if predictor and threads < probes.usable_cores():
+                    stack.enter_context(predictor)
+                self._judge(trainer, finished)
+                self._store_results()
+                # With no core to spare it would be slowed down beside the judging.
+                if predictor and threads >= probes.usable_cores():
+                    stack.enter_context(predictor)
+                predicted = self._predicted(predictor)
+            self._phase("measuring")
+            self.results, work = examination.figures(lambda told: self._event("info", "measure", told), lambda: self.control.stop)
         if self.control.stop:
             raise Cancelled
         commands.put_effects(self.store, self.row.id, self.claim, [_work_effect(work, trainer), *self._error_of(predicted, trainer)])

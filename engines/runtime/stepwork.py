@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engines.runtime.calls import OUTSIDE, Calls
+from engines.runtime.attribution import OUTSIDE
+from engines.runtime.calls import Calls
 from engines.runtime.flops import NOTHING, Work, counting
 from engines.runtime.rehearsal import Rehearsal
 

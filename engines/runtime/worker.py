@@ -1,6 +1,9 @@
 """One run, from its claim to its last figure, in a process of its own.
 
     python -m engines.runtime.worker --store URL --run ID --claim TOKEN
+    python -m engines.runtime.worker --store URL --spare
+
+A spare one loads what every run needs and waits for a line {"run", "claim", "folder"} before it begins.
 
 Commands come over standard input: a line `stop` ends the run cleanly (checkpoint, status cancelled); the end of the pipe means that the
 supervisor is gone, and the worker with it. Facts go into the store, each write under the claim.
@@ -9,6 +12,7 @@ supervisor is gone, and the worker with it. Facts go into the store, each write 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import threading
@@ -22,6 +26,7 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.checkpoint import CheckpointError
 from engines.runtime.evaluate import EvaluationError
 from engines.runtime.finished import FinishedError
+from engines.runtime.memorylog import load_optimizers
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.recorder import Recorder
@@ -45,9 +50,14 @@ _OUT_OF_MEMORY_ADVICE = (
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engines.runtime.worker")
     parser.add_argument("--store", required=True)
-    parser.add_argument("--run", type=int, required=True)
-    parser.add_argument("--claim", required=True)
+    parser.add_argument("--run", type=int)
+    parser.add_argument("--claim")
+    parser.add_argument("--spare", action="store_true")
     arguments = parser.parse_args(argv)
+    if arguments.spare:
+        arguments.run, arguments.claim = _told_which()
+    elif arguments.run is None or arguments.claim is None:
+        parser.error("--run and --claim are needed, or --spare")
     control = Control()
     threading.Thread(target=_listen, args=(control,), name="commands", daemon=True).start()
     try:
@@ -59,6 +69,22 @@ def main(argv: list[str] | None = None) -> int:
     except StoreError as error:
         sys.stderr.write(f"The store failed: {error}\n")
         return STORE_FAILED
+
+
+def _told_which() -> tuple[int, str]:
+    """Wait for a run; what is said from then on goes into its log. Ends with the pipe."""
+    load_optimizers()
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(SUPERVISOR_GONE)
+    told = json.loads(line)
+    folder = Path(told["folder"])
+    log = os.open(folder / "worker.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(log, stream.fileno())
+    os.close(log)
+    os.chdir(folder)
+    return int(told["run"]), str(told["claim"])
 
 
 def _listen(control: Control) -> None:

@@ -8,6 +8,7 @@ ignores `stop` from then on, {"stubborn": true} ignores SIGTERM too, {"say": tex
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -32,9 +33,15 @@ def listen() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", required=True)
-    parser.add_argument("--run", type=int, required=True)
-    parser.add_argument("--claim", required=True)
+    parser.add_argument("--run", type=int)
+    parser.add_argument("--claim")
+    parser.add_argument("--spare", action="store_true")
     asked = parser.parse_args()
+    if asked.spare:
+        told = sys.stdin.readline()
+        if not told:
+            return 75
+        vars(asked).update({key: value for key, value in json.loads(told).items() if key != "folder"})
     threading.Thread(target=listen, daemon=True).start()
     store = Store.open(asked.store)
     commands.set_status(store, asked.run, asked.claim, "running")

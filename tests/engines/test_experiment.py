@@ -156,6 +156,17 @@ def test_smoke_is_tiny_and_valid() -> None:
     assert small.seeds == [0]
 
 
+def test_launches_are_no_more_than_rounds() -> None:
+    assert plan("full")["measure"]["launches"] == 5
+    often = experiment().set("measure.rounds", 48).set("measure.launches", 12)
+    assert plan("full", often)["measure"]["launches"] == 12
+    assert plan("full", often.smoke())["measure"]["launches"] == 2
+    assert plan("full", experiment().set("measure.rounds", 3))["measure"]["rounds"] == 3  # fewer than the default has launches
+    (problem,) = experiment().set("measure.rounds", 3).set("measure.launches", 4).problems(CATALOGUE)
+    assert problem.path == "measure.launches"
+    assert "must not exceed rounds, which is 3" in problem.rule
+
+
 def test_unreadable_files_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'name = "\xff"')
     for path, words in [(tmp_path / "none.toml", "cannot be read"), (tmp_path / "latin.toml", "UTF-8"), (tmp_path, "cannot be read")]:

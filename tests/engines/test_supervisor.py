@@ -17,7 +17,7 @@ from engines.store import commands, queries
 from engines.store.database import Store, StoreError
 from engines.store.rows import RunRow
 from engines.supervisor import Supervisor
-from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, queue, supervisor_gone, under_way, until
+from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, processes_of, queue, supervisor_gone, under_way, until
 
 
 @pytest.fixture
@@ -60,6 +60,50 @@ def test_jobs_run_side_by_side(store: Store) -> None:
     under_way(store, second)
     commands.request_cancel(store, [first, second])
     assert {ended(store, run).status for run in (first, second)} == {"cancelled"}
+
+
+def spares(url: str) -> list[int]:
+    return [process.pid for process in processes_of(url) if "--spare" in process.cmdline() and "engines.supervisor" not in process.cmdline()]
+
+
+def test_a_spare_worker_takes_the_first_run_and_another_waits_when_all_is_done(store: Store) -> None:
+    with Presence(store.url):
+        ensure_supervisor(store.url, environment=SCRIPTED, spare=True)
+        until(lambda: spares(store.url), "a spare worker")
+        (waiting,) = spares(store.url)
+        first, second = queue(store, [{"train": 3}], [{"train": 3}, {"exit": 3}])
+        ended(store, first)
+        assert queries.run(store, first).pid == waiting
+        assert ended(store, second).status == "failed"
+        assert "exit code 3" in queries.run(store, second).reason
+        assert queries.run(store, second).pid != waiting
+        until(lambda: spares(store.url), "another spare worker")
+        # One that died is no loss.
+        psutil.Process(spares(store.url)[0]).kill()
+        (third,) = queue(store, [{"train": 3}])
+        assert ended(store, third).status == "done"
+    until(lambda: supervisor_gone(store.url), "its leaving", 15)
+    assert not processes_of(store.url)
+
+
+def test_no_spare_worker_waits_beside_what_is_timed_or_without_a_client(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Supervisor(store, module=SCRIPTED["WORKBENCH_WORKER_MODULE"], spare=True)
+    try:
+        made._keep_spare()
+        assert made._spare is None  # no client
+        with Presence(store.url):
+            made._keep_spare()
+            assert made._spare is not None
+            assert made._spare.waits
+            monkeypatch.setattr("engines.supervisor.is_timing", lambda: True)
+            made._keep_spare()
+            assert made._spare is None
+            monkeypatch.undo()
+            monkeypatch.setattr("engines.supervisor.SPARE_NEEDS_MIB", 1e12)
+            made._keep_spare()
+            assert made._spare is None
+    finally:
+        made.close()
 
 
 def test_cancelling_a_queued_and_a_running_run(store: Store) -> None:

@@ -95,6 +95,18 @@ def test_every_process_has_one_turn_a_round_in_changing_order(store):
     assert {turn[2] for turn in turns(store, training=True)} == {'{"speed/train_tokens_per_s":5}'}
 
 
+def test_the_file_says_how_often_processes_are_launched_and_how_long_it_may_take(store):
+    number = experiment(store, {"full": {"rate": 100.0}, "shaky": {"rate": 90.0, "noise": 0.5}}, measure={"launches": 2})
+    assert timing.measure(store, number) == "done"
+    facts = session(store, number).facts
+    assert facts["launches"] == [0, 4]
+    assert facts["ended"] == interleaving.ALL_MADE
+    hurried = experiment(store, {"full": {"rate": 100.0}, "shaky": {"rate": 90.0, "noise": 0.5}}, measure={"limit": 1e-6})
+    assert timing.measure(store, hurried) == "done"
+    facts = session(store, hurried).facts
+    assert (facts["rounds"], facts["ended"]) == (1, "0 s were spent (measure.limit).")
+
+
 def test_further_batch_sizes_have_a_key_each(store):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}}, measure={"batches": [1, 16]})
     assert timing.measure(store, number) == "done"

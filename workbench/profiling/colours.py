@@ -8,7 +8,7 @@ from workbench.profiling.reading import OWNERS, PHASES
 from workbench.theme import Theme
 
 _ORDER = {"data": 4, "forward": 0, "backward": 1, "optimizer": 2}
-_OWNERS = {"parameters": 0, "gradients": 1, "optimizer": 2, "activations": 3}
+_OWNERS = {"parameters": 0, "gradients": 1, "optimizer": 2, "activations": 3, "workspace": 4}
 BOUNDS = {"compute": 0, "memory": 1, "launch": 2, "data": 3}
 
 

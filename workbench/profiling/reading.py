@@ -13,7 +13,7 @@ import numpy as np
 
 VERSION = 1
 PHASES = ("data", "forward", "backward", "optimizer", "other")
-OWNERS = ("parameters", "gradients", "optimizer", "activations", "other")
+OWNERS = ("parameters", "gradients", "optimizer", "activations", "other", "workspace")
 INSTANTS = 2000
 """Of the memory timeline that are drawn at most; each stands for the highest total of its stretch."""
 

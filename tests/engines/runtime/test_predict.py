@@ -73,6 +73,27 @@ def test_techniques_of_the_recipe_are_really_applied() -> None:
     assert sgd["memory_mib"]["optimizer"] == 0
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_steps_are_tried_there_and_workspaces_are_foreseen() -> None:
+    from engines.runtime.rehearsal import Rehearsal
+
+    plan = small.plan([ADAM], device="cuda")
+    found = predict.predict(plan, text=small.text())
+    made = Rehearsal(plan, text=small.text())
+    for _ in range(3):
+        made.step()
+    made.wait()
+    others = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    made.step()
+    made.wait()
+    assert found["tried_on"].startswith("cuda")
+    assert found["memory_mib"]["workspace"] > 4  # cuBLAS keeps as much
+    assert sum(found["memory_mib"].values()) == pytest.approx(found["train_peak_mib"], abs=2 + others / 2**20)
+    assert found["train_peak_mib"] == pytest.approx(torch.cuda.max_memory_allocated() / 2**20, rel=0.1)
+    assert 0 < found["step_ms"] < 1000
+
+
 def test_a_model_that_is_too_large_to_try_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "LARGEST", 1000)
     with pytest.raises(predict.CannotPredict, match="tried out up to 1,000"):

@@ -12,7 +12,8 @@ from torch import nn
 
 from engines import peaks, probes
 from engines.runtime import layertimes, stepwork
-from engines.runtime.calls import OUTSIDE, Calls
+from engines.runtime.attribution import OUTSIDE
+from engines.runtime.calls import Calls
 from engines.runtime.phases import PHASES, time_steps
 from engines.runtime.profile import measure
 from engines.runtime.rehearsal import Rehearsal
