@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Slot = Literal["embedding", "mixer", "feedforward", "head"]
+Slot = Literal["embedding", "mixer", "feedforward", "head", "model"]
 Numerics = Literal["same", "close", "different"]
 
 HOOKS = (
@@ -128,6 +128,10 @@ class Block(Plugin):
     head         loss(hidden_ND, target_N) -> sum; nll(hidden_ND, target_N) -> (N,) exact; log_prob(hidden_ND) -> (N, V);
                  topk(hidden_ND, k) -> (values, ids); rank(hidden_ND, target_N) -> (N,), the target's place among all tokens, from 1.
                  Attribute `normalised`; where it is False there is neither nll nor log_prob, and attribute `no_distribution` says why
+    model        a whole model in place of the four others, adapted by the task: forward(ids_BT) -> scores_BTV; or forward(ids_BT, state) ->
+                 (scores_BTV, state); or a module that has all that the assembled model has (`hidden`, `head`, `forward(batch, state)`).
+                 One with a method fit(ids_T) -> sentence is not trained by steps: it is given the training text once, in order, as many
+                 tokens as the budget names, at most all of them. Parameters must not be called embedding, layers or head
 
     Weights sit in stock nn.Linear, nn.Embedding, nn.LSTM children that are really called, so that techniques can find and swap them.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines import extras
-from engines.merging import Index, Merged, Part, Tree, list_of, merge, part_of, table_of
+from engines.merging import Index, Merged, Part, Tree, is_whole, list_of, merge, model_table, part_of, table_of, whole_of
 from engines.parameters import check_parameters
 from engines.problems import Problem, did_you_mean, join, shorten
 
@@ -44,7 +44,7 @@ def check_meaning(data: Tree, index: Index) -> list[Problem]:
     variants = merge(data, index)
     problems = [*_names(data), *_references(variants, index), *_metrics(data), *_targets(data), *_base(data, index)]
     for variant in variants:
-        problems += _missing(variant)
+        problems += _missing(variant, variant.path if is_whole(model_table(data.get("model"))) else "")
         for part, role in variant.parts():
             problems += check_part(part, role, index)
         problems += _recipe(variant, index)
@@ -85,7 +85,7 @@ def role_of(entry: Mapping[str, Any]) -> str:
 
 
 def _singular(role: str) -> str:
-    return {"feedforward": "feed-forward block", "mixer": "mixer", "head": "head", "embedding": "embedding"}.get(role, role or "broken plugin")
+    return {"feedforward": "feed-forward block", "mixer": "mixer", "head": "head", "embedding": "embedding", "model": "whole model"}.get(role, role or "broken plugin")
 
 
 def _plural(role: str) -> str:
@@ -99,15 +99,21 @@ def _article(noun: str) -> str:
 # --- Combinations ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _missing(variant: Merged) -> list[Problem]:
-    needed = {"model.embedding": variant.embedding, "model.layers": variant.layers, "model.head": variant.head}
-    return [Problem(path, None, "is required", f'variant "{variant.name}" has none') for path, part in needed.items() if part is None]
+def _missing(variant: Merged, path: str) -> list[Problem]:
+    """Blocks that an assembled model lacks. path: the table whose `model` should hold them; empty for the base."""
+    if variant.whole is not None:
+        return []
+    needed = {"embedding": variant.embedding, "layers": variant.layers, "head": variant.head}
+    hint = f'variant "{variant.name}" has none'
+    return [Problem(join(path, "model", key), None, "is required", hint) for key, part in needed.items() if part is None]
 
 
 def _base(data: Tree, index: Index) -> list[Problem]:
     """Parts of the base that every variant replaces are not seen by merging and would stay unchecked."""
-    model = table_of(data.get("model"))
-    parts = [(part_of(index, model.get(slot), f"model.{slot}"), slot) for slot in ("embedding", "head")]
+    model = model_table(data.get("model"))
+    parts = [(whole_of(index, data.get("model"), "model"), "model")]
+    model = {} if is_whole(model) else model
+    parts += [(part_of(index, model.get(slot), f"model.{slot}"), slot) for slot in ("embedding", "head")]
     for number, layer in enumerate(list_of(model.get("layers"))):
         parts += [(part_of(index, table_of(layer).get(slot), f"model.layers[{number}].{slot}"), slot) for slot in ("mixer", "feedforward")]
     techniques = list_of(table_of(data.get("training")).get("techniques"))

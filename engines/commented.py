@@ -14,7 +14,7 @@ from tomlkit.items import AoT, Array, InlineTable, Table
 
 Tree = dict[str, Any]
 DOTTED = ("model", "training")
-"""Tables of a variant that are written as dotted keys: `model.head = ...`."""
+"""Tables of a variant that are written as dotted keys: `model.head = ...`; a whole model is one table: `model = { id = ... }`."""
 _WIDTH = 140
 
 
@@ -104,7 +104,7 @@ def _append(table: Any, key: str, value: Any) -> None:
             table.append(key, _block(value))
         else:
             table.append(key, _inline(value))
-    elif isinstance(table, Table) and key in DOTTED and isinstance(value, dict):
+    elif isinstance(table, Table) and _dotted(key, value):
         for inner, below in value.items():
             table.append(tomlkit.key([key, inner]), _inline(below))
     else:
@@ -143,11 +143,15 @@ def _lines(table: Tree, *, dotted: bool = False, prefix: str = "") -> str:
     lines = []
     for key, value in table.items():
         name = prefix + _key(key)
-        if dotted and key in DOTTED and isinstance(value, dict) and value:
+        if dotted and _dotted(key, value) and value:
             lines.append(_lines(value, prefix=f"{name}."))
         else:
             lines.append(f"{name} = {_value(value, len(name) + 3)}")
     return "\n".join(lines)
+
+
+def _dotted(key: str, value: Any) -> bool:
+    return key in DOTTED and isinstance(value, dict) and "id" not in value
 
 
 def _value(value: Any, used: int = 0) -> str:

@@ -190,7 +190,8 @@ class Experiment:
         """The same experiment made tiny: a few steps, one seed, little held-out text. Shows that everything runs, not which is better."""
         held_out = self.file.measure.held_out_tokens
         measure = {"evaluations": 1, "rounds": 2, "launches": 2, "seconds": 0.1, "held_out_tokens": min(held_out or SMOKE_TOKENS, SMOKE_TOKENS)}
-        small = self.set("experiment.budget", {"steps": SMOKE_STEPS}).set("experiment.seeds", self.seeds[:1])
+        nothing = 0 in self.file.experiment.budget.model_dump(exclude_none=True).values()
+        small = self.set("experiment.budget", {"steps": 0 if nothing else SMOKE_STEPS}).set("experiment.seeds", self.seeds[:1])
         return small.set("measure", {**small.get("measure", {}), **measure})
 
     def _names(self) -> list[str]:

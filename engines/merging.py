@@ -1,6 +1,7 @@
 """From the tables of an experiment file to what each variant really is: merging, defaults, absolute paths, plans.
 
-A table with `id` replaces, without `id` merges; lists replace; a variant's technique of the same id or group replaces the base one in
+A table with `id` replaces, without `id` merges; lists replace; a `model` with `id` (or `factory`) is a whole model in place of the blocks,
+and a variant that names blocks replaces a whole model of the base; a variant's technique of the same id or group replaces the base one in
 place, others are appended, `without` drops. Every merged part remembers where each of its keys stands in the file, so that a problem can
 name the place. Works on data with holes (None, missing keys), so that all problems can be found at once.
 """
@@ -78,13 +79,15 @@ class Merged:
     embedding: Part | None
     layers: list[LayerPart] | None
     head: Part | None
+    whole: Part | None
+    """A whole model in place of embedding, layers and head, which are then None."""
     training: Tree
     recipe: list[Part] = field(default_factory=list)
     recipe_path: str = "training.techniques"
 
     def parts(self) -> Iterator[tuple[Part, str]]:
         """Every part with what it must be: task, corpus, technique or the slot of a block."""
-        named = [(self.task, "task"), (self.corpus, "corpus"), (self.embedding, "embedding"), (self.head, "head")]
+        named = [(self.task, "task"), (self.corpus, "corpus"), (self.embedding, "embedding"), (self.head, "head"), (self.whole, "model")]
         for layer in self.layers or []:
             named += [(layer.mixer, "mixer"), (layer.feedforward, "feedforward")]
         named += [(part, "technique") for part in self.recipe]
@@ -97,6 +100,22 @@ def table_of(value: Any) -> Tree:
 
 def list_of(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+BLOCKS = ("embedding", "layers", "head")
+"""What a model is assembled from."""
+OWN = "models/own"
+"""What `factory` in a model without id stands for."""
+
+
+def model_table(value: Any) -> Tree:
+    """`model` as written, a text standing for its id."""
+    return {"id": value} if isinstance(value, str) else table_of(value)
+
+
+def is_whole(model: Tree) -> bool:
+    """Whether a `model` table names a whole model instead of the blocks it is assembled from."""
+    return "id" in model or "factory" in model
 
 
 def part_of(index: Index, value: Any, path: str, family: str = "") -> Part | None:
@@ -119,6 +138,20 @@ def overlay(base: Part | None, change: Part | None) -> Part | None:
     if base is None or change is None or change.id:
         return change if change is not None else base
     return Part({**base.table, **change.table}, {**base.places, **change.places}, change.path)
+
+
+def whole_of(index: Index, value: Any, path: str) -> Part | None:
+    """The whole model that `model` as written names; None where it names none."""
+    part = part_of(index, value, path) if is_whole(model_table(value)) else None
+    return Part({"id": OWN, **part.table}, part.places, path) if part is not None else None
+
+
+def _change_of_model(index: Index, base: Part | None, value: Any, path: str) -> Part | None:
+    """The whole model of a variant: its own, or the base's with parameters merged in; None where the variant is assembled from blocks."""
+    change = model_table(value)
+    if base is not None and not any(key in change for key in BLOCKS) and "id" not in change and (base.id == OWN or "factory" not in change):
+        return overlay(base, part_of(index, change, path)) if change else base
+    return whole_of(index, value, path)
 
 
 def _layers(index: Index, value: Any, path: str) -> list[LayerPart] | None:
@@ -157,7 +190,10 @@ def merge_recipes(index: Index, base: list[Part], own: list[Part], without: set[
 
 def merge(data: Tree, index: Index) -> list[Merged]:
     """Every variant of an experiment file, merged over the base, in the order of the file."""
-    experiment, model, training = (table_of(data.get(key)) for key in ("experiment", "model", "training"))
+    experiment, training = (table_of(data.get(key)) for key in ("experiment", "training"))
+    model = model_table(data.get("model"))
+    base_whole = whole_of(index, data.get("model"), "model")
+    model = {} if base_whole else model
     task = part_of(index, experiment.get("task"), "experiment.task", "tasks")
     corpus = part_of(index, experiment.get("corpus"), "experiment.corpus", "corpora")
     base = {slot: part_of(index, model.get(slot), f"model.{slot}") for slot in ("embedding", "head")}
@@ -168,7 +204,8 @@ def merge(data: Tree, index: Index) -> list[Merged]:
         variant, path = table_of(value), f"variant[{number}]"
         if not isinstance(variant.get("name"), str):
             continue
-        change, own_training = table_of(variant.get("model")), table_of(variant.get("training"))
+        change, own_training = model_table(variant.get("model")), table_of(variant.get("training"))
+        whole = _change_of_model(index, base_whole, variant.get("model"), f"{path}.model")
         own = _recipe(index, variant.get("techniques"), f"{path}.techniques")
         without = {index.canonical(name) for name in list_of(variant.get("without")) if isinstance(name, str)}
         own_layers = _layers(index, change.get("layers"), f"{path}.model.layers")
@@ -178,9 +215,10 @@ def merge(data: Tree, index: Index) -> list[Merged]:
                 path=path,
                 task=task,
                 corpus=overlay(corpus, part_of(index, variant.get("corpus"), f"{path}.corpus", "corpora")),
-                embedding=overlay(base["embedding"], part_of(index, change.get("embedding"), f"{path}.model.embedding")),
-                layers=layers if own_layers is None else own_layers,
-                head=overlay(base["head"], part_of(index, change.get("head"), f"{path}.model.head")),
+                embedding=None if whole else overlay(base["embedding"], part_of(index, change.get("embedding"), f"{path}.model.embedding")),
+                layers=None if whole else layers if own_layers is None else own_layers,
+                head=None if whole else overlay(base["head"], part_of(index, change.get("head"), f"{path}.model.head")),
+                whole=whole,
                 training={key: own_training.get(key, training.get(key)) for key in ("batch", "sequence")},
                 recipe=merge_recipes(index, recipe, own, without),
                 recipe_path=f"{path}.techniques" if own else f"{path}.without" if without else "training.techniques",
@@ -196,10 +234,7 @@ def _filled(part: Part | None, index: Index, folder: Path) -> Tree | None:
     properties = index.properties(part.id)
     defaults = {key: schema["default"] for key, schema in properties.items() if "default" in schema}
     table = {"id": part.id, **defaults, **part.table}
-    for key in part.table:
-        if properties.get(key, {}).get("path"):
-            table[key] = _absolute(part.table[key], folder)
-    return table
+    return {key: _absolute(value, folder) if properties.get(key, {}).get("path") else value for key, value in table.items()}
 
 
 def _absolute(value: Any, folder: Path) -> Any:
@@ -231,7 +266,8 @@ def plan_of(variant: Merged, settings: Tree, index: Index, folder: Path) -> Tree
         "budget": settings["budget"],
         "device": settings["device"],
         "threads": settings["threads"],
-        "model": {"embedding": _filled(variant.embedding, index, folder), "layers": layers, "head": _filled(variant.head, index, folder)},
+        "model": _filled(variant.whole, index, folder)
+        or {"embedding": _filled(variant.embedding, index, folder), "layers": layers, "head": _filled(variant.head, index, folder)},
         "training": {key: value or settings["training"][key] for key, value in variant.training.items()},
         "techniques": [_filled(part, index, folder) for part in variant.recipe],
         "measure": settings["measure"],

@@ -55,6 +55,8 @@ def _part(variant: Merged, steps: Keys) -> tuple[Part | None, Keys]:
             return variant.task, tuple(rest)
         case ("corpus", *rest):
             return variant.corpus, tuple(rest)
+        case ("model", *rest) if variant.whole is not None:
+            return variant.whole, tuple(rest)
         case ("model", "embedding", *rest):
             return variant.embedding, tuple(rest)
         case ("model", "head", *rest):

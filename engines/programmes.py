@@ -71,8 +71,10 @@ class Programme:
 
 
 def of_plan(plan: Mapping[str, Any]) -> list[Programme]:
-    """The sessions of an experiment: one for each target (or the device of the runs), and one for training, on the device of the runs."""
-    return [*(_inference(plan, target) for target in plan.get("targets") or [{}]), _training(plan)]
+    """The sessions of an experiment: one for each target (or the device of the runs), and one for training, on the device of the runs, where
+    the experiment trains at all."""
+    trains = 0 not in plan.get("budget", {}).values()
+    return [*(_inference(plan, target) for target in plan.get("targets") or [{}]), *([_training(plan)] if trains else [])]
 
 
 def _inference(plan: Mapping[str, Any], target: Mapping[str, Any]) -> Programme:

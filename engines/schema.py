@@ -6,11 +6,13 @@ What only the catalogue knows (ids, parameters of plugins, combinations) is chec
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from engines.merging import BLOCKS, is_whole, list_of, model_table, table_of
 from engines.problems import Problem, did_you_mean, join
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^\S([^\n]*\S)?$")]
@@ -55,19 +57,26 @@ class Layer(Table):
 
 
 class ModelTable(Table):
-    """`[model]`: what every variant starts from."""
+    """`[model]`: what every variant starts from. With `id` (or `factory`, which stands for models/own) it names a whole model, and the other
+    keys are that model's parameters; without, it holds the blocks of which the model is assembled."""
 
+    model_config = ConfigDict(extra="allow")
+    id: Name | None = None
     embedding: Choice | None = None
     layers: Annotated[list[Layer], Field(min_length=1)] | None = None
     head: Choice | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return model_table(value) if isinstance(value, str) else value
 
-class ModelChange(Table):
+
+class ModelChange(ModelTable):
     """`model` of a variant. A list of layers replaces the list of the base."""
 
-    embedding: Change | None = None
-    layers: Annotated[list[Layer], Field(min_length=1)] | None = None
-    head: Change | None = None
+    embedding: Change | None = None  # type: ignore[assignment]
+    head: Change | None = None  # type: ignore[assignment]
 
 
 class TrainingTable(Table):
@@ -86,10 +95,10 @@ class TrainingChange(Table):
 
 
 class Budget(Table):
-    """How long to train: exactly one of the four."""
+    """How long to train: exactly one of the four. 0 tokens or steps: not at all; the model is judged as it is made, and finished."""
 
-    tokens: Whole | None = None
-    steps: Whole | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    steps: Annotated[int, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
 
@@ -294,7 +303,23 @@ def check_structure(data: dict[str, Any]) -> tuple[list[Problem], dict[str, Any]
             if detail["type"] != "finite_number":
                 problems.append(_problem(detail))
             sound = _without(sound, detail["loc"])
+    for keys, value in _strange_keys(data):
+        problems.append(Problem(join("", *keys), value, "is an unknown key", did_you_mean(str(keys[-1]), ModelTable.model_fields)))
+        sound = _without(sound, keys)
     return problems, sound
+
+
+def _strange_keys(data: dict[str, Any]) -> Iterator[tuple[tuple[int | str, ...], Any]]:
+    """(keys, value) of what stands in a model that is assembled from blocks and is none of them."""
+    base = model_table(data.get("model"))
+    tables: list[tuple[tuple[int | str, ...], dict[str, Any]]] = [] if is_whole(base) else [(("model",), base)]
+    for number, variant in enumerate(list_of(data.get("variant"))):
+        own = model_table(table_of(variant).get("model"))
+        # Without an id, keys that are no blocks are parameters of a whole model of the base.
+        if not is_whole(own) and (not is_whole(base) or any(key in own for key in BLOCKS)):
+            tables.append((("variant", number, "model"), own))
+    for place, table in tables:
+        yield from (((*place, key), value) for key, value in table.items() if key not in ModelTable.model_fields)
 
 
 def _without(data: Any, keys: tuple[int | str, ...]) -> Any:

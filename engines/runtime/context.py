@@ -27,6 +27,11 @@ class Budget:
         ((unit, amount),) = table.items()
         return cls(unit, float(amount))
 
+    def tokens(self, *, tokens_per_step: int, tokens_per_epoch: int) -> int:
+        """Tokens of the training text that it is worth, at most one pass over it; all of them where it is seconds, which say nothing of tokens."""
+        each = {"tokens": 1.0, "steps": float(tokens_per_step), "epochs": float(tokens_per_epoch)}.get(self.unit)
+        return tokens_per_epoch if each is None else min(tokens_per_epoch, round(self.amount * each))
+
     def spent(self, *, tokens: int, steps: int, seconds: float, tokens_per_epoch: int) -> float:
         """Share of the budget that is spent, 0 to 1."""
         if self.amount <= 0:
@@ -61,6 +66,8 @@ class Session:
     finishing: float = 0.0
     """Wall seconds inside `finish` that were no training steps: calibration, validation that a technique asks for, packing."""
     stop_reason: str = ""
+    fitted: str = ""
+    """What a model that is fitted at once says of it; empty for one that is trained by steps."""
     effects: list[tuple[str, str, dict[str, float]]] = field(default_factory=list)
     """(technique id, sentence, figures) in the order in which techniques stated them."""
 

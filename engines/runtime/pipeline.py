@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LossOf = Callable[..., tuple[torch.Tensor, int, Any, dict[str, Any]]]
 
 
+NO_OPTIMIZER = 'The recipe has no optimizer: add one, for example { id = "optimization/adam", lr = 1e-3 }.'
+
+
 class RecipeError(ValueError):
     """A recipe that cannot train; the message says what to do."""
 
@@ -34,6 +37,12 @@ class Pipeline:
         self.multiplier: Callable[[float], float] = _constant
         self.base_lr: list[float] = []
 
+    @property
+    def fitted(self) -> bool:
+        """Whether the model takes in the training text at once (`engines.api.Block`, slot model). Such a model has no steps, no gradients and
+        no weights for techniques to work on: none of the recipe is called, and each technique's effect says so."""
+        return callable(getattr(self.session.model, "fit", None))
+
     def state_dict(self) -> dict[str, dict[str, Any]]:
         return {id: context.state for id, context in self.contexts.items()}
 
@@ -42,6 +51,8 @@ class Pipeline:
             context.state = states.get(id, {})
 
     def _with(self, hook: str) -> list[tuple[str, Technique, RunContext]]:
+        if self.fitted:
+            return []
         return [(id, technique, self.contexts[id]) for id, technique in self.techniques if hook in technique.hooks()]
 
     def _through(self, hook: str, part: Any) -> Any:
@@ -67,10 +78,11 @@ class Pipeline:
         self._start = Structure.of(session.model)
         wrapped = self._through("wrap", session.model)
         factory = self._through("optimizer", None) if self._with("optimizer") else None
-        if factory is None:
-            raise RecipeError('The recipe has no optimizer: add one, for example { id = "optimization/adam", lr = 1e-3 }.')
-        session.optimizer = factory(session.model)
-        self.base_lr = [group["lr"] for group in session.optimizer.param_groups]
+        if factory is not None:
+            session.optimizer = factory(session.model)
+            self.base_lr = [group["lr"] for group in session.optimizer.param_groups]
+        elif not self.fitted and session.budget.amount > 0:
+            raise RecipeError(NO_OPTIMIZER)
         self.multiplier = self._through("schedule", _constant)
         self.loss_of = self._through("loss", wrapped)
         self.backward = self._through("gradient", self._forward_backward)
@@ -78,7 +90,8 @@ class Pipeline:
 
     def set_learning_rate(self, factor: float) -> None:
         """Base rate times `factor` in every parameter group, before an update."""
-        assert self.session.optimizer is not None
+        if self.session.optimizer is None:
+            raise RecipeError(NO_OPTIMIZER)
         for group, base in zip(self.session.optimizer.param_groups, self.base_lr, strict=True):
             group["lr"] = base * factor
 
@@ -117,8 +130,11 @@ class Pipeline:
         """What the engine measured, then what the techniques stated of themselves, then the techniques that only changed callables."""
         stated = [Effect(id, "stated", sentence, figures) for id, sentence, figures in self.session.effects]
         known = {effect.technique for effect in (*self.effects, *stated)}
+        through = "Works through {}; the model's structure is as before."
+        if self.fitted:
+            through = "Does nothing here ({}): this model is fitted to the text at once, without steps, gradients or weights."
         quiet = [
-            Effect(id, "+".join(technique.hooks()), "Works through " + ", ".join(technique.hooks()) + "; the model's structure is as before.", {})
+            Effect(id, "+".join(technique.hooks()), through.format(", ".join(technique.hooks())), {})
             for id, technique in self.techniques
             if id not in known
         ]

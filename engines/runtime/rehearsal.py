@@ -88,6 +88,10 @@ class Rehearsal:
             held_out=lambda: self._trainer.held_out(), teacher=teacher, fine_tune=lambda *a: self._trainer.fine_tune(*a),
         )  # fmt: skip
         self.pipeline = Pipeline(parts.techniques, self.session)
+        if self.pipeline.fitted:
+            raise PlanError(f"{plan['model']['id']} is fitted to the training text at once and not trained by steps: there is no step to look at.")
+        if self.session.budget.amount <= 0:
+            raise PlanError("The budget is nothing: this experiment trains no steps.")
         self.pipeline.shape_model()
         self.pipeline.assemble()
         self._trainer = Trainer(self.session, self.pipeline, Unrecorded(), Control(), Path())  # type: ignore[arg-type]

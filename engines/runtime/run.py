@@ -163,7 +163,7 @@ class Run:
         records = pipeline.finish()
         self.recorder.flush()
         effects = [
-            EffectRow("", "training", f"{session.step:,} updates.", {"loss_digest": trainer.loss_digest, "steps": session.step}),
+            EffectRow("", "training", *_training(trainer)),
             EffectRow("", "conditions", _sentence(session.text), {"corpus": session.text.fingerprint, "unknown_share": _unknown_share(session.text)}),
             *(EffectRow(e.technique, e.hook, e.sentence, e.facts) for e in pipeline.stated_effects()),
         ]
@@ -247,6 +247,14 @@ class Run:
     def _store_results(self) -> None:
         commands.put_results(self.store, self.row.id, self.claim, self.results)
         self.results = []
+
+
+def _training(trainer: Trainer) -> tuple[str, dict[str, Any]]:
+    """What training was, and its facts; who made no step has no series of losses that could equal another one."""
+    session = trainer.session
+    if session.step:
+        return f"{session.step:,} updates.", {"loss_digest": trainer.loss_digest, "steps": session.step}
+    return session.fitted or "Nothing was trained: the budget is nothing.", {"steps": 0, "tokens": session.tokens}
 
 
 def _work_effect(work: dict[str, Any], trainer: Trainer) -> EffectRow:

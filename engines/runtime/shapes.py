@@ -87,7 +87,7 @@ def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork
     """Words as frequent as in the text, for parts whose work depends on it."""
     share_V = torch.as_tensor(built.text.vocabulary.counts, dtype=torch.float64)
     draw = torch.Generator().manual_seed(0)
-    device = next(built.model.parameters()).device
+    device = next((parameter.device for parameter in built.model.parameters()), torch.device("cpu"))
     ids_BT = torch.multinomial(share_V, rows * (length + 1), replacement=True, generator=draw).view(rows, length + 1).to(device)
     return work.of_scoring(built.model, ids_BT[:, :-1], ids_BT[:, 1:])
 

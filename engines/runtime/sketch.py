@@ -79,18 +79,22 @@ class BuildError(ValueError):
 
 
 def parts(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(path in the plan, role, choice) of every plugin that a plan names; role: task, corpus, embedding, mixer, feedforward, head, technique."""
+    """(path in the plan, role, choice) of every plugin that a plan names; role: task, corpus, model, embedding, mixer, feedforward, head, technique."""
     yield "task", "task", plan["task"]
     yield "corpus", "corpus", plan["corpus"]
     model = plan["model"]
+    yield from [("model", "model", model)] if "id" in model else _blocks(model)
+    for i, choice in enumerate(plan["techniques"]):
+        yield join("techniques", i), "technique", choice
+
+
+def _blocks(model: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     yield "model.embedding", "embedding", model["embedding"]
     for i, layer in enumerate(model["layers"]):
         for slot in ("mixer", "feedforward"):
             if layer.get(slot):
                 yield join("model.layers", i, slot), slot, layer[slot]
     yield "model.head", "head", model["head"]
-    for i, choice in enumerate(plan["techniques"]):
-        yield join("techniques", i), "technique", choice
 
 
 def stand_in(corpus: Corpus) -> tuple[Text, bool]:

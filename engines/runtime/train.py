@@ -96,6 +96,9 @@ class Trainer:
         session, evaluations = self.session, int(self.session.plan["measure"]["evaluations"])
         if self.energy is not None:
             self.energy.start(session.tokens)
+        if self.pipeline.fitted or session.budget.amount <= 0:
+            self._train_without_steps(bool(evaluations))
+            return
         for _ in self.steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
             progress = session.progress
             over = progress >= 1 or bool(session.stop_reason)
@@ -111,6 +114,28 @@ class Trainer:
                 self.save()
         self.trained = True
         self.save()
+
+    def _train_without_steps(self, evaluated: bool) -> None:
+        """A model that takes in the text at once, on the clock; or a budget of nothing."""
+        session, model = self.session, self.session.model
+        if self.pipeline.fitted:
+            ids, training = session.text.splits["train"], session.plan["training"]
+            wanted = session.budget.tokens(tokens_per_step=training["batch"] * training["sequence"], tokens_per_epoch=len(ids))
+            start = time.perf_counter()
+            sentence = model.fit(ids[:wanted])  # type: ignore[operator]
+            session.seconds += time.perf_counter() - start
+            session.tokens += wanted
+            session.fitted = f"{sentence} {wanted:,} of the {len(ids):,} training tokens were read, each once."
+        if self.control.stop:
+            raise Cancelled
+        self.recorder.add("progress/tokens", session.step, session.tokens, "tokens")
+        if evaluated:
+            self.evaluations_done = int(session.plan["measure"]["evaluations"])
+            self._validate()
+        self.note_peaks()
+        self.trained = True
+        if not self.pipeline.fitted:
+            self.save()
 
     def fine_tune(self, tokens: int, lr_scale: float) -> None:
         """Train on for `tokens` tokens at the base learning rates times `lr_scale` (the schedule is over); part of the variant's price."""
@@ -331,13 +356,12 @@ class Trainer:
 
     def _save(self) -> None:
         session = self.session
-        assert session.optimizer is not None
         self.recorder.flush()
         rng = {"cpu": torch.get_rng_state()}
         if session.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(session.device)
         state = {
-            "model": dict(session.model.state_dict()), "optimizer": session.optimizer.state_dict(), "techniques": self.pipeline.state_dict(),
+            "model": dict(session.model.state_dict()), "optimizer": session.optimizer and session.optimizer.state_dict(), "techniques": self.pipeline.state_dict(),
             "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
             "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
             "stop_reason": session.stop_reason, "warm": self._warm, "text": session.text.fingerprint,
@@ -355,9 +379,9 @@ class Trainer:
             raise checkpoint.CheckpointError(
                 "The corpus has changed since this run was interrupted, so it cannot go on: run the experiment anew, or bring the old text back."
             )
-        assert session.optimizer is not None
         session.model.load_state_dict(state["model"])
-        session.optimizer.load_state_dict(state["optimizer"])
+        if session.optimizer is not None:
+            session.optimizer.load_state_dict(state["optimizer"])
         session.stream.load_state_dict(state["stream"])
         session.step, session.tokens, session.seconds = state["step"], state["tokens"], state["seconds"]
         self.bookkeeping.before = session.seconds

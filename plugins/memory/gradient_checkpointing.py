@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from types import MethodType
 from typing import Any, ClassVar
 
@@ -27,9 +28,9 @@ class GradientCheckpointing(Technique):
     Symbols: L layers, n distance of the checkpointed ones (1: every layer).
     Cost: one more forward pass of each checkpointed layer, up to a third more time; memory of the inside of one layer at a time, of the
     inputs x_i (B T D numbers each), and of what layers between the checkpointed ones keep.
-    Does nothing when: no gradients are asked for (evaluation), or the model has no layers. Saves nothing where a layer keeps little besides
+    Does nothing when: no gradients are asked for (evaluation), or no module matches. Saves nothing where a layer keeps little besides
     its input, or where embedding and head make the peak.
-    Parameters: every n.
+    Parameters: every n, modules (patterns that say what a layer is; for models of your own).
 
     Dropout repeats the same draw, so gradients are those without checkpointing. A layer that counts its own calls counts twice.
     """
@@ -38,10 +39,13 @@ class GradientCheckpointing(Technique):
     numerics: ClassVar[Numerics] = "same"
 
     every: int = param(1, "Checkpoint every n-th layer, the first included.", unit="layers", symbol="n", ge=1)
+    modules: tuple[str, ...] = param(
+        ("layers.*",), "What a layer is: patterns over full module names (* matches anything). Modules inside a matching one are part of it."
+    )
 
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:
         """The same module; the chosen layers' `forward` is replaced on the instance, so that names of weights stay."""
-        layers = list(getattr(module, "layers", []))
+        layers = self._layers(module)
         chosen = layers[:: self.every]
         for layer in chosen:
             # Bound methods, not closures: a copy of the module then runs the copy's weights.
@@ -50,11 +54,19 @@ class GradientCheckpointing(Technique):
         inside = sum(p.numel() for layer in chosen for p in layer.parameters())
         ctx.effect(
             f"{len(chosen)} of {len(layers)} layers ({inside:,} parameters) are computed again in the backward pass."
-            + ("" if chosen else " Nothing was checkpointed: this model has no `layers`."),
+            + ("" if chosen else f" Nothing was checkpointed: no module of the model matches {', '.join(self.modules)}."),
             checkpointed=len(chosen),
             layers=len(layers),
         )
         return module
+
+    def _layers(self, module: nn.Module) -> list[Any]:
+        """Matching modules, the outermost ones, in the order of the model."""
+        names: list[str] = []
+        for name, _ in module.named_modules():
+            if any(fnmatchcase(name, pattern) for pattern in self.modules) and not any(name.startswith(f"{outer}.") for outer in names):
+                names.append(name)
+        return [module.get_submodule(name) for name in names]
 
 
 def _recomputed(layer: Any, *args: Any, **kwargs: Any) -> Any:

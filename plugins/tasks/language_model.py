@@ -14,6 +14,7 @@ from torch import nn
 from engines.api import Block, Figure, Site, Task, Text, param
 from engines.toolbox.assembly import LanguageModel, Layer, Norm, make_norm
 from engines.toolbox.batches import Stream
+from engines.toolbox.whole import as_language_model
 
 ROWS = 32
 """Rows that held-out text is read in, at most."""
@@ -29,7 +30,7 @@ class LanguageModelling(Task):
         perplexity = exp(nats / targets)                                    (1)
         bits per character = nats / (ln 2 * original characters)            (2)
 
-    The model: embedding, layers of mixer and feed-forward, head. A part with a residual is normalised first, and then a last norm stands
+    The model: embedding, layers of mixer and feed-forward, head; or a whole model of the slot `model`. A part with a residual is normalised first, and then a last norm stands
     before the head. Each block initialises its own weights under the seed of the run.
 
     Training: contiguous text in `training.batch` rows, segments of `training.sequence` tokens, the mixers' state carried from segment to
@@ -63,8 +64,12 @@ class LanguageModelling(Task):
     unigram: bool = param(True, "Also give the figures of the unigram model of the training split, as a floor to compare with.")
     ranks: bool = param(False, "Also judge heads with a distribution by rank and accuracy, so that heads without one can be compared with them.")
 
-    def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> LanguageModel:
-        """Build `model` = {"embedding", "layers", "head"}. Raises ValueError with a sentence where parts do not fit."""
+    def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> nn.Module:
+        """Build `model` = {"embedding", "layers", "head"}, or adapt the whole model {"id", ...}. Raises ValueError with a sentence where parts do
+        not fit, or a whole model is not causal."""
+        if "id" in model:
+            whole = blocks(model).build(Site(width=0, vocabulary=text.vocabulary, length=length))
+            return as_language_model(whole, model["id"], text.vocabulary.size, length)
         embedding = blocks(model["embedding"]).build(Site(width=0, vocabulary=text.vocabulary, length=length))
         site = Site(width=int(getattr(embedding, "width", 0)), vocabulary=text.vocabulary, length=length, embedding=embedding)
         if site.width < 1:

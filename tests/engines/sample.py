@@ -41,6 +41,20 @@ class Adaptive(Block):
     factor: float = param(4.0, "Shrinking of each tail.", gt=0)
 
 
+class NGram(Block):
+    slot = "model"
+    order: int = param(5, "Words.", ge=1, le=6)
+    smoothing: Literal["kneser_ney", "add_k"] = param("kneser_ney", "Smoothing.")
+
+
+class Own(Block):
+    slot = "model"
+    factory: str = param(help="Where the model comes from.")
+    weights: str = param("", "Weights.", path=True)
+    folder: str = param(".", "Where the module lies.", path=True)
+    arguments: dict[str, Any] = param({}, "Arguments of the factory.")
+
+
 class Adam(Technique):
     group = "optimizer"
     lr: float = param(1e-3, "Learning rate.", gt=0)
@@ -103,6 +117,8 @@ class LanguageModelTask(Task):
 
 _PLUGINS: dict[str, type[Plugin]] = {
     "attention/full": Attention,
+    "baselines/ngram": NGram,
+    "models/own": Own,
     "corpora/python_stdlib": Stdlib,
     "corpora/text_files": TextFiles,
     "distillation/soft_labels": SoftLabels,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from engines.merging import Index, Merged, Part, list_of, merge, table_of
+from engines.merging import BLOCKS, Index, Merged, Part, is_whole, list_of, merge, model_table, table_of
 
 Tree = dict[str, Any]
 Scope = int | None
@@ -76,8 +76,29 @@ def baseline(data: Tree) -> str:
 # --- Edits of the model and the recipe ----------------------------------------------------------------------------------------------------
 
 
+def set_whole(data: Tree, index: Index, scope: Scope, table: Tree | None) -> None:
+    """Choose or change a whole model; None: blocks again, those of the base where it has some."""
+    base = effective(data, index, None).whole
+    if scope is None:
+        data["model"] = table or starting_point()["model"]
+        return
+    variant = _variant(data, scope)
+    change = (None if base is None else starting_point()["model"]) if table is None else _change(base, table)
+    if change is None:
+        variant.pop("model", None)
+    else:
+        variant["model"] = change
+
+
+def _with_blocks(data: Tree, index: Index, scope: Scope) -> None:
+    """Who chooses a block wants no whole model in its place."""
+    if effective(data, index, scope).whole is not None:
+        set_whole(data, index, scope, None)
+
+
 def set_block(data: Tree, index: Index, scope: Scope, slot: str, table: Tree) -> None:
     """Choose or change the embedding or the head ("embedding", "head")."""
+    _with_blocks(data, index, scope)
     if scope is None:
         data.setdefault("model", {})[slot] = table
         return
@@ -99,6 +120,7 @@ def set_corpus(data: Tree, index: Index, scope: Scope, table: Tree) -> None:
 
 def set_layers(data: Tree, index: Index, scope: Scope, layers: Sequence[Tree]) -> None:
     """Replace the list of layers."""
+    _with_blocks(data, index, scope)
     if scope is None:
         data.setdefault("model", {})["layers"] = list(layers)
         return
@@ -140,13 +162,13 @@ def set_recipe(data: Tree, index: Index, scope: Scope, recipe: Sequence[Tree]) -
 
 
 def revert(data: Tree, scope: int, key: str) -> None:
-    """Give up what a variant changes: "embedding", "head", "layers", "corpus", "batch", "sequence" or "recipe"."""
+    """Give up what a variant changes: "model" (all of it), "embedding", "head", "layers", "corpus", "batch", "sequence" or "recipe"."""
     variant = _variant(data, scope)
     if key == "recipe":
         variant.pop("techniques", None)
         variant.pop("without", None)
-    elif key == "corpus":
-        variant.pop("corpus", None)
+    elif key in ("corpus", "model"):
+        variant.pop(key, None)
     else:
         _set_or_drop(variant, "training" if key in ("batch", "sequence") else "model", key, None)
 
@@ -232,8 +254,11 @@ def set_baseline(data: Tree, name: str) -> None:
 def differences(data: Tree, index: Index, number: int) -> list[str]:
     """What a variant changes of the base, a few words each: "head: adaptive (cutoffs 2000, 10000)", "+ magnitude (sparsity 0.8)"."""
     variant = table_of(list_of(data.get("variant"))[number])
-    model, training = table_of(variant.get("model")), table_of(variant.get("training"))
+    model, training = model_table(variant.get("model")), table_of(variant.get("training"))
     words = []
+    if is_whole(model) or any(key not in BLOCKS for key in model):
+        words.append(f"model: {_choice(model)}")
+        model = {}
     if isinstance(variant.get("corpus"), dict):
         words.append(f"corpus: {_choice(variant['corpus'])}")
     words += [f"{slot}: {_choice(model[slot])}" for slot in SLOTS if model.get(slot)]

@@ -1,15 +1,16 @@
-"""The model as a stack of blocks: embedding, layers, head. Layers can be added, removed, moved, copied and repeated."""
+"""The model as a stack of blocks: embedding, layers, head. Layers can be added, removed, moved, copied and repeated. Or a whole model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from engines.merging import Index, Merged
+from engines.api import Slot
+from engines.merging import BLOCKS, Index, Merged
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft
@@ -115,12 +116,16 @@ class LayerCard(QFrame):
 
 
 class ModelPanel(Card):
-    """Edits embedding, layers and head of the scope that is shown."""
+    """Edits embedding, layers and head of the scope that is shown, or the whole model in their place."""
 
     def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
         super().__init__("Model", "From text to prediction: the embedding first, then the layers in order, the head last.", parent)
         self._desk, self._document = desk, document
         self._scope: Scope = None
+        self.whole = PluginCard(desk, "Made of", optional=True, nothing="Blocks")
+        self.whole.picked.connect(lambda name: self._set_whole({"id": name} if name else None))
+        self.whole.edited.connect(self._edit_whole)
+        self.body.addWidget(self.whole)
         self.embedding = PluginCard(desk, "Embedding")
         self.head = PluginCard(desk, "Head")
         for slot, card in (("embedding", self.embedding), ("head", self.head)):
@@ -146,7 +151,8 @@ class ModelPanel(Card):
     def offer(self, catalogue: Tree) -> None:
         """Take the blocks of the catalogue."""
         blocks = [entry for entry in catalogue["plugins"].values() if entry["kind"] == "block"]
-        self._entries = {slot: [entry for entry in blocks if entry["slot"] == slot] for slot in ("embedding", "mixer", "feedforward", "head")}
+        self._entries = {slot: [entry for entry in blocks if entry["slot"] == slot] for slot in get_args(Slot)}
+        self.whole.offer(self._entries["model"])
         self.embedding.offer(self._entries["embedding"])
         self.head.offer(self._entries["head"])
         for card in self._cards:
@@ -157,6 +163,10 @@ class ModelPanel(Card):
         """Show the model of the base or of a variant."""
         self._scope, self._merged = scope, merged
         names, folder = draft.variant_names(self._document.data), self._document.folder
+        self.whole.show_table(merged.whole.table if merged.whole else None, variants=names, folder=folder)
+        self.whole.show_trouble(trouble_of(merged.whole, problems))
+        for shown_with_blocks in (self.embedding, self.add_layer, self.head):
+            shown_with_blocks.setVisible(merged.whole is None)
         for slot, card in (("embedding", self.embedding), ("head", self.head)):
             part = getattr(merged, slot)
             card.show_table(part.table if part else None, variants=names, folder=folder)
@@ -226,14 +236,26 @@ class ModelPanel(Card):
         self._document.edit(f"Change the {slot}", lambda data: draft.set_block(data, index, scope, slot, table), key)
 
     def mark_changes(self, changed: set[str]) -> None:
-        """Mark what a variant changes of the base: "embedding", "head", "layers"."""
+        """Mark what a variant changes of the base: "embedding", "head", "layers", or parameters of a whole model."""
+        flag(self.whole, "current", bool(changed - set(BLOCKS)))
         for slot, card in (("embedding", self.embedding), ("head", self.head)):
             flag(card, "current", slot in changed)
         for layer in self._cards:
             flag(layer, "current", "layers" in changed)
 
+    def _set_whole(self, table: Tree | None, key: str = "") -> None:
+        index, scope = Index(self._desk.catalogue or {}), self._scope
+        self._document.edit("Choose what the model is made of", lambda data: draft.set_whole(data, index, scope, table), key)
+
+    def _edit_whole(self, values: Tree) -> None:
+        whole = self._merged.whole if self._merged else None
+        if whole is not None:
+            self._set_whole({"id": whole.table["id"], **values}, f"{self._scope} model")
+
     def card(self, name: str) -> PluginCard | None:
-        """The card of "embedding", "head" or "layer/N/mixer"."""
+        """The card of "model" (a whole one), "embedding", "head" or "layer/N/mixer"."""
+        if name == "model":
+            return self.whole
         if name in ("embedding", "head"):
             return self.embedding if name == "embedding" else self.head
         kind, _, rest = name.partition("/")

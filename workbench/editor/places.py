@@ -55,8 +55,9 @@ def scope_of(problem: Problem) -> int | None:
 
 
 def parts_of(merged: Merged) -> dict[str, Part | None]:
-    """The parts of a variant by the name of the card that shows them: corpus, task, embedding, head, layer/N/mixer, technique/N ..."""
+    """The parts of a variant by the name of the card that shows them: corpus, task, model (a whole one), embedding, head, layer/N/mixer, technique/N ..."""
     parts: dict[str, Part | None] = {"corpus": merged.corpus, "task": merged.task, "embedding": merged.embedding, "head": merged.head}
+    parts["model"] = merged.whole
     for number, layer in enumerate(merged.layers or []):
         parts[f"layer/{number}/mixer"] = layer.mixer
         parts[f"layer/{number}/feedforward"] = layer.feedforward

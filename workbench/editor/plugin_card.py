@@ -21,14 +21,17 @@ NONE = ""
 
 
 class PluginCard(QFrame):
-    """Shows one table of the experiment file. `picked(id)` asks for another plugin, `edited(values)` tells the parameters."""
+    """Shows one table of the experiment file. `picked(id)` asks for another plugin, `edited(values)` tells the parameters.
+
+    nothing: what an optional choice is called while there is none.
+    """
 
     picked = Signal(str)
     edited = Signal(dict)
 
-    def __init__(self, desk: Desk, caption: str, *, optional: bool = False, framed: bool = True, parent: QWidget | None = None) -> None:
+    def __init__(self, desk: Desk, caption: str, *, optional: bool = False, nothing: str = "None", framed: bool = True, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._desk, self._optional = desk, optional
+        self._desk, self._optional, self._nothing = desk, optional, nothing
         self._id: str | None = None
         self._schema: Mapping[str, Any] | None = None
         self._names: tuple[str, ...] = ()
@@ -95,7 +98,7 @@ class PluginCard(QFrame):
         self._entries = listed
         self.choice.clear()
         if self._optional:
-            self.choice.addItem("None", NONE)
+            self.choice.addItem(self._nothing, NONE)
         for entry in entries:
             self.choice.addItem(str(entry["title"]), entry["id"])
             place = self.choice.count() - 1

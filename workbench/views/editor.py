@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
 
-from engines.merging import Index, Merged, table_of
+from engines.merging import Index, Merged, model_table, table_of
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft, places
@@ -194,7 +194,7 @@ class EditorView(QWidget):
         self._revert.setVisible(bool(changes))
         self.corpus.show_scope(merged, scope, problems)
         self.model.show_scope(merged, scope, problems)
-        self.model.mark_changes(set(table_of(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
+        self.model.mark_changes(set(model_table(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
         self.recipe.show_scope(merged, scope, problems)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
@@ -311,6 +311,8 @@ class EditorView(QWidget):
             self.recipe.add(plugin_id)
         elif entry["kind"] == "corpus":
             self.document.edit("Choose a corpus", lambda data: draft.set_corpus(data, index, scope, {"id": plugin_id}))
+        elif entry["kind"] == "block" and entry["slot"] == "model":
+            self.document.edit("Choose a whole model", lambda data: draft.set_whole(data, index, scope, {"id": plugin_id}))
         elif entry["kind"] == "block" and entry["slot"] in draft.SLOTS:
             self.document.edit(f"Choose the {entry['slot']}", lambda data: draft.set_block(data, index, scope, entry["slot"], {"id": plugin_id}))
         elif entry["kind"] == "block":

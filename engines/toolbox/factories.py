@@ -1,0 +1,150 @@
+"""Modules that the user's own code makes: found by "package.module:function", called, and given weights from a file.
+
+Every failure is a sentence that names the place and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from engines.problems import closest
+
+SHOWN = 6
+"""Names of weights in a sentence, at most."""
+
+
+def find_factory(reference: str, folder: str) -> Callable[..., Any]:
+    """The function or class that "package.module:function" names. The module is looked for in `folder` first, then on Python's path.
+
+    Raises ValueError with a sentence.
+    """
+    name, colon, attribute = reference.partition(":")
+    if not (name and colon and attribute):
+        raise ValueError(f'factory = "{reference}" must be written as "package.module:function".')
+    module = _imported(name, Path(folder))
+    found: Any = module
+    for step in attribute.split("."):
+        if not hasattr(found, step):
+            near = closest(step, [each for each in vars(found) if not each.startswith("_")])
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"{name} ({getattr(module, '__file__', '')}) has no {step}.{hint}")
+        found = getattr(found, step)
+    if not callable(found):
+        raise ValueError(f"{reference} is a {type(found).__name__}: factory must name a function, or a class, that returns an nn.Module.")
+    return found  # type: ignore[no-any-return]
+
+
+def _imported(name: str, folder: Path) -> ModuleType:
+    """The module, imported with `folder` in front of the path. One of the same name from another folder is imported anew."""
+    top = name.partition(".")[0]
+    local = next((path for path in (folder / f"{top}.py", folder / top / "__init__.py", folder / top) if path.exists()), None)
+    loaded = sys.modules.get(top)
+    if local is not None and loaded is not None and not _is_of(loaded, local):
+        for other in [each for each in sys.modules if each == top or each.startswith(f"{top}.")]:
+            del sys.modules[other]
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ValueError(
+                f"There is no module {name} in {folder} or on Python's path: put its file beside the experiment, or install its package."
+            ) from error
+        raise ValueError(f"{name} could not be imported: it needs the module {error.name}, which is not installed.") from error
+    except Exception as error:
+        raise ValueError(f"{name} could not be imported: {type(error).__name__}: {error}.") from error
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    """Whether a loaded module came from this file, or lies in this folder."""
+    places = [Path(place) for place in (getattr(module, "__file__", None), *getattr(module, "__path__", ())) if place]
+    return any(place == path or place.parent == path or place == path.parent for place in places)
+
+
+def make_module(reference: str, folder: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> nn.Module:
+    """The module that the factory returns. offered: arguments that it is given as well, each where it takes one of that name.
+
+    Raises ValueError with a sentence.
+    """
+    factory = find_factory(reference, folder)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        taken = dict(arguments)
+    else:
+        named = list(signature.parameters)
+        takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
+        strange = [] if takes_all else [name for name in arguments if name not in named]
+        if strange:
+            known = ", ".join(named) or "none"
+            raise ValueError(f"{reference} takes no argument {', '.join(strange)}; it takes: {known}.")
+        taken = {**{name: value for name, value in offered.items() if name in named}, **arguments}
+        missing = [
+            name for name, each in signature.parameters.items()
+            if each.default is inspect.Parameter.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL) and name not in taken
+        ]  # fmt: skip
+        if missing:
+            raise ValueError(f"{reference} needs {', '.join(missing)}: write arguments = {{ {missing[0]} = ... }}.")
+    try:
+        made = factory(**taken)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{reference} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{reference} returned a {type(made).__name__}: it must return an nn.Module.")
+    return made
+
+
+def load_weights(module: nn.Module, path: str, reference: str) -> None:
+    """Put the tensors of a safetensors file into a module, all of them and nothing else. On the meta device they are only compared.
+
+    Raises ValueError that names the weights that are missing, unexpected or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"weights = {path} cannot be read as a safetensors file: {error}.") from error
+    own = module.state_dict()
+    # A weight that several modules share may stand in the file once, under any of its names.
+    shared: dict[tuple[Any, ...], list[str]] = {}
+    for name, tensor in own.items():
+        shared.setdefault((id(tensor) if tensor.is_meta else tensor.data_ptr(), tuple(tensor.shape)), []).append(name)
+    for names in shared.values():
+        given = next((name for name in names if name in found), None)
+        if given is not None and own[given].numel():
+            found |= {name: found[given] for name in names if name not in found}
+    missing, unexpected = [name for name in own if name not in found], [name for name in found if name not in own]
+    other = [
+        f"{name} ({_shape(found[name])} in the file, {_shape(own[name])} in the model)"
+        for name in own
+        if name in found and found[name].shape != own[name].shape
+    ]
+    wrong = [f"{what}: {_some(names)}" for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other)) if names]
+    if wrong:
+        raise ValueError(f"The weights of {path} do not fit the module of {reference}; {'; '.join(wrong)}.")
+    if not any(tensor.is_meta for tensor in own.values()):
+        module.load_state_dict(found)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,1 @@
+"""Simple models that a neural one has to beat."""

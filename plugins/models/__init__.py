@@ -1,0 +1,1 @@
+"""Whole models: the user's own, and pretrained ones."""

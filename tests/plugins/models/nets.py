@@ -1,0 +1,80 @@
+"""Modules as users write them, for tests: good ones, and one for each thing that can be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Recurrent(nn.Module):
+    """Carries a state from call to call."""
+
+    def __init__(self, vocabulary_size: int, width: int = 24, layers: int = 1) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+        self.scores = nn.Linear(width, vocabulary_size)
+
+    def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        # The engine cuts states by rows, which torch's own LSTM keeps second.
+        carried = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
+        y, after = self.lstm(self.table(ids), carried)
+        return self.scores(y), tuple(part.transpose(0, 1) for part in after)
+
+
+class Transformer(nn.Module):
+    """torch's own encoder layers behind a causal mask."""
+
+    def __init__(self, vocabulary_size: int, length: int, width: int = 24, layers: int = 2, causal: bool = True) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.places = nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True) for _ in range(layers)
+        )
+        self.scores = nn.Linear(width, vocabulary_size)
+        self.causal = causal
+
+    def forward(self, ids: Tensor) -> Tensor:
+        length = ids.shape[1]
+        x = self.table(ids) + self.places(torch.arange(length, device=ids.device))
+        mask = nn.Transformer.generate_square_subsequent_mask(length, device=ids.device) if self.causal else None
+        for block in self.blocks:
+            x = block(x, mask)
+        scores: Tensor = self.scores(x)
+        return scores
+
+
+recurrent = Recurrent
+transformer = Transformer
+
+
+def seeing(vocabulary_size: int, length: int) -> nn.Module:
+    return Transformer(vocabulary_size, length, causal=False)
+
+
+def narrow(vocabulary_size: int) -> nn.Module:
+    return nn.Embedding(vocabulary_size, 7)
+
+
+def tied(vocabulary_size: int, width: int = 8) -> nn.Module:
+    net = nn.Sequential(nn.Embedding(vocabulary_size, width), nn.Linear(width, vocabulary_size, bias=False))
+    net[1].weight = net[0].weight
+    return net
+
+
+def no_module(vocabulary_size: int) -> list[int]:
+    return [vocabulary_size]
+
+
+def breaks(vocabulary_size: int) -> nn.Module:
+    raise KeyError("width")
+
+
+def fails_when_run(vocabulary_size: int) -> nn.Module:
+    return nn.Linear(vocabulary_size, vocabulary_size)
+
+
+NUMBER = 3
