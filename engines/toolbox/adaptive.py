@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,11 +16,17 @@ from torch import Tensor, nn
 from engines.api import Site
 from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram, scores_type
 
+SHORT_LIST_SHARE = 0.8
+"""The least share of the training text that fitted cutoffs leave in the short list, so that frequent tokens keep their full width."""
+
+GRID = 200
+"""Fitted cutoffs are chosen from every place below this one, and from so many evenly spread over the logarithm of the rank."""
+
 
 def rising(cutoffs: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The cutoffs, for validators. Raises ValueError with a sentence where they do not rise from 1 on."""
-    if cutoffs is not None and (not cutoffs or cutoffs[0] < 1 or any(a >= b for a, b in pairwise(cutoffs))):
-        raise ValueError(f"cutoffs must be one or more rising whole numbers from 1 on, such as [2000, 10000], not {list(cutoffs)}.")
+    if cutoffs and (cutoffs[0] < 1 or any(a >= b for a, b in pairwise(cutoffs))):
+        raise ValueError(f"cutoffs must be rising whole numbers from 1 on, such as [2000, 10000], or [] to fit them, not {list(cutoffs)}.")
     return cutoffs
 
 
@@ -28,24 +35,48 @@ def default_cutoffs(size: int) -> tuple[int, ...]:
     return (size // 10, 2 * size // 5) if size >= 10 else (max(1, size // 2),)
 
 
-def fitting_cutoffs(cutoffs: tuple[int, ...] | None, size: int) -> tuple[int, ...]:
-    """The cutoffs, or the default ones. Raises ValueError with a sentence where they do not stay below the vocabulary size."""
-    chosen = cutoffs or default_cutoffs(size)
+def expected_cost(cutoffs: Sequence[int], counts: np.ndarray, width: int, div_value: float) -> float:
+    """Multiplications a token of the training text, over D, so in rows of a full softmax: c_1 + J + sum_j share_j d_j / D (D + cluster size)."""
+    share = np.concatenate(([0.0], np.cumsum(counts, dtype=np.float64))) / max(1, int(counts.sum()))
+    cost = float(cutoffs[0] + len(cutoffs))
+    for j, (low, high) in enumerate(pairwise((*cutoffs, len(counts))), start=1):
+        cost += float(share[high] - share[low]) * int(width // div_value**j) / width * (width + high - low)
+    return cost
+
+
+def fitted_cutoffs(counts: np.ndarray, width: int, div_value: float) -> tuple[int, ...]:
+    """The two cutoffs of the least `expected_cost` that leave SHORT_LIST_SHARE of the text in the short list. Below 10 tokens the default."""
+    size = len(counts)
+    if size < 10:
+        return default_cutoffs(size)
+    place_G = np.unique(np.concatenate((np.arange(1, min(size, GRID)), np.geomspace(1, size - 1, GRID).astype(np.int64))))
+    share_G = np.cumsum(counts, dtype=np.float64)[place_G - 1] / max(1, int(counts.sum()))
+    first, second = place_G[:, None], place_G[None, :]
+    near, far = (int(width // div_value**j) / width for j in (1, 2))
+    cost_GG = first + 2 + (share_G[None, :] - share_G[:, None]) * near * (width + second - first) + (1 - share_G) * far * (width + size - second)
+    allowed_GG = (first < second) & (share_G[:, None] >= min(SHORT_LIST_SHARE, share_G[-2]))
+    best = int(np.where(allowed_GG, cost_GG, np.inf).argmin())
+    return int(place_G[best // len(place_G)]), int(place_G[best % len(place_G)])
+
+
+def cutoffs_of(cutoffs: tuple[int, ...] | None, counts: np.ndarray, width: int, div_value: float) -> tuple[int, ...]:
+    """As given, the default ones where None, fitted where empty. Raises ValueError with a sentence for what does not fit vocabulary or width."""
+    size = len(counts)
+    if cutoffs is None:
+        chosen = default_cutoffs(size)
+    else:
+        chosen = cutoffs or fitted_cutoffs(counts, width, div_value)
     if chosen[-1] >= size:
         raise ValueError(
             f"cutoffs {list(chosen)} must stay below the vocabulary size {size}; "
             f"leave them out for {list(default_cutoffs(size))}, or take smaller ones."
         )
-    return chosen
-
-
-def refuse_no_width(width: int, div_value: float, clusters: int) -> None:
-    """Raise ValueError with a sentence where dividing `clusters` times leaves nothing of the width."""
-    if int(width // div_value**clusters) < 1:
+    if int(width // div_value ** len(chosen)) < 1:
         raise ValueError(
-            f"div_value {div_value:g} leaves cluster {clusters} no width (hidden width {width}); "
-            f"take at most {width ** (1 / clusters):.3g}, or fewer cutoffs."
+            f"div_value {div_value:g} leaves cluster {len(chosen)} no width (hidden width {width}); "
+            f"take at most {width ** (1 / len(chosen)):.3g}, or fewer cutoffs."
         )
+    return chosen
 
 
 class ClusteredTable(nn.Module):
@@ -87,6 +118,9 @@ class ClusteredSoftmax(NormalisedHead):
         super().__init__(site.vocabulary.size)
         self.bounds = (*cutoffs, site.vocabulary.size)
         self.short = self.bounds[0]
+
+    def extra_repr(self) -> str:
+        return f"vocabulary_size={self.vocabulary_size}, cutoffs={list(self.bounds[:-1])}"
 
     def scorer(self) -> Callable[[int, Tensor], Tensor]:
         """What gives the scores of cluster j for rows of hidden states: j = 0 short list and clusters, (N, c_1 + J), else (N, cluster size)."""

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.adaptive import ClusteredTable, fitting_cutoffs, refuse_no_width, rising
+from engines.toolbox.adaptive import ClusteredTable, cutoffs_of, rising
 
 
 class AdaptiveTable(Block):
@@ -25,7 +25,7 @@ class AdaptiveTable(Block):
 
     Cost: sum over j of d_j (cluster size + D) parameters instead of V D, and 2 d_j D floating point operations a token.
     Does nothing when: div_value = 1; then it is a table of full width, each cluster turned by a matrix of its own.
-    Parameters: width D, cutoffs (default: V / 10 and 2 V / 5), div_value v.
+    Parameters: width D, cutoffs (default: V / 10 and 2 V / 5; []: as softmax/adaptive fits them), div_value v.
     """
 
     paper: ClassVar[str] = (
@@ -35,15 +35,14 @@ class AdaptiveTable(Block):
 
     width: int = param(200, "Numbers that the model is given for a token.", symbol="D", ge=1, le=16384)
     cutoffs: tuple[int, ...] | None = param(
-        None, "Where clusters begin, rising, below the vocabulary size; default: a tenth and two fifths of it.", unit="tokens", symbol="c"
+        None, "Where clusters begin, rising; default: a tenth and two fifths of the vocabulary; []: fitted to its counts.", unit="tokens", symbol="c"
     )
     div_value: float = param(4.0, "By how much each cluster's rows are shorter than those of the one before.", symbol="v", ge=1.0, le=64.0)
 
     _rise = field_validator("cutoffs")(rising)
 
     def build(self, site: Site) -> ClusteredTable:
-        cutoffs = fitting_cutoffs(self.cutoffs, site.vocabulary.size)
-        refuse_no_width(self.width, self.div_value, len(cutoffs))
+        cutoffs = cutoffs_of(self.cutoffs, site.vocabulary.counts, self.width, self.div_value)
         return ClusteredTable(site.vocabulary.size, self.width, cutoffs, self.div_value)
 
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.adaptive import ClusteredSoftmax, ClusteredTable, default_cutoffs, fitting_cutoffs, rising
+from engines.toolbox.adaptive import ClusteredSoftmax, ClusteredTable, cutoffs_of, default_cutoffs, rising
 from engines.toolbox.heads import tied_weight
 
 
@@ -34,7 +34,7 @@ class TiedAdaptive(Block):
     Cost: that of softmax/adaptive with the same widths, so under embeddings/lookup more than there (2 D a row of the target's cluster, none of
     it divided by v^j); no output matrix but K and the P_j, so the parameters of the vocabulary are held once.
     Does nothing when: never; cutoffs do nothing under embeddings/adaptive, which has its own.
-    Parameters: cutoffs (default: V / 10 and 2 V / 5), tie_projections, bias.
+    Parameters: cutoffs (default: V / 10 and 2 V / 5; []: as softmax/adaptive fits them), tie_projections, bias.
     """
 
     paper: ClassVar[str] = (
@@ -43,7 +43,10 @@ class TiedAdaptive(Block):
     slot: ClassVar[Slot] = "head"
 
     cutoffs: tuple[int, ...] | None = param(
-        None, "Where clusters begin under embeddings/lookup, rising; default: a tenth and two fifths of the vocabulary.", unit="tokens", symbol="c"
+        None,
+        "Where clusters begin under embeddings/lookup, rising; default: a tenth and two fifths of the vocabulary; []: fitted to its counts.",
+        unit="tokens",
+        symbol="c",
     )
     tie_projections: bool = param(False, "Also share the projections of embeddings/adaptive.")
     bias: bool = param(True, "Add one number to each score of the short list and the clusters.", symbol="b")
@@ -54,7 +57,7 @@ class TiedAdaptive(Block):
         embedding = site.embedding
         if isinstance(embedding, ClusteredTable):
             own = embedding.bounds[1:-1]
-            if self.cutoffs is not None and self.cutoffs != own:
+            if self.cutoffs and self.cutoffs != own:
                 raise ValueError(f"cutoffs {list(self.cutoffs)} are not those of the embedding, {list(own)}; leave them out.")
             if self.tie_projections and embedding.width != site.width:
                 raise ValueError(
@@ -65,7 +68,8 @@ class TiedAdaptive(Block):
         tied_weight(site)
         if self.tie_projections:
             raise ValueError("tie_projections shares the projections of embeddings/adaptive, but the embedding is a plain table without any.")
-        return TiedAdaptiveSoftmax(site, embedding, fitting_cutoffs(self.cutoffs, site.vocabulary.size), tie_projections=False, bias=self.bias)
+        cutoffs = cutoffs_of(self.cutoffs, site.vocabulary.counts, site.width, 1.0)
+        return TiedAdaptiveSoftmax(site, embedding, cutoffs, tie_projections=False, bias=self.bias)
 
 
 class TiedAdaptiveSoftmax(ClusteredSoftmax):

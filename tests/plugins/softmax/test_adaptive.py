@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from engines.api import Trial
 from engines.toolbox import heads, trials
-from engines.toolbox.adaptive import default_cutoffs
+from engines.toolbox.adaptive import default_cutoffs, expected_cost, fitted_cutoffs
 from plugins.softmax import adaptive
 from tests.plugins.checks import EXACT, TRIALS, assert_holds, certificates
 from tests.plugins.softmax.rows import rows_and_targets
@@ -62,6 +63,38 @@ def test_default_cutoffs_follow_the_vocabulary() -> None:
         assert cutoffs[-1] < size
 
 
+def test_fitted_cutoffs_cost_least_of_all_pairs_that_keep_four_fifths_in_the_short_list() -> None:
+    counts = trials.zipf_vocabulary(90).counts
+    share = counts.cumsum() / counts.sum()
+    for width, div_value in ((16, 2.0), (200, 4.0), (16, 1.0)):
+        pairs = [(a, b) for a in range(1, 90) for b in range(a + 1, 90) if share[a - 1] >= 0.8]
+        best = min(expected_cost(pair, counts, width, div_value) for pair in pairs)
+        found = fitted_cutoffs(counts, width, div_value)
+        assert found in pairs
+        assert expected_cost(found, counts, width, div_value) == pytest.approx(best)
+
+
+def test_expected_cost_counts_multiplications_of_the_modules_that_are_called() -> None:
+    trial = Trial(vocabulary=60, width=8)
+    counts = trials.site(trial).vocabulary.counts
+    head = build(trial, cutoffs=())
+    torch_counted = head.softmax.head.weight.numel()
+    for tail, (low, high) in zip(head.softmax.tail, zip(head.bounds, head.bounds[1:], strict=False), strict=True):
+        torch_counted += sum(p.numel() for p in tail.parameters()) * counts[low:high].sum() / counts.sum()
+    assert expected_cost(head.bounds[:-1], counts, 8, 2.0) == pytest.approx(torch_counted / 8)
+    assert expected_cost(head.bounds[:-1], counts, 8, 2.0) < expected_cost(default_cutoffs(60), counts, 8, 2.0)
+    assert repr(list(head.bounds[:-1])) in repr(head)
+
+
+def test_fitted_cutoffs_fit_every_vocabulary() -> None:
+    for size in (*range(2, 60), 1000):
+        for counts in (trials.zipf_vocabulary(size).counts, np.ones(size, dtype=np.int64), np.eye(size, dtype=np.int64)[0]):
+            cutoffs = fitted_cutoffs(counts, 16, 2.0)
+            assert cutoffs[0] > 0
+            assert list(cutoffs) == sorted(set(cutoffs))
+            assert cutoffs[-1] < size
+
+
 def test_an_untrained_head_without_input_knows_the_share_of_short_list_and_clusters() -> None:
     head = build()
     with trials.seeded(EXACT):
@@ -78,7 +111,7 @@ def test_what_does_not_fit_is_refused_with_a_sentence() -> None:
         build(cutoffs=(10, 40))
     with pytest.raises(ValueError, match=r"div_value 4 leaves cluster 2 no width \(hidden width 8\); take at most 2\.83"):
         build(div_value=4.0)
-    for wrong in ((5, 5), (9, 3), (0, 4), ()):
+    for wrong in ((5, 5), (9, 3), (0, 4)):
         with pytest.raises(ValidationError, match="rising whole numbers from 1"):
             adaptive.Adaptive(cutoffs=wrong)
 
