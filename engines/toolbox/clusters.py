@@ -1,6 +1,6 @@
-"""Partitions of a vocabulary: by frequency, by chance, by vectors that describe the tokens; and where such vectors are read from.
+"""Partitions of a vocabulary: by frequency, by chance, by vectors that describe the tokens.
 
-Everything here is numpy on the CPU, deterministic for the same input, and runs once when a head is built.
+Everything here is numpy on the CPU, the same for the same input on one machine, and runs once when a head is built.
 
 Shapes: V tokens, C clusters, D width of the vectors. A partition is class_V, the cluster of each token, with no cluster empty.
 """
@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+import torch
+
+from engines.api import Vocabulary
+from engines.toolbox.word_vectors import read_vectors
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -138,29 +141,14 @@ def refuse_count(count: int, size: int) -> None:
         raise ValueError(f"A vocabulary of {size:,} tokens cannot be cut into {count:,} classes: take 1 to {size:,}.")
 
 
-def token_vectors(path: Path, size: int) -> Floats:
-    """Vectors of unit length that describe the tokens, (V, D), from a safetensors file or the folder of a finished model.
+def directions(path: Path, vocabulary: Vocabulary) -> Floats:
+    """Vectors of length 1 that describe the tokens, (V, D), from a file as `read_vectors` takes it; zero where a token has none.
 
-    The tensor is `embedding.weight` where there is one, else the only matrix with V rows. A row of zeros stays. Raises ValueError with a
-    sentence for what cannot be read or has other rows.
+    Lengths are left out: those of trained rows tell frequency more than meaning.
     """
-    file = path / "weights.safetensors" if path.is_dir() else path
-    try:
-        with safe_open(file, framework="np") as tensors:
-            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-            fitting = [name for name, shape in shapes.items() if len(shape) == 2 and shape[0] == size]
-            name = "embedding.weight" if "embedding.weight" in fitting else fitting[0] if len(fitting) == 1 else ""
-            if not name:
-                raise ValueError(
-                    f"vectors = {str(path)!r}: there must be a tensor embedding.weight, or one single matrix, with {size:,} rows, one a token; "
-                    f"the file has {', '.join(f'{name} {shape}' for name, shape in list(shapes.items())[:6]) or 'no tensor'}. "
-                    "Take vectors that were trained on the same corpus settings."
-                )
-            vectors_VD = np.asarray(tensors.get_tensor(name), dtype=np.float64)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"vectors = {str(path)!r} cannot be read as a safetensors file: {error}.") from error
-    if not np.isfinite(vectors_VD).all():
-        raise ValueError(f"vectors = {str(path)!r}: {name} holds values that are no finite numbers.")
+    with torch.device("cpu"):  # a head may be sketched on a device that holds no numbers
+        table_VD, _ = read_vectors(path, vocabulary)
+    vectors_VD = table_VD.double().numpy()
     length_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     unit_VD: Floats = vectors_VD / np.where(length_V1 == 0, 1.0, length_V1)
     return unit_VD

@@ -47,7 +47,7 @@ class ClassBased(Block):
     classes: int | None = param(None, "Number of classes; default: the square root of the vocabulary size.", symbol="C", ge=1, le=100_000)
     by: Partition = param("sqrt_frequency", "What puts tokens into one class.")
     vectors: Path | None = param(
-        None, "Safetensors file, or folder of a finished model, with one vector a token; for kmeans and bisection.", path=True
+        None, "File of word vectors, or folder of a finished model; for kmeans and bisection.", path=True
     )
     tied: bool = param(False, "Use the embedding's matrix for the tokens.")
     bias: bool = param(True, "Add one number to each score, which starts at the log frequency.", symbol="b")
@@ -72,7 +72,7 @@ class ClassBased(Block):
         counts, size = np.maximum(site.vocabulary.counts, 1), site.vocabulary.size
         clusters.refuse_count(count, size)
         if self.vectors is not None:
-            vectors_VD = clusters.token_vectors(self.vectors, size)
+            vectors_VD = clusters.directions(self.vectors, site.vocabulary)
             return clusters.kmeans_clusters(vectors_VD, count, 0) if self.by == "kmeans" else clusters.bisected_clusters(vectors_VD, count)
         if self.by == "random":
             return clusters.random_clusters(size, count, 0)

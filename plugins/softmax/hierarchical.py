@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trees, trials
-from engines.toolbox.clusters import frequency_order, token_vectors
+from engines.toolbox.clusters import directions, frequency_order
 from engines.toolbox.heads import IGNORED, NormalisedHead, scores_type
 
 TreeKind = Literal["huffman", "balanced", "random", "semantic"]
@@ -48,7 +48,7 @@ class Hierarchical(Block):
 
     tree: TreeKind = param("huffman", "What the tree is made of: frequencies, halves, chance, or vectors that describe the tokens.")
     vectors: Path | None = param(
-        None, "Safetensors file, or folder of a finished model, with one vector a token; for tree = semantic.", path=True
+        None, "File of word vectors, or folder of a finished model; for tree = semantic.", path=True
     )
     bias: bool = param(True, "Add one number to the score of each node, which starts at the log odds of its two sides.", symbol="b")
     sparse: bool = param(False, "Hand out sparse row gradients of the nodes (for optimisers that take them, such as plain SGD).")
@@ -64,7 +64,7 @@ class Hierarchical(Block):
         if size < 2:
             raise ValueError(f"A tree needs at least 2 tokens, but the vocabulary has {size}.")
         if self.vectors is not None:
-            tree = trees.semantic(token_vectors(self.vectors, size), np.maximum(counts, 1))
+            tree = trees.semantic(directions(self.vectors, site.vocabulary), np.maximum(counts, 1))
         elif self.tree == "huffman":
             tree = trees.huffman(np.maximum(counts, 1))
         else:

@@ -85,31 +85,15 @@ def test_the_principal_direction_is_the_leading_eigenvector() -> None:
     assert abs(clusters.principal_direction(x) @ vt[0]) > 0.999
 
 
-def test_vectors_are_read_from_a_file_or_a_finished_model(tmp_path: Path) -> None:
+def test_directions_have_length_one_and_tokens_without_a_vector_none(tmp_path: Path) -> None:
     weight = torch.randn(12, 3)
     weight[5] = 0
     save_file({"embedding.weight": weight, "head.output.weight": torch.randn(12, 3)}, tmp_path / "weights.safetensors")
-    found = clusters.token_vectors(tmp_path, 12)
+    found = clusters.directions(tmp_path, trials.zipf_vocabulary(12))
     np.testing.assert_allclose(found[:5], (weight[:5] / weight[:5].norm(dim=1, keepdim=True)).numpy(), rtol=1e-6)
     assert (found[5] == 0).all()
-    save_file({"words": weight}, tmp_path / "words.safetensors")
-    np.testing.assert_array_equal(clusters.token_vectors(tmp_path / "words.safetensors", 12), found)
-
-
-def test_vectors_that_do_not_fit_are_refused_with_a_sentence(tmp_path: Path) -> None:
-    save_file({"a": torch.randn(12, 3), "b": torch.randn(12, 3)}, tmp_path / "two.safetensors")
-    with pytest.raises(ValueError, match="one single matrix, with 12 rows"):
-        clusters.token_vectors(tmp_path / "two.safetensors", 12)
-    with pytest.raises(ValueError, match=r"with 13 rows.*the file has a \(12, 3\), b \(12, 3\)"):
-        clusters.token_vectors(tmp_path / "two.safetensors", 13)
-    with pytest.raises(ValueError, match="cannot be read as a safetensors file"):
-        clusters.token_vectors(tmp_path / "absent.safetensors", 12)
-    (tmp_path / "text.safetensors").write_text("no tensors here")
-    with pytest.raises(ValueError, match="cannot be read as a safetensors file"):
-        clusters.token_vectors(tmp_path / "text.safetensors", 12)
-    save_file({"a": torch.full((12, 3), float("nan"))}, tmp_path / "nan.safetensors")
-    with pytest.raises(ValueError, match="no finite numbers"):
-        clusters.token_vectors(tmp_path / "nan.safetensors", 12)
+    with torch.device("meta"):
+        np.testing.assert_array_equal(clusters.directions(tmp_path, trials.zipf_vocabulary(12)), found)
 
 
 def test_more_classes_than_tokens_are_refused() -> None:

@@ -82,7 +82,6 @@ def test_expected_cost_counts_multiplications_of_the_modules_that_are_called() -
     for tail, (low, high) in zip(head.softmax.tail, zip(head.bounds, head.bounds[1:], strict=False), strict=True):
         torch_counted += sum(p.numel() for p in tail.parameters()) * counts[low:high].sum() / counts.sum()
     assert expected_cost(head.bounds[:-1], counts, 8, 2.0) == pytest.approx(torch_counted / 8)
-    assert expected_cost(head.bounds[:-1], counts, 8, 2.0) < expected_cost(default_cutoffs(60), counts, 8, 2.0)
     assert repr(list(head.bounds[:-1])) in repr(head)
 
 
