@@ -298,7 +298,8 @@ class Axis:
     """What is drawn along one side of a study's picture.
 
     scale turns the measured quantity into `unit`. Where better is "higher" the quantity of a y axis is work per second, else the seconds of
-    one call; an x axis is what the groups say.
+    one call; an x axis is what the groups say, or, where it names a fact, what that fact of each cell turns out to be: then the x of a group
+    only orders the groups, and the ratios are those to the first cell of its group.
     """
 
     name: str
@@ -306,6 +307,7 @@ class Axis:
     log: bool = True
     better: Literal["lower", "higher", "none"] = "none"
     scale: float = 1.0
+    fact: str = ""
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,8 @@ class Cell:
     larger one will take. host_bytes, device_bytes: memory it needs beside the group's. threads: of torch (0: the usable cores minus one).
     device: where it runs; its work there is waited for after every call, unless wait is False (then only handing it over is timed).
     shown: whether it is a point of a curve, or only read by `conclude`. note: what is known of it without measuring; that of the largest x
-    stands beside its curve.
+    stands beside its curve. setting: with which parameters it was made, beside its point. facts: measures what else is to be known of it
+    (how good its results are), once, outside the rounds, from the callable: {name with unit: figure}.
     """
 
     curve: str
@@ -331,6 +334,8 @@ class Cell:
     wait: bool = True
     shown: bool = True
     note: str = ""
+    setting: str = ""
+    facts: Callable[[Any], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -383,6 +388,12 @@ class Measured(Protocol):
     def seconds(self, curve: str, x: float | None) -> Estimate | None:
         """How long one call takes."""
 
+    def setting(self, curve: str, x: float | None) -> str:
+        """What the cell says it was made with."""
+
+    def facts(self, curve: str, x: float | None) -> Mapping[str, float]:
+        """What the cell's `facts` measured."""
+
     def rate(self, curve: str, x: float | None) -> Estimate | None:
         """Work of one call per second."""
 
@@ -409,6 +420,14 @@ class Conclusion:
     lines: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A finished model, in evaluation mode on the CPU, and the text that it was trained on."""
+
+    model: nn.Module
+    text: Text
+
+
 class Study(Plugin):
     """One operation measured over sizes: groups of alternatives, an expectation that the figures meet or refute, and what they say."""
 
@@ -429,6 +448,14 @@ class Study(Plugin):
     def groups(self, text: Text | None) -> Iterable[Group]:
         """All groups in the order in which they are measured, small sizes first. Allocates nothing."""
         raise NotImplementedError(f"{type(self).__name__} does not define groups(text).")
+
+    def finished(self) -> str:
+        """The finished model that the study is about: the number of a run of this store, or a folder; the empty string: it needs none."""
+        return ""
+
+    def groups_of(self, load: Callable[[], Trained]) -> Iterable[Group]:
+        """As `groups`, in place of it, where `finished` names a model, which `load` reads."""
+        raise NotImplementedError(f"{type(self).__name__} does not define groups_of(load).")
 
     def groups_with(self, text: Text | None, blocks: Callable[[Mapping[str, Any]], Block]) -> Iterable[Group]:
         """As `groups`, in place of it, for a study that measures blocks of the catalogue: `blocks` turns {"id": ..., **parameters} into one."""

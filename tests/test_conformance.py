@@ -46,6 +46,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "studies/threads": {"sizes": [4, 8], "threads": [1, 2]},
     "studies/head_vocabulary": {"vocabularies": [60, 120], "tokens": 8, "width": 32},
     "studies/matmul": {"largest": 64, "dtypes": ["float32", "float64"], "threads": [1]},
+    "studies/prediction_search": {
+        "source": "synthetic", "vocabulary": 300, "width": 8, "contexts": 20, "calibration": 30, "dimensions": [4], "candidates": [20],
+        "lists": 8, "probed": [2], "links": 8, "beams": [8], "bits": [64],
+    },
     "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }
 """Parameters that a plugin needs, or needs to matter with 500 words, 24 numbers and 12 tokens."""

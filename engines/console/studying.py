@@ -103,6 +103,8 @@ def text(row: StudyRow) -> str:
 def _curves(found: Mapping[str, Any]) -> list[str]:
     if not found["curves"]:
         return []
+    if any(point.get("facts") for curve in found["curves"] for point in curve["points"]):
+        return _settings(found)
     x, y = found["x"], found["y"]
     at = [{point["x"]: point for point in curve["points"]} for curve in found["curves"]]
     rows = [[f"{each:g}", *(_cell(points.get(each)) for points in at)] for each in sorted({value for points in at for value in points})]
@@ -115,6 +117,25 @@ def _curves(found: Mapping[str, Any]) -> list[str]:
     heading = f"{y['name']}{unit}, {y['better']} is better; median [95% interval]"
     lines += [f"{curve['name']}: {curve['note']}" for curve in found["curves"] if curve["note"]]
     return [f"{heading}; exponents are of the time of one call", columns(headings, rows), *_memory(found), "\n".join(lines)]
+
+
+def _settings(found: Mapping[str, Any]) -> list[str]:
+    """One row a setting, with all that is known of it, where that is what the curves are made of."""
+    y = found["y"]
+    paired = [(curve["name"], point) for curve in found["speedups"] for point in curve["points"]]
+    ratios = {(name, point["x"]): f"{figure(point['value'])}x{_limits(point, '')}" for name, point in paired}
+    points = [(curve["name"], point) for curve in found["curves"] for point in curve["points"]]
+    facts = list(dict.fromkeys(name for _, point in points for name in point.get("facts", {})))
+    rows = [
+        [
+            name, point.get("setting", ""), _cell(point), ratios.get((name, point["x"]), ""),
+            *(figure(point["facts"][fact]) if fact in point.get("facts", {}) else "" for fact in facts),
+        ]
+        for name, point in points
+    ]  # fmt: skip
+    over = next((f"times as fast as {curve['over']}" for curve in found["speedups"]), "")
+    heading = f"{y['name']} in {y['unit']}, {y['better']} is better; median [95% interval]"
+    return [heading, columns(["curve", "setting", y["name"], over, *facts], rows)]
 
 
 def _memory(found: Mapping[str, Any]) -> list[str]:

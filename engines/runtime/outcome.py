@@ -1,7 +1,7 @@
 """What a study's times say: curves with intervals, exponents, paired speed-ups, steps, findings. One object, the result that is stored.
 
     {"title", "x": axis, "y": axis,
-     "curves": [{"name", "points": [{"x", "value", "low", "high", "n", "seconds", "memory_bytes"}],
+     "curves": [{"name", "points": [{"x", "value", "low", "high", "n", "seconds", "memory_bytes", "setting", "facts": {name: figure}}],
                  "exponent": {"value", "low", "high", "first", "last"} | null, "memory_exponent": the same, "note"}],
      "speedups": [{"name", "over", "points": [{"x", "value", "low", "high", "n"}]}],      of the same rounds; over: the first curve of the group
      "lines": [{"name", "value"}],                                                        level on the y axis: measured peaks
@@ -36,17 +36,34 @@ Peaks = Callable[[str, int], Mapping[str, Any] | None]
 class Figures:
     """The times of a study, read (`engines.api.Measured`)."""
 
-    def __init__(self, times: Sequence[Times], stored: Peaks = lambda device, threads: None) -> None:
+    def __init__(self, times: Sequence[Times], stored: Peaks = lambda device, threads: None, axis: Axis | None = None) -> None:
+        """axis: that of x, which may say that a fact of each cell is its x."""
         self._at: dict[tuple[str, float | None], tuple[Times, Cell]] = {}
+        self._fact = axis.fact if axis else ""
+        self._x: dict[tuple[int, str], float | None] = {}
         for group in times:
             for cell in group.group.cells:
                 if cell.curve in group.seconds:
-                    self._at[cell.curve, group.group.x] = group, cell
+                    self._place(group, cell)
         self._peaks = stored
         self.unmeasured: dict[tuple[str, int], None] = {}
         """Devices and thread counts whose peaks were asked for, and never measured here."""
         self._estimates: dict[Any, Estimate] = {}
         self.curves = tuple(dict.fromkeys(curve for curve, x in self._at if x is not None))
+
+    def _place(self, times: Times, cell: Cell) -> None:
+        x = times.facts[cell.curve][self._fact] if self._fact else times.group.x
+        self._x[id(times), cell.curve] = x
+        # Facts may coincide: a cell that is only read stands behind the shown one, and shown ones next to each other, closer than can be seen.
+        while self._fact and x is not None and (cell.curve, x) in self._at:
+            if not cell.shown:
+                return
+            x = self._x[id(times), cell.curve] = math.nextafter(x, -math.inf)
+        self._at[cell.curve, x] = times, cell
+
+    def x_of(self, times: Times, curve: str) -> float | None:
+        """Where a cell of a group stands."""
+        return self._x[id(times), curve]
 
     def xs(self, curve: str) -> tuple[float, ...]:
         return tuple(sorted(x for name, x in self._at if name == curve and x is not None))
@@ -58,6 +75,12 @@ class Figures:
         values = found[0].seconds[curve]
         return self._once((curve, x), lambda: median_interval([math.log(value) for value in values]).exponential())
 
+    def setting(self, curve: str, x: float | None) -> str:
+        return self._at[curve, x][1].setting
+
+    def facts(self, curve: str, x: float | None) -> Mapping[str, float]:
+        return self._at[curve, x][0].facts.get(curve, {})
+
     def rate(self, curve: str, x: float | None) -> Estimate | None:
         found, seconds = self._at.get((curve, x)), self.seconds(curve, x)
         if found is None or seconds is None or not found[1].work:
@@ -66,8 +89,8 @@ class Figures:
         return Estimate(work / seconds.value, seconds.high and work / seconds.high, seconds.low and work / seconds.low, seconds.n)
 
     def speedup(self, curve: str, over: str, x: float | None) -> Estimate | None:
-        mine, theirs = self._at.get((curve, x)), self._at.get((over, x))
-        if mine is None or theirs is None or mine[0] is not theirs[0]:
+        mine = self._at.get((curve, x))
+        if mine is None or over not in mine[0].seconds:
             return None
         times = mine[0]
         rounds = min(len(times.seconds[curve]), len(times.seconds[over]))
@@ -79,7 +102,7 @@ class Figures:
         return None if held is None else float(held)
 
     def exponent(self, curve: str, quantity: Literal["seconds", "memory"] = "seconds") -> Exponent | None:
-        xs = [x for x in self.xs(curve) if x > 0]
+        xs = [] if self._fact else [x for x in self.xs(curve) if x > 0]
         took = {x: found.value for x in xs if (found := self.seconds(curve, x))}
         known = took if quantity == "seconds" else {x: held for x in xs if (held := self.memory(curve, x))}
         fitted = fitting.power_law(list(known), list(known.values()))
@@ -113,7 +136,8 @@ def point(figures: Figures, axis: Axis, curve: str, x: float) -> dict[str, Any] 
     scaled = [value if value is None else axis.scale * value for value in (shown.value, shown.low, shown.high)]
     held = figures.memory(curve, x)
     measured = {"x": x, "value": scaled[0], "low": scaled[1], "high": scaled[2], "n": shown.n, "seconds": seconds.value}
-    return measured if held is None else measured | {"memory_bytes": held}
+    more = {"memory_bytes": held, "setting": figures.setting(curve, x), "facts": dict(figures.facts(curve, x))}
+    return measured | {key: value for key, value in more.items() if value or (key == "memory_bytes" and value is not None)}
 
 
 def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left], figures: Figures) -> dict[str, Any]:
@@ -124,7 +148,7 @@ def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left
         "x": axis(study.x),
         "y": axis(study.y),
         "curves": list(_curves(study, figures)),
-        "speedups": list(_speedups(times, figures)),
+        "speedups": list(_speedups(study, times, figures)),
         "lines": [{"name": name, "value": value} for name, value in concluded.lines.items()],
         "steps": list(_steps(times, figures)),
         "steps_title": next((each.group.title for each in times if each.group.x is None), ""),
@@ -170,15 +194,20 @@ def _exponent(fitted: Exponent | None) -> dict[str, float] | None:
     return None if fitted is None else {"value": fitted.value, "low": fitted.low, "high": fitted.high, "first": fitted.first, "last": fitted.last}
 
 
-def _speedups(times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:
+def _speedups(study: Study, times: Sequence[Times], figures: Figures) -> Iterable[dict[str, Any]]:
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for each in times:
-        shown = [cell.curve for cell in each.group.cells if cell.shown and cell.curve in each.seconds]
-        for curve in shown[1:] if each.group.x is not None else ():
-            ratio = figures.speedup(curve, shown[0], each.group.x)
+        here = [cell for cell in each.group.cells if cell.curve in each.seconds]
+        shown = [cell.curve for cell in here if cell.shown]
+        first = here[0].curve if study.x.fact else shown[0] if shown else ""
+        for curve in shown if each.group.x is not None else ():
+            x = figures.x_of(each, curve)
+            ratio = figures.speedup(curve, first, x) if curve != first else None
             if ratio is not None:
-                points = found.setdefault((curve, shown[0]), [])
-                points.append({"x": each.group.x, "value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n})
+                points = found.setdefault((curve, first), [])
+                points.append({"x": x, "value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n})
+    for points in found.values():
+        points.sort(key=lambda point: float(point["x"]))
     for (curve, over), points in found.items():
         yield {"name": curve, "over": over, "points": points}
 
@@ -214,8 +243,8 @@ def left_out(left: Sequence[Left], axis: Axis) -> list[str]:
         by_curve.setdefault(each.curve, []).append(each)
     sentences = []
     for curve, cells in by_curve.items():
-        where = ", ".join(f"{cell.x:g}" for cell in cells if cell.x is not None)
+        where = "" if axis.fact else ", ".join(f"{cell.x:g}" for cell in cells if cell.x is not None)
         place = f" at {axis.name} {where}" + (f" {axis.unit}" if axis.unit else "") if where else ""
-        also = f" (at {cells[0].x:g})" if len(cells) > 1 else ""
+        also = f" (at {cells[0].x:g})" if len(cells) > 1 and where else ""
         sentences.append(f"{curve}: left out{place}: {cells[0].why}{also}.")
     return sentences

@@ -64,6 +64,8 @@ class Times:
     repeats: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes that a call holds at most beyond what was there before it, where that was asked for."""
+    facts: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What else the cells say of themselves."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class _Timed:
     threads: int
     pace: float = 0.0
     repeats: int = 1
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 class Rounds:
@@ -151,7 +154,8 @@ class Rounds:
         for each in timed:
             # The shortest: a larger size is left out for its own length, not for what else the machine does.
             self._last[each.cell.curve] = each.cell.work, min(seconds[each.cell.curve])
-        return Times(group, seconds, {each.cell.curve: each.repeats for each in timed}, self._held(timed) if self._memory else {})
+        repeats, facts = {each.cell.curve: each.repeats for each in timed}, {each.cell.curve: each.facts for each in timed}
+        return Times(group, seconds, repeats, self._held(timed) if self._memory else {}, facts)
 
     def _held(self, timed: Sequence[_Timed]) -> dict[str, int]:
         """Peak bytes of one call of each."""
@@ -219,6 +223,8 @@ class Rounds:
                 # A copy: alternatives may write into the same place.
                 reference = cell.curve, [value.clone() for value in values]
             self._agree(group, cell, values, *reference)
+            if cell.facts is not None:
+                each.facts = dict(cell.facts(each.call))
             timed.append(each)
         return timed
 

@@ -9,7 +9,8 @@ stopped or dies leaves no half of one. Standard output is one JSON object a line
     {"event": "begun", "id", "study", "title", "parameters", "x": axis, "y": axis, "expects"}      id: its row in the store
     {"event": "progress", "done", "total", "x", "curves"}   cells done of all; the group that is measured now (x null: the steps)
     {"event": "left", "curve", "x", "why"}                  a cell that is left out, with the end of a sentence
-    {"event": "point", "curve", "x", "value", "low", "high", "n", "seconds"}       and "memory_bytes", as in the result (engines.runtime.outcome)
+    {"event": "point", "curve", "x", "value", "low", "high", "n", "seconds"}       and "memory_bytes", "setting", "facts", as in the result
+                                                                                   (engines.runtime.outcome)
     {"event": "ended", "id", "status", "reason"}            done, failed or cancelled: the last line. Read the result from the store
 
 A request that is wrong is answered before anything is measured or stored: {"event": "refused", "sentence"}, exit code 2. Else the exit code is
@@ -37,9 +38,10 @@ from typing import Any
 import torch
 
 from engines import catalogue, peaks, probes
-from engines.api import CorpusError, Study, Text
+from engines.api import CorpusError, Study, Text, Trained
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime import outcome
+from engines.runtime.finished import FinishedError, load_finished
 from engines.runtime.inspector import own_stdout
 from engines.runtime.plan import PlanError, block, device_of, plugin, text_of
 from engines.runtime.rounds import Rounds, Stopped, StudyError, Times
@@ -69,11 +71,18 @@ def study_of(id: str, parameters: Mapping[str, Any]) -> Study:
 
 def measure(
     study: Study, title: str, *, stop: Callable[[], None] = lambda: None, tell: Tell = lambda **event: None,
-    stored: outcome.Peaks = lambda device, threads: None,
+    stored: outcome.Peaks = lambda device, threads: None, folder_of: Callable[[str], Path] = Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """The result of a study, without `machine`. Raises Stopped from `stop`, StudyError, CorpusError."""
+    """The result of a study, without `machine`. folder_of: where the finished model that a study names lies.
+
+    Raises Stopped from `stop`, StudyError, CorpusError.
+    """
+    tell = _of_facts(tell) if study.x.fact else tell
     rounds = Rounds(study.seconds, stop=stop, tell=tell, memory=study.memory)
-    groups = list(study.groups_with(_text(study), block))
+    if name := study.finished():
+        groups = list(study.groups_of(lambda: _trained(folder_of(name))))
+    else:
+        groups = list(study.groups_with(_text(study), block))
     times: list[Times] = []
     before = torch.get_num_threads()
     try:
@@ -84,7 +93,7 @@ def measure(
         torch.set_num_threads(before)
     if not times:
         raise StudyError("Nothing could be measured: " + " ".join(outcome.left_out(rounds.left, study.x)))
-    figures = outcome.Figures(times, stored)
+    figures = outcome.Figures(times, stored, study.x)
     settings = {"parameters": study.model_dump(mode="json"), "torch": torch.__version__, "seed_of_order": 0}
     return outcome.result(study, title, times, rounds.left, figures) | {"settings": settings}
 
@@ -98,9 +107,28 @@ def _text(study: Study) -> Text | None:
     return text_of(corpus, lambda sentence: None)
 
 
+def _trained(folder: Path) -> Trained:
+    """The finished model in a folder. Raises StudyError with the reason."""
+    try:
+        found = load_finished(folder)
+    except FinishedError as error:
+        raise StudyError(str(error)) from error
+    return Trained(found.model, found.text)
+
+
+def _of_facts(tell: Tell) -> Tell:
+    """What goes on, where the x of a group is only its place in the order: that is nobody's business."""
+
+    def without_x(**event: Any) -> None:
+        tell(**event | ({"x": None} if event["event"] in ("progress", "left") else {}))
+
+    return without_x
+
+
 def _tell_points(study: Study, times: Times, tell: Tell) -> None:
-    figures, x = outcome.Figures([times]), times.group.x
+    figures = outcome.Figures([times], axis=study.x)
     for curve in times.seconds:
+        x = figures.x_of(times, curve)
         found = None if x is None else outcome.point(figures, study.y, curve, x)
         if found:
             tell(event="point", curve=curve, **found)
@@ -143,7 +171,7 @@ class Session:
         try:
             loads = [_load()]
             stored = partial(peaks.stored, fingerprint)
-            result = measure(self._study, self._title, stop=self._stop, tell=self._tell, stored=stored)
+            result = measure(self._study, self._title, stop=self._stop, tell=self._tell, stored=stored, folder_of=self._folder_of)
             loads.append(_load())
             result["machine"] = {"fingerprint": fingerprint, **facts, "loads": loads}
             result["findings"] += _disturbance(loads)
@@ -160,6 +188,9 @@ class Session:
             commands.finish_study(self._store, self._number, status, result=result if status == DONE else None, reason=reason)
         self._tell(event="ended", id=self._number, status=status, reason=reason)
         return status
+
+    def _folder_of(self, name: str) -> Path:
+        return self._store.folder / "runs" / name / "model" if name.isdigit() else Path(name)
 
     def _wait(self, path: Path) -> None:
         if self._number == 0:

@@ -35,6 +35,8 @@ class VocabularyHead(nn.Module):
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
+        self.index: Any = None
+        """engines.toolbox.search.index.Index that answers `topk` in place of the scan of all tokens, once the model is finished."""
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """What training descends on, summed over the rows, in nats."""
@@ -50,7 +52,13 @@ class VocabularyHead(nn.Module):
         yield from zip(*(torch.split(tensor, rows) for tensor in row_tensors), strict=True)
 
     def topk(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k best tokens of each row: their scores and ids, both (N, k), best first."""
+        """The k best tokens of each row: their scores and ids, both (N, k), best first.
+
+        With an index some may be missed, and where it tells no log Z the values are log p up to one constant a row.
+        """
+        if self.index is not None:
+            found: tuple[Tensor, Tensor] = self.index.topk(self, hidden_ND, k)
+            return found
         best = [self.score_rows(hidden).topk(k, dim=-1) for (hidden,) in self.chunks(hidden_ND)]
         return torch.cat([values for values, _ in best]), torch.cat([ids for _, ids in best])
 

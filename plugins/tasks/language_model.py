@@ -14,6 +14,8 @@ from torch import nn
 from engines.api import Block, Figure, Site, Task, Text, param
 from engines.toolbox.assembly import LanguageModel, Layer, Norm, make_norm
 from engines.toolbox.batches import Stream
+from engines.toolbox.search.index import Index
+from engines.toolbox.search.technique import AgainstExactScan
 from engines.toolbox.whole import as_language_model
 
 ROWS = 32
@@ -50,6 +52,9 @@ class LanguageModelling(Task):
 
         reciprocal rank = mean of 1 / place of the target among all tokens, by falling score          (3)
         accuracy = share of targets at place 1                                                        (4)
+
+    A head that searches by an index is also compared with its exact scan, on up to 2000 contexts: recall at 1 and at 10 (the share of the best
+    tokens that are found), and the mean absolute error of log Z where the index tells it. (1) to (4) stay exact.
 
     A token with the target's own score counts half a place. `unigram` then also gives (3) of the order of training frequencies. Variants
     with and without a distribution share (3) and (4) alone.
@@ -100,11 +105,14 @@ class LanguageModelling(Task):
         normalised = bool(getattr(head, "normalised", True))
         ranks = self.ranks or not normalised
         nats, reciprocal, hits = 0.0, 0.0, 0.0
+        searched = AgainstExactScan(head) if isinstance(getattr(head, "index", None), Index) else None
         training = model.training
         model.eval()
         try:
             with torch.no_grad():
                 for hidden_ND, target_N in _judged(model, ids[: targets + 1], batch, device):
+                    if searched:
+                        searched.add(hidden_ND)
                     if normalised:
                         nats += head.nll(hidden_ND, target_N).cpu().double().sum().item()
                     if ranks:
@@ -129,7 +137,7 @@ class LanguageModelling(Task):
             ]
             if self.unigram:
                 figures.append(Figure(f"quality/{split}_unigram_reciprocal_rank", unigram_reciprocal_rank(text, split, targets), "", "none"))
-        return figures
+        return figures + (searched.figures(split) if searched else [])
 
 
 def _layer(table: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], site: Site) -> Layer:

@@ -36,13 +36,15 @@ class Hearing:
             self.progress = "Measuring …"
         elif event == "progress":
             self.share = said["done"] / max(1, said["total"])
-            where = "the steps" if said["x"] is None else f"{self.result['x']['name']} {said['x']:g}"
+            # Without an x: the steps, or alternatives whose place is known only when they are measured.
+            where = (said["curves"][-1] if said["curves"] else "the end") if said["x"] is None else f"{self.result['x']['name']} {said['x']:g}"
             self.progress = f"{said['done']} of {said['total']}: {where}"
         elif event == "left":
             where = "" if said["x"] is None else f" at {said['x']:g}"
             self.result["not_shown"].append(f"{said['curve']}: left out{where}: {said['why']}.")
         elif event == "point":
-            self._curve(said["curve"])["points"].append({key: said[key] for key in ("x", "value", "low", "high", "n")})
+            known = ("x", "value", "low", "high", "n", "setting", "facts")
+            self._curve(said["curve"])["points"].append({key: said[key] for key in known if key in said})
             return True
         elif event == "ended":
             self.ending = {"status": said["status"], "reason": said["reason"]}

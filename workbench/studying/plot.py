@@ -148,8 +148,11 @@ class StudyPlot(QWidget):
                 ends_y += [up(low), up(high)]
             spread = f" [{number(low)}, {number(high)}]" if low is not None and high is not None else ""
             unit = "times" if self._speedups else self._result["y"]["unit"]
-            where = f"{self._result['x']['name']} {point['x']:g}"
-            self._spots.append((x, ys[points.index(point)], f"{curve['name']}, {where}: {number(point['value'])} {unit}{spread}, n = {point['n']}"))
+            where = f"{self._result['x']['name']} {point['x']:.6g}"
+            made = f" ({point['setting']})" if point.get("setting") else ""
+            also = "".join(f"; {name} {number(value)}" for name, value in point.get("facts", {}).items())
+            words = f"{curve['name']}{made}, {where}: {number(point['value'])} {unit}{spread}, n = {point['n']}{also}"
+            self._spots.append((x, ys[points.index(point)], words))
         self._ends += ends_y
         if ends_x:
             self._plot.addItem(pg.PlotCurveItem(np.array(ends_x), np.array(ends_y), connect="pairs", pen=pg.mkPen(colour, width=2)))

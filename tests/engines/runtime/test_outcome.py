@@ -37,6 +37,40 @@ def times(x: float | None, seconds: dict[str, float], *, rounds: int = 20, noise
     return Times(Group(x, tuple(cell(name, work) for name in seconds), **fields), made)
 
 
+class Searched(Which):
+    """Which is fast and good?"""
+
+    x: ClassVar[Axis] = Axis("share found", fact="found", log=False)
+    y: ClassVar[Axis] = Axis("time", "ms", better="lower", scale=1e3)
+
+
+def setting(order: float, curve: str, found: float, seconds: float, *, first: bool = False) -> Times:
+    """A setting of a curve in a group with the exact way, which finds all and is shown once."""
+    made = times(order, {"exact": 4e-3, curve: seconds})
+    cells = (cell("exact", shown=first), cell(curve, setting=f"effort {order:g}"))
+    return Times(Group(order, cells), made.seconds, facts={"exact": {"found": 1.0}, curve: {"found": found, "MiB": 3.0}})
+
+
+def test_an_axis_of_a_fact_places_every_setting_where_its_fact_is() -> None:
+    found = [setting(0, "tree", 0.9, 2e-3, first=True), setting(1, "tree", 1.0, 3e-3), setting(2, "list", 0.5, 1e-3), setting(3, "tree", 1.0, 8e-3)]
+    figures = outcome.Figures(found, axis=Searched.x)
+    result = outcome.result(Searched(), "", found, [Left("tree", 9.0, "it is too large")], figures)
+    curves = {curve["name"]: curve for curve in result["curves"]}
+    assert set(curves) == {"exact", "tree", "list"}
+    assert [point["x"] for point in curves["exact"]["points"]] == [1.0]
+    assert [point["setting"] for point in curves["tree"]["points"]] == ["effort 0", "effort 3", "effort 1"]
+    assert [point["x"] for point in curves["tree"]["points"]] == pytest.approx([0.9, 1.0, 1.0], abs=1e-12)
+    assert [point["value"] for point in curves["tree"]["points"]] == pytest.approx([2.0, 8.0, 3.0], rel=0.2)
+    assert curves["list"]["points"][0]["facts"] == {"found": 0.5, "MiB": 3.0}
+    assert all(curve["exponent"] is None for curve in curves.values())
+    ratios = {speedup["name"]: [point["value"] for point in speedup["points"]] for speedup in result["speedups"]}
+    assert {speedup["over"] for speedup in result["speedups"]} == {"exact"}
+    assert ratios["tree"] == pytest.approx([2.0, 0.5, 4 / 3], rel=0.02)
+    assert ratios["list"] == pytest.approx([4.0], rel=0.02)
+    assert figures.setting("list", 0.5) == "effort 2"
+    assert result["not_shown"][1] == "tree: left out: it is too large."
+
+
 def test_the_whole_result() -> None:
     found = [times(n, {"plain": 1e-6 * n**2, "better": 0.5e-6 * n**2}, work=n) for n in (1.0, 2.0, 4.0, 8.0, 16.0)]
     steps = times(None, {"first": 0.8e-3, "second": 0.4e-3, "third": 0.1e-3}, title="An example")

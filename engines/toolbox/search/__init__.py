@@ -1,0 +1,1 @@
+"""Search for the rows of an output matrix with the largest inner product."""

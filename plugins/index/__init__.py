@@ -1,0 +1,1 @@
+"""Search in place of the scan of all tokens, for prediction."""
