@@ -71,10 +71,11 @@ class Searching(Technique):
 def moment_of_training_text(module: Any, ctx: Context, batches: int) -> Tensor:
     """E[h h^T] over the first batches of the training text, state carried from one to the next."""
     training = module.training
+    total: Tensor | None = None
+    rows, state = 0, None
     module.eval()
     try:
         with torch.no_grad():
-            total, rows, state = None, 0, None
             for batch in ctx.calibration(batches):
                 hidden_BTD, state, _ = module.hidden(batch.inputs_BT, None if batch.fresh else state)
                 h_NE = module.head.project(hidden_BTD.flatten(0, 1))
