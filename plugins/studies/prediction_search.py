@@ -55,7 +55,7 @@ class PredictionSearch(Study):
     y: ClassVar[Axis] = Axis("latency", "ms", better="lower", scale=1e3)
     expects: ClassVar[str] = "The activation-aware preview finds at least 95% of the best tokens in at most a fifth of the exact scan's time."
 
-    source: str = param("pretrained", "pretrained, synthetic, the number of a finished run, or the folder of a finished model.")
+    source: str = param("pretrained", "pretrained, synthetic, a finished run (run 7), or the folder of a finished model.")
     methods: list[Method] = param(["preview", "plain_preview", "lists", "graph", "scann", "lsh"], "What is measured beside the exact scan.")
     contexts: int = param(1000, "Held-out contexts that recall is measured on.", symbol="N", ge=1)
     calibration: int = param(3000, "Contexts that the preview looks at.", ge=1)
@@ -82,7 +82,7 @@ class PredictionSearch(Study):
         return self
 
     def finished(self) -> str:
-        return "" if self.source in ("pretrained", "synthetic") else self.source
+        return "" if self.source in ("pretrained", "synthetic") else self.source.removeprefix("run ")
 
     def groups(self, text: Text | None) -> Iterable[Group]:
         if self.source == "synthetic":
@@ -217,14 +217,14 @@ class Subject:
 
     def built(self, way: Way) -> tuple[Index, float]:
         """(the index of a setting, seconds that building took)"""
-        index = way.make()
+        index, asked = way.make(), self.asked
         if way.key in self._built:
             first, seconds = self._built[way.key]
             index.share(first)
             return index, seconds
         moment = self.moment_EE if way.aware else None
         start = time.perf_counter()
-        index.refresh(self.asked.W_VE, self.asked.b_V, moment)
+        index.refresh(asked.W_VE, asked.b_V, moment)
         found = index, time.perf_counter() - start
         if way.key:
             self._built[way.key] = found

@@ -57,7 +57,8 @@ def test_a_finished_model_is_searched_with_its_own_hidden_states(tmp_path: Path)
         whole, _, _ = model.hidden(ids[None], None)
     torch.testing.assert_close(asked.asked_NE, whole[0], rtol=1e-4, atol=1e-5)
     study = PredictionSearch(source="7", **TINY)
-    assert study.finished() == "7"
+    assert study.finished() == PredictionSearch(source="run 7").finished() == "7"
+    assert PredictionSearch(source="synthetic").finished() == ""
     groups = list(study.groups_of(lambda: Trained(model, trainer.session.text)))
     call = groups[0].cells[1].build(groups[0].build())
     assert call.facts()[RECALL] > 0.5
