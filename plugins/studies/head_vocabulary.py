@@ -222,7 +222,7 @@ def prediction(head: Any, hidden_ND: Tensor, target_N: Tensor) -> Callable[[], T
 def nll(head: Any, hidden_ND: Tensor, target_N: Tensor) -> Callable[[], Tensor]:
     """(5). Raises RuntimeError for a head without a distribution."""
     if not head.normalised:
-        raise RuntimeError("its scores are no distribution, so there is no nll")
+        raise RuntimeError(f"it has no nll, because {head.no_distribution}")
     head.eval()
     hidden_ND = hidden_ND.detach()
     return lambda: head.nll(hidden_ND, target_N).sum()

@@ -12,6 +12,7 @@ Without a part all but quality are run.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import sys
@@ -38,7 +39,9 @@ from plugins.studies.head_vocabulary import training
 MIB = 2**20
 CPU = torch.device("cpu")
 CORPUS = {"id": "corpora/python_stdlib", "level": "word", "max_vocabulary": 1_000_000}
-"""All words of it: about 49,000 types."""
+"""All words of it."""
+SIZE = 49_152
+"""Types of the vocabulary: those of the corpus, and as many more as it takes that never occur, which every head has to carry all the same."""
 WIDTH, BATCH, LENGTH = 200, 20, 35
 SGD, ADAM, SPARSE_ADAM = ({"id": f"optimization/{name}", "lr": lr} for name, lr in (("sgd", 0.5), ("adam", 1e-3), ("sparse_adam", 1e-3)))
 SECONDS = 75.0
@@ -168,8 +171,18 @@ def tell_speeds(arms: Sequence[Arm], taken: Mapping[str, Sequence[float]]) -> No
 
 
 def corpus() -> Text:
+    """The text, its vocabulary filled up to SIZE."""
     prepared: Any = plugin(CORPUS)
-    return text_of(prepared, lambda sentence: None)
+    text = text_of(prepared, lambda sentence: None)
+    vocabulary = text.vocabulary
+    more = max(0, SIZE - vocabulary.size)
+    counts = np.concatenate((vocabulary.counts, np.zeros(more, dtype=vocabulary.counts.dtype)))
+    tokens = vocabulary.tokens + tuple(f"<never {n}>" for n in range(more))
+    return dataclasses.replace(text, vocabulary=dataclasses.replace(vocabulary, tokens=tokens, counts=counts))
+
+
+def size_of(vocabulary: Vocabulary) -> str:
+    return f"V = {vocabulary.size:,} ({int((vocabulary.counts > 0).sum()):,} of them occur)"
 
 
 def plan_of(arm: Arm) -> dict[str, Any]:
@@ -220,7 +233,7 @@ class Training:
 
 def steps(title: str, arms: Sequence[Arm], rounds: int) -> None:
     text = corpus()
-    print(f"{title}: 2-layer LSTM {WIDTH}, batch {BATCH}, length {LENGTH}, V = {text.vocabulary.size:,}")
+    print(f"{title}: 2-layer LSTM {WIDTH}, batch {BATCH}, length {LENGTH}, {size_of(text.vocabulary)}")
     arms = there(arms)
     trainings = {arm.name: Training(arm, text) for arm in arms}
     taken = interleaved({name: training.step for name, training in trainings.items()}, rounds)
@@ -233,7 +246,7 @@ def steps(title: str, arms: Sequence[Arm], rounds: int) -> None:
 def head_alone(arms: Sequence[Arm], rounds: int) -> None:
     """Loss, gradients and update of the head by itself."""
     vocabulary = corpus().vocabulary
-    print(f"head alone, with its update: {BATCH * LENGTH} tokens, D = {WIDTH}, V = {vocabulary.size:,}")
+    print(f"head alone, with its update: {BATCH * LENGTH} tokens, D = {WIDTH}, {size_of(vocabulary)}")
     arms = there(arms)
     tell_speeds(arms, interleaved({arm.name: Alone(arm, vocabulary).step for arm in arms}, rounds, 60.0))
 
@@ -268,7 +281,7 @@ class Silent:
 
 def memory() -> None:
     text = corpus()
-    print(f"peak memory of a step (weights, state, gradients, scores; by torch's allocator): V = {text.vocabulary.size:,}")
+    print(f"peak memory of a step (weights, state, gradients, scores; by torch's allocator): {size_of(text.vocabulary)}")
     arms, peaks = there(MEMORY_ARMS), {}
     for arm in arms:
         training = Training(arm, text)
@@ -286,7 +299,7 @@ def memory() -> None:
 def wrapper(rounds: int) -> None:
     """Our adaptive head against the module of torch that holds its weights."""
     vocabulary = corpus().vocabulary
-    print(f"adaptive head against bare AdaptiveLogSoftmaxWithLoss, loss and gradients: {BATCH * LENGTH} tokens, D = {WIDTH}, V = {vocabulary.size:,}")
+    print(f"adaptive head against bare AdaptiveLogSoftmaxWithLoss, loss and gradients: {BATCH * LENGTH} tokens, D = {WIDTH}, {size_of(vocabulary)}")
     ours = Alone(Arm("adaptive", ADAPTIVE), vocabulary)
     bare = ours.head.softmax
 
