@@ -30,6 +30,10 @@ HEADS: dict[str, dict[str, Any]] = {
     "adaptive": {"id": "softmax/adaptive"},
     "sampled": {"id": "softmax/importance_sampled", "samples": 512},
     "sampled, sparse rows": {"id": "softmax/importance_sampled", "samples": 512, "sparse": True},
+    "class-based": {"id": "softmax/class_based"},
+    "hierarchical, sparse rows": {"id": "softmax/hierarchical", "sparse": True},
+    "tied adaptive": {"id": "softmax/tied_adaptive"},
+    "mixture of 2": {"id": "softmax/mixture", "components": 2},
 }
 
 
@@ -52,7 +56,7 @@ class HeadVocabulary(Study):
     measured once by itself: scores, gradients and workspaces, without the weights, which are there before.
 
     Heads compute different things, so no values are compared; the quality that they reach is no question of this study.
-    Cost: N = 128 tokens and D = 64 numbers by default, V up to 300,000: about two minutes on one core for a handful of heads.
+    Cost: by default N = 64 tokens, D = 64 numbers, V up to 300,000 and a second a cell: two to three minutes on one core.
     Does nothing when: a call is so short that starting it is all it costs (small V).
     Parameters: call, heads (name: table of an experiment), vocabularies V, tokens N, width D, threads, device.
     """
@@ -68,7 +72,7 @@ class HeadVocabulary(Study):
     )
     heads: dict[str, dict[str, Any]] = param(HEADS, "Name: the head as in an experiment, {id = ..., ...}. Ratios are to the first one.")
     vocabularies: list[int] = param([1000, 3000, 10_000, 30_000, 100_000, 300_000], "Sizes of the vocabulary.", unit="tokens", symbol="V")
-    tokens: int = param(128, "Hidden states in a batch.", unit="tokens", symbol="N", ge=1, le=1 << 20)
+    tokens: int = param(64, "Hidden states in a batch.", unit="tokens", symbol="N", ge=1, le=1 << 20)
     width: int = param(64, "Numbers in a hidden state.", symbol="D", ge=1, le=16384)
     threads: int = param(1, "Torch threads.", ge=1)
     device: Literal["cpu", "cuda"] = param("cpu", "Where it runs.")
@@ -99,7 +103,9 @@ class HeadVocabulary(Study):
 
     def _group(self, size: int, made: Mapping[str, Block]) -> Group:
         weights = 4 * size * (self.width + 1)
-        scores = LIVE_COPIES * 4 * size * (1 if self.call == "prediction" else self.tokens)
+        # A mixture holds the scores of all its softmaxes.
+        copies = LIVE_COPIES * max(getattr(block, "components", 1) for block in made.values())
+        scores = copies * 4 * size * (1 if self.call == "prediction" else self.tokens)
         # Calls come one after the other: gradients and scores are there once, the weights of all heads at the same time.
         together, each = 2 * weights + scores, weights
         on_cuda = self.device == "cuda"

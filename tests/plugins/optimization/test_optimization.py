@@ -14,10 +14,10 @@ from engines.toolbox.optimization import decay_groups, gradient_values, largest_
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 from plugins.memory.gradient_accumulation import GradientAccumulation
 from plugins.optimization.adam import Adam
-from plugins.optimization.clip_norm import ClipNorm
+from plugins.optimization.clip_norm import ClipNorm, direction_and_length, sparse_equals_dense
 from plugins.optimization.cosine import Cosine
 from plugins.optimization.sgd import Sgd
-from plugins.optimization.sparse_adam import SparseAdam
+from plugins.optimization.sparse_adam import SparseAdam, equals_adam, three_updates
 from plugins.precision.mixed import Mixed
 
 TRIAL = Trial(length=5, width=8, vocabulary=11)
@@ -246,3 +246,10 @@ def test_the_loss_scale_is_exact_on_sparse_gradients() -> None:
         return torch.cat([values.flatten() for values in gradient_values(module.parameters())])
 
     assert torch.equal(run(True), run(False))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("certificate", [three_updates, equals_adam, sparse_equals_dense, direction_and_length])
+def test_certificates_of_sparse_gradients_on_a_gpu(certificate, dtype: str) -> None:
+    assert certificate(Trial(device="cuda", dtype=dtype)) < (1e-6 if dtype == "float64" else 1e-4)

@@ -122,3 +122,14 @@ def test_an_update_moves_weights_and_a_training_call_none() -> None:
             before = head.output.weight.detach().clone()
             CALLS[call](head, torch.randn(8, 16).requires_grad_(), torch.arange(8))()
         assert torch.equal(before, head.output.weight) is not moves
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_is_measured_on_a_gpu_with_its_memory(call: str) -> None:
+    study = HeadVocabulary(call=call, vocabularies=[2000], tokens=64, width=32, seconds=0.05, device="cuda")
+    rounds = Rounds(study.seconds, memory=True)
+    (times,) = rounds.run(groups_of(study))
+    assert set(times.seconds) | {each.curve for each in rounds.left} == set(HEADS)
+    assert "full" in times.seconds
+    assert all(held > 0 for held in times.memory.values())
