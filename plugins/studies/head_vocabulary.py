@@ -27,11 +27,15 @@ LIVE_COPIES = 3
 
 HEADS: dict[str, dict[str, Any]] = {
     "full": {"id": "softmax/full"},
+    "chunked": {"id": "softmax/chunked"},
     "adaptive": {"id": "softmax/adaptive"},
     "sampled": {"id": "softmax/importance_sampled", "samples": 512},
     "sampled, sparse rows": {"id": "softmax/importance_sampled", "samples": 512, "sparse": True},
     "class-based": {"id": "softmax/class_based"},
     "hierarchical, sparse rows": {"id": "softmax/hierarchical", "sparse": True},
+    "binary code": {"id": "softmax/binary_code"},
+    "binary code, hybrid 512": {"id": "softmax/binary_code", "hybrid": 512},
+    "embedding, vMF": {"id": "softmax/embedding_vmf"},
     "tied adaptive": {"id": "softmax/tied_adaptive"},
     "mixture of 2": {"id": "softmax/mixture", "components": 2},
 }
