@@ -5,7 +5,7 @@ rounds with its interval (engines.statistics), and a reach holds where the lower
 arm's line. Arms whose plugin is not installed are left out with a sentence.
 
     python -m tests.benchmarks heads [PART ...] [threads=N] [rounds=N]
-    python -m tests.benchmarks heads quality [seeds=5] [store=URL]      about an hour; goes on where it was stopped
+    python -m tests.benchmarks heads quality [seeds=5] [tokens=300000] [store=URL]      goes on where it was stopped
 
 Without a part all but quality are run.
 """
@@ -375,20 +375,20 @@ def preview() -> None:
 # --- Quality ----------------------------------------------------------------------------------------------------------------------------------
 
 
-def quality(seeds: int, store: str) -> None:
+def quality(seeds: int, tokens: int, store: str) -> None:
     """Perplexity after equal tokens, through the engine as a user runs it: one experiment a seed, kept in a store of its own."""
     from engines import notebook
 
     known = catalogue.sources()
     arms = {"full": (FULL, None)} | {name: arm for name, arm in QUALITY.items() if arm[0]["id"] in known}
     found: dict[str, dict[int, float]] = {name: {} for name in arms}
-    print(f"quality: 300,000 tokens, V = 10,000, {seeds} seeds, store {store}")
+    print(f"quality: {tokens:,} tokens, V = 10,000, {seeds} seeds, store {store}")
     for seed in range(seeds):
         for name, (head, _) in arms.items():
-            kept = Path(store.removeprefix("sqlite:///")).with_suffix(f".{name}.{seed}.json")
+            kept = Path(store.removeprefix("sqlite:///")).with_suffix(f".{tokens}.{name}.{seed}.json")
             if not kept.exists():
                 start = time.perf_counter()
-                handle = notebook.run(quality_experiment(name, head, seed), store=store, quiet=True)
+                handle = notebook.run(quality_experiment(name, head, seed, tokens), store=store, quiet=True)
                 result = handle.comparison()["variants"][name]["results"]["quality/test_perplexity"]["value"]
                 kept.write_text(json.dumps({"perplexity": result, "seconds": time.perf_counter() - start}), encoding="utf-8")
             made = json.loads(kept.read_text(encoding="utf-8"))
@@ -401,11 +401,11 @@ def quality(seeds: int, store: str) -> None:
         print(f"  {name:<30} {np.mean(values):8.2f}{beside}  (adam, untied, dense; {len(values)} seeds)")
 
 
-def quality_experiment(name: str, head: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def quality_experiment(name: str, head: Mapping[str, Any], seed: int, tokens: int) -> dict[str, Any]:
     return {
         "experiment": {
             "name": f"heads: quality of {name}, seed {seed}", "task": "language_model", "corpus": CORPUS | {"max_vocabulary": 10_000},
-            "budget": {"tokens": 300_000}, "seeds": [seed], "device": "cpu", "threads": 1, "baseline": name,
+            "budget": {"tokens": tokens}, "seeds": [seed], "device": "cpu", "threads": 1, "baseline": name,
         },
         "model": {
             "embedding": {"id": "embeddings/lookup", "width": WIDTH},
@@ -442,7 +442,7 @@ def main(asked: list[str]) -> None:
         raise SystemExit(f"No part named {', '.join(unknown)}; there are {', '.join(parts)}, quality.")
     if "quality" in wanted:
         default = f"sqlite:///{cache_folder().parent / 'bench_heads.sqlite'}"
-        quality(int(options.get("seeds", 5)), options.get("store", default))
+        quality(int(options.get("seeds", 5)), int(options.get("tokens", 300_000)), options.get("store", default))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
     for name in wanted or parts:
         if name in parts:
