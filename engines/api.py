@@ -257,6 +257,9 @@ class Corpus(Plugin):
         """Token types, where that is known without tokenising (prepared before, or fixed by a parameter)."""
         return None
 
+    def is_prepared(self, cache: Path) -> bool:
+        return True  # whether `prepare` has only to read; where not, a run lets another process prepare, so that its own memory stays clean
+
 
 class CorpusError(ValueError):
     """A corpus that is missing, empty or not text; the message is a sentence for the user."""

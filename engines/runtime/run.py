@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engines import energy, observing, probes
+from engines import energy, observing, preparing, probes
 from engines.api import Figure, Text
 from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
@@ -17,7 +17,7 @@ from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.memorylog import before_model
 from engines.runtime.pipeline import Pipeline
-from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
+from engines.runtime.plan import Parts, PlanError, block, cache_folder, device_of, text_of, threads_of
 from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
 from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
@@ -47,9 +47,11 @@ class Run:
         self._event("info", "start", f"device {device}, {threads} torch threads, torch {torch.__version__}, attempt {self.row.attempt}")
         self._phase("corpus")
         parts = Parts.of(self.plan)
+        if not parts.corpus.is_prepared(cache_folder()):
+            preparing.in_own_process(self.plan["corpus"], cache_folder(), lambda sentence: self._event("info", "corpus", sentence))
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
         self._event("info", "corpus", _sentence(text))
-        # What tokenising took would else be in the peaks of the one run that prepared the text.
+        # What preparing took here, for a corpus that does not tell, would else be in the peaks of the one run that did it.
         probes.release_memory()
         self._before_model = before_model(device)
         self._phase("model")

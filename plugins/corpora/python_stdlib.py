@@ -87,6 +87,9 @@ class PythonStdlib(Corpus):
     def vocabulary_size(self, cache: Path) -> int | None:
         return known_types(cache, sorted(self._files(_root())), self._settings()) or (None if self.level == "char" else self.max_vocabulary)
 
+    def is_prepared(self, cache: Path) -> bool:
+        return known_types(cache, sorted(self._files(_root())), self._settings()) is not None
+
     def _settings(self) -> dict[str, Any]:
         return {
             "source": self.source,

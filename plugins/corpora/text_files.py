@@ -88,6 +88,10 @@ class TextFiles(Corpus):
         known = known_types(cache, list(self._files().values()), self._settings())
         return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
 
+    def is_prepared(self, cache: Path) -> bool:
+        self.check()
+        return known_types(cache, list(self._files().values()), self._settings()) is not None
+
     def _files(self) -> dict[str, Path]:
         return {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
 
