@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engines.toolbox.heads import IGNORED
+from engines.toolbox.heads import IGNORED, exact_products
 
 LIFT = 4096.0
 """Factor on probabilities in float16, which would lose all below 6e-8 to zero. A power of two: exact."""
@@ -31,8 +31,9 @@ def chunked_cross_entropy(h_NE: Tensor, weight_VE: Tensor, bias_V: Tensor | None
 
 def products_type(h_NE: Tensor, weight_VE: Tensor) -> torch.dtype:
     """The type that a linear layer would multiply in here: autocast's, or that of both. Raises TypeError where they differ."""
-    if torch.is_autocast_enabled(h_NE.device.type):
-        return torch.get_autocast_dtype(h_NE.device.type)
+    kind = h_NE.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
     if h_NE.dtype != weight_VE.dtype:
         raise TypeError(f"The hidden states are {h_NE.dtype} and the output matrix is {weight_VE.dtype}: give both one type, or use autocast.")
     return h_NE.dtype
@@ -77,7 +78,7 @@ def _loss_and_gradients(
     # one buffer for all chunks: fresh pages cost more than the arithmetic on them
     buffer_CV = torch.empty(min(rows, len(h_NE)), len(weight_VE), dtype=wide, device=h_NE.device)
     lift = LIFT if factors == torch.float16 else 1.0
-    with torch.autocast(h_NE.device.type, enabled=False):
+    with exact_products(h_NE.device):
         w_VE = weight_VE.to(factors)
         for first in range(0, len(h_NE), rows):
             h_CE, y_C = h_NE[first : first + rows].to(factors), target_N[first : first + rows]

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.toolbox.heads import exact_products
+
 TAPS = (0b1111001, 0b1011011)
 """The rate 1/2 code of constraint length 7 with free distance 10 (171 and 133 in octal)."""
 
@@ -44,7 +46,7 @@ class Code(nn.Module):
 
     def scores(self, s_NM: Tensor) -> Tensor:
         """c_v s of every token, (N, V), in the type of s."""
-        with torch.autocast(s_NM.device.type, enabled=False):
+        with exact_products(s_NM.device):
             return s_NM @ self.words_VM.to(s_NM.dtype).T
 
     def log_total(self, s_NM: Tensor) -> Tensor:
@@ -147,7 +149,7 @@ class ConvolutionalCode(Code):
     def _weights(self, s_NM: Tensor) -> Tensor:
         """The score of each pattern that a step can emit, (T, P, N)."""
         s_TRN = s_NM.T.reshape(self.steps, self.rate, len(s_NM))
-        with torch.autocast(s_NM.device.type, enabled=False):
+        with exact_products(s_NM.device):
             return self.patterns_PR.to(s_NM.dtype) @ s_TRN
 
     def _backward(self, weight_TPN: Tensor, add: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:

@@ -6,6 +6,7 @@ Shapes: N rows, D hidden width, E embedding width, V vocabulary size, k asked-fo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,12 @@ CHUNK_ELEMENTS = 1 << 22
 def scores_type(scores: Tensor) -> Tensor:
     """Scores in a type whose logarithms and sums can be trusted: half precision becomes float32."""
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+
+
+def exact_products(device: torch.device) -> AbstractContextManager[None]:
+    """Matrix products inside keep the type of their factors, under autocast too."""
+    kind = device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 class VocabularyHead(nn.Module):

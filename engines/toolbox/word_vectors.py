@@ -25,8 +25,15 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
     A folder is a finished model of the same vocabulary: the rows of its embedding. A .safetensors file holds one matrix; its rows belong to the
     words of the metadata entry "words" (a JSON list) or, without one, to the vocabulary's tokens in order. Any other file is text: one word a
     line and its numbers, separated by spaces, with or without a first line that counts words and numbers. Of a word that comes twice the
-    first vector is taken. A vector of length zero has no direction and counts as none.
+    first vector is taken. A vector of length zero has no direction and counts as none. Raises VectorsError for what cannot be read; that no
+    token has a vector is no error here, since a vocabulary may be a stand-in.
     """
+    # a model may be assembled on a device without values
+    with torch.device("cpu"):
+        return _read(path, vocabulary)
+
+
+def _read(path: Path, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
     try:
         if path.is_dir():
             table_VM, known_V = _of_tensors(path / "weights.safetensors", vocabulary, "embedding.weight")
@@ -38,10 +45,7 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
         raise VectorsError(f"The vectors in {path} cannot be read: {error}.") from error
     if not bool(table_VM.isfinite().all()):
         raise VectorsError(f"{path} has vectors with numbers that are not finite.")
-    known_V &= table_VM.norm(dim=1) > 0
-    if not bool(known_V.any()):
-        raise VectorsError(f"{path} has a vector for none of the vocabulary's {vocabulary.size} tokens: were its words tokenised in another way?")
-    return table_VM, known_V
+    return table_VM, known_V & (table_VM.norm(dim=1) > 0)
 
 
 def _of_tensors(path: Path, vocabulary: Vocabulary, name: str) -> tuple[Tensor, Tensor]:
@@ -71,19 +75,23 @@ def _of_tensors(path: Path, vocabulary: Vocabulary, name: str) -> tuple[Tensor, 
 
 def _of_text(path: Path, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
     wanted = {token: i for i, token in enumerate(vocabulary.tokens)}
+    # most lines of a large file are about other words: one cut tells, and their numbers are not read
+    beginnings = {token.partition(" ")[0] for token in wanted}
     found: dict[int, list[float]] = {}
     width = 0
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
+            if width and line.partition(" ")[0] not in beginnings:
+                continue
             parts = line.rstrip().split(" ")
             if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
                 width = int(parts[1])
                 continue
             width = width or len(parts) - 1
-            # a word may itself have spaces: the numbers are the last ones
-            token = wanted.get(" ".join(parts[:-width])) if 0 < width < len(parts) else None
             if not 0 < width < len(parts):
                 raise VectorsError(f"Line {number} of {path} has {len(parts)} parts, not a word and {width or 'some'} numbers.")
+            # a word may itself have spaces: the numbers are the last ones
+            token = wanted.get(" ".join(parts[:-width]))
             if token is None or token in found:
                 continue
             try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, ScoringHead, scores_type
+from engines.toolbox.heads import IGNORED, ScoringHead, exact_products, scores_type
 from engines.toolbox.von_mises_fisher import log_normaliser
 from engines.toolbox.word_vectors import VectorsError, read_vectors
 
@@ -59,7 +59,7 @@ class EmbeddingVmf(Block):
             except VectorsError as error:
                 raise ValueError(str(error)) from error
         else:
-            table_VM, known_V = torch.randn(size, self.width), torch.ones(size, dtype=torch.bool)
+            table_VM, known_V = torch.randn(size, self.width), torch.ones(size, dtype=torch.bool, device="cpu")
         if table_VM.shape[1] < 2:
             raise ValueError(f"Vectors of one number have no direction to speak of: {self.vectors} must hold vectors of 2 numbers or more.")
         return VmfHead(site, self, table_VM, known_V)
@@ -79,9 +79,8 @@ class VmfHead(ScoringHead):
         device, dtype = self.output.weight.device, self.output.weight.dtype
         self.register_buffer("table_VM", F.normalize(table_VM.to(device, dtype), dim=1))
         self.register_buffer("known_V", known_V.to(device))
-        counts = torch.as_tensor(site.vocabulary.counts)
-        self.missing = int((~known_V).sum())
-        self.missing_share = float(counts[~known_V.cpu()].sum() / counts.sum().clamp(min=1))
+        counts, missing = site.vocabulary.counts, ~known_V.numpy()
+        self.missing, self.missing_share = int(missing.sum()), float(counts[missing].sum() / max(1, counts.sum()))
 
     def extra_repr(self) -> str:
         return f"{self.missing} of {self.vocabulary_size} tokens without a vector, {self.missing_share:.2%} of the training text"
@@ -91,6 +90,10 @@ class VmfHead(ScoringHead):
         return scores_type(self.output(hidden_ND))  # (1)
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        if self.missing == self.vocabulary_size:
+            raise ValueError(
+                f"{self.chosen.vectors} has a vector for none of the vocabulary's {self.missing} tokens: were its words cut or cased in another way?"
+            )
         y_N = target_N.masked_fill(target_N == IGNORED, 0)
         left_out_N = (target_N == IGNORED) | ~self.known_V[y_N]
         return self.each(self.predicted(hidden_ND), self.table_VM[y_N]).masked_fill(left_out_N, 0.0).sum()
@@ -108,7 +111,7 @@ class VmfHead(ScoringHead):
 
     def score_rows(self, hidden_ND: Tensor) -> Tensor:
         x_NM = F.normalize(self.predicted(hidden_ND), dim=1)
-        with torch.autocast(x_NM.device.type, enabled=False):
+        with exact_products(x_NM.device):
             cosine_NV = x_NM @ self.table_VM.to(x_NM.dtype).T  # (4)
         return cosine_NV.masked_fill(~self.known_V, float("-inf"))
 

@@ -372,6 +372,33 @@ def preview() -> None:
         print(f"  {sentence}")
 
 
+def decoding(rounds: int) -> None:
+    """The best token of each row: by the scan of all scores, and from the bits of a code; correctness is asserted on the way."""
+    size, tokens = 49_152, 1024
+    tables = {
+        "full": FULL, "binary code": HYBRID | {"hybrid": 0}, "binary code, hybrid 512": HYBRID,
+        "binary code, error-correcting": HYBRID | {"hybrid": 0, "error_correcting": True},
+        "binary code, hybrid 512, error-correcting": HYBRID | {"error_correcting": True},
+    }  # fmt: skip
+    print(f"best token of {tokens:,} hidden states: D = {WIDTH}, V = {size:,}")
+    site = Site(WIDTH, trials.zipf_vocabulary(size), LENGTH)
+    torch.manual_seed(0)
+    hidden_ND = torch.randn(tokens, WIDTH)
+    heads: dict[str, Any] = {name: block(table).build(site) for name, table in tables.items()}
+    code = heads["binary code, error-correcting"].code
+    scores_NM = 2 * torch.randn(tokens, code.places)
+    with torch.no_grad():
+        for head in heads.values():
+            assert torch.equal(head.topk(hidden_ND[:64], 1)[1][:, 0], head.log_prob(hidden_ND[:64]).argmax(dim=1))
+        steps: dict[str, Callable[[], Any]] = {name: (lambda head=head: head.topk(hidden_ND, 1)) for name, head in heads.items()}
+        steps["  its Viterbi search alone"] = lambda: code.best(scores_NM)
+        steps["  listing its V code words instead"] = lambda: code.scores(scores_NM).argmax(dim=1)
+        taken = interleaved(steps, rounds, SECONDS)
+    for name, seconds in taken.items():
+        rates = median_interval([tokens / each for each in seconds])
+        print(f"  {name:<44} {rates.value:12,.0f} tokens/s; {words(median_ratio(taken['full'], seconds))} as fast as full  ({len(seconds)} rounds)")
+
+
 # --- Quality ----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -433,6 +460,7 @@ def main(asked: list[str]) -> None:
         "head_adam": lambda: head_alone(ADAM_ARMS, rounds),
         "memory": memory,
         "chunked": chunked,
+        "decoding": lambda: decoding(rounds),
         "wrapper": lambda: wrapper(rounds),
         "preview": preview,
     }

@@ -228,3 +228,13 @@ def test_training_exactly_learns_what_bits_alone_cannot() -> None:
             found[objective] = float((truth_V * head.nll(h_31, y_3)).sum().detach()) - entropy
     assert found["exact"] == pytest.approx(0.0, abs=1e-6)
     assert found["cross_entropy"] > 0.01
+
+
+def test_it_is_built_and_reads_shapes_without_values() -> None:
+    with torch.device("meta"):
+        head = binary_code.BinaryCode(hybrid=10, error_correcting=True).build(trials.site(EXACT))
+        h_ND, y_N = torch.zeros(5, EXACT.width), torch.zeros(5, dtype=torch.int64)
+        assert head.loss(h_ND, y_N).shape == ()
+        assert head.nll(h_ND, y_N).shape == (5,)
+        assert head.log_prob(h_ND).shape == (5, EXACT.vocabulary)
+        assert head.topk(h_ND, 1)[1].shape == head.topk(h_ND, 3)[1][:, :1].shape == (5, 1)

@@ -230,3 +230,11 @@ def test_half_precision_on_a_gpu(half: torch.dtype) -> None:
         loss = ours.loss(h_ND, y_N)
     for a, b in zip(gradients(ours, loss, h_ND, 1024.0), precise, strict=True):
         assert float((a / 1024 - b).norm() / b.norm()) < 0.02
+
+
+def test_it_is_built_and_reads_shapes_without_values() -> None:
+    with torch.device("meta"):
+        head = chunked.Chunked().build(trials.site(EXACT))
+        loss = head.loss(torch.zeros(5, EXACT.width), torch.zeros(5, dtype=torch.int64))
+    assert loss.is_meta
+    assert loss.shape == ()

@@ -138,7 +138,6 @@ def test_bad_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
         (["w1 1 2", "w2 1"], "Line 2 of .* has 2 parts, not a word and 2 numbers"),
         (["w1 1 x"], "Line 1 of .* something that is no number"),
         (["w1 1 nan"], "not finite"),
-        (["q 1 2"], "for none of the vocabulary's 40 tokens"),
         (["w1 1"], "Vectors of one number"),
     ):
         with pytest.raises(ValueError, match=sentence):
@@ -149,6 +148,21 @@ def test_bad_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}, tmp_path / "two.safetensors")
     with pytest.raises(VectorsError, match="must hold one matrix, but it holds a, b"):
         read_vectors(tmp_path / "two.safetensors", WORDS)
+
+
+def test_a_file_about_other_words_is_refused_when_training_begins(tmp_path: Path) -> None:
+    head = build(vectors=str(text_file(tmp_path, ["q 1 2"])))
+    with pytest.raises(ValueError, match="has a vector for none of the vocabulary's 40 tokens"):
+        head.loss(*rows_and_targets(EXACT))
+
+
+def test_it_is_built_without_values_too(tmp_path: Path) -> None:
+    """As the editor does for large models; the stand-in vocabulary there has other words than the file."""
+    for vectors in ("", str(text_file(tmp_path, ["w1 1 2", "q 1 2"]))):
+        with torch.device("meta"):
+            head = embedding_vmf.EmbeddingVmf(vectors=vectors).build(trials.site(EXACT))
+        assert head.table_VM.is_meta
+        assert head.missing == (39 if vectors else 0)
 
 
 def test_half_precision_and_the_saved_table() -> None:
