@@ -94,6 +94,7 @@ class FaissIndex(LibraryIndex):
             rows = torch.cat((rows, missing_length(rows)), dim=1)
         rows_VF = rows.cpu().contiguous().numpy()
         width = rows_VF.shape[1]
+        live: Any
         if self.kind == "lists":
             lists = min(self.size, len(rows_VF))
             live = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
