@@ -37,6 +37,14 @@ _MEASURED = (
     "energy/joules_per_token",
     "energy/infer_joules_per_token",
 )
+_QUALITY = (
+    "quality/test_perplexity",
+    "quality/test_bits_per_char",
+    "quality/test_reciprocal_rank",
+    "quality/test_accuracy",
+    "quality/valid_perplexity",
+)
+"""Those that are suggested; a task may give others."""
 
 
 def check_meaning(data: Tree, index: Index) -> list[Problem]:
@@ -184,7 +192,7 @@ def _metrics(data: Tree) -> list[Problem]:
     for number, name in enumerate(list_of(measure.get("metrics"))):
         key = str(name).partition("@")[0]
         if isinstance(name, str) and not key.startswith("quality/") and key not in (*_MEASURED, *of_batches):
-            known = [*_MEASURED, *of_batches, "quality/test_perplexity", "quality/test_bits_per_char", "quality/valid_perplexity"]
+            known = [*_MEASURED, *of_batches, *_QUALITY]
             problems.append(Problem(join("measure", "metrics", number), name, "is not a metric", did_you_mean(key, known)))
     return problems
 

@@ -79,12 +79,15 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
 
 
 def unlearned(values: Mapping[str, float]) -> bool:
-    """Whether a language model is no better than knowing how often each word occurs. values: key -> figure of one variant."""
-    for key, perplexity in values.items():
-        floor = values.get(key.replace("_perplexity", "_unigram_perplexity"))
-        if key.startswith("quality/test_perplexity") and floor is not None and perplexity >= floor:
-            return True
-    return False
+    """Whether a language model is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks.
+
+    values: key -> figure of one variant.
+    """
+    perplexity, floor = (values.get(f"quality/test_{name}") for name in ("perplexity", "unigram_perplexity"))
+    if perplexity is not None:
+        return floor is not None and perplexity >= floor
+    rank, floor = (values.get(f"quality/test_{name}") for name in ("reciprocal_rank", "unigram_reciprocal_rank"))
+    return rank is not None and floor is not None and rank <= floor
 
 
 def warnings(circumstances: Mapping[str, Circumstances], baseline: str) -> list[str]:

@@ -12,7 +12,7 @@ from engines import comparability, conditions, judging, limits, peaks, reaching,
 from engines.case import Case
 from engines.comparability import Obstacle
 from engines.differences import differences
-from engines.evidence import Contestant, Control, add_rounds, contestants
+from engines.evidence import NO_DISTRIBUTION, Contestant, Control, add_rounds, contestants
 from engines.explaining import explanations
 from engines.profiles import read_profile
 from engines.savings import savings
@@ -21,8 +21,8 @@ from engines.store.database import Store
 from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
 
 JUDGING_METRICS = (
-    "quality/test_perplexity", "speed/train_tokens_per_s", "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib",
-    "size/model_mib",
+    "quality/test_perplexity", "quality/test_reciprocal_rank", "quality/test_accuracy", "speed/train_tokens_per_s", "speed/infer_tokens_per_s",
+    "latency/p50_ms", "memory/train_peak_host_mib", "size/model_mib",
 )  # fmt: skip
 """What judges where the experiment does not say (measure.metrics)."""
 
@@ -181,6 +181,10 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
             found.append(Obstacle(sentence, keys=("quality/",)))
             if side is own:
                 notes.append(sentence)
+    if NO_DISTRIBUTION in own.recorded:
+        notes.append(own.recorded[NO_DISTRIBUTION]["sentence"])
+        if baseline.done and "quality/test_reciprocal_rank" not in baseline.measured:
+            notes.append("The baseline has no ranks to compare these with: set ranks = true in the experiment's task.")
     if _trained_alike(own, baseline):
         notes.append("Trained exactly as the baseline, loss by loss: what it changes acts after training, or had no effect.")
     return found, notes

@@ -16,6 +16,9 @@ from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, FAILED, EffectRow, ExperimentRow, RunRow, TimingRow
 
+NO_DISTRIBUTION = "no_distribution"
+"""Hook of the engine's own record of a run whose head has no distribution: {"sentence": why it has no perplexity}."""
+
 Rounds = Mapping[int, float]
 """Number of the round -> value."""
 

@@ -26,6 +26,7 @@ RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 CURVES = (
     ("train/loss", "Training loss", "nats a token"),
     ("quality/valid_perplexity", "Validation perplexity", "perplexity"),
+    ("quality/valid_reciprocal_rank", "Validation reciprocal rank", "reciprocal rank"),
     ("speed/train_tokens_per_s", "Training speed", "tokens/s"),
     ("memory/host_mib", "Memory of the process", "MiB"),
 )

@@ -13,7 +13,10 @@ from engines.store.commands import ClaimLost, SeriesBatch
 from engines.store.database import Store, StoreError
 
 FLUSH_SECONDS = 0.5
-_BETTER = {"train/loss": "lower", "speed/train_tokens_per_s": "higher", "quality/valid_perplexity": "lower"}
+_BETTER = {
+    "train/loss": "lower", "speed/train_tokens_per_s": "higher", "quality/valid_perplexity": "lower",
+    "quality/valid_reciprocal_rank": "higher", "quality/valid_accuracy": "higher",
+}  # fmt: skip
 
 
 class Recorder:

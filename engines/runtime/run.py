@@ -11,6 +11,7 @@ import torch
 
 from engines import energy, observing, preparing, probes
 from engines.api import Figure, Text
+from engines.evidence import NO_DISTRIBUTION
 from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
@@ -191,6 +192,11 @@ class Run:
         for split in ("valid", "test"):
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
                 self._result(figure, {"held_out_tokens": held_out or "all"})
+        head = getattr(finished.model, "head", None)
+        if not getattr(head, "normalised", True):
+            reason = getattr(head, "no_distribution", "this head gives scores and no probabilities")
+            sentence = f"No perplexity, because {reason}: judged by rank and accuracy."
+            commands.put_effects(self.store, self.row.id, self.claim, [EffectRow("", NO_DISTRIBUTION, sentence, {"sentence": sentence})])
         needed = price_of_needed(self.store, self.row.needs)
         for figure, detail in own_price(session, self._trained, trainer.work, trainer.work_tokens):
             others = needed[figure.key]

@@ -136,8 +136,8 @@ def log_unigram(counts: np.ndarray) -> Tensor:
     return torch.tensor(np.log(smoothed / smoothed.sum()), dtype=torch.get_default_dtype())
 
 
-class LinearSoftmax(NormalisedHead):
-    """One score a token, s = W h + b, and their softmax.
+class LinearHead(VocabularyHead):
+    """One score a token, s = W h + b.
 
     output: the stock nn.Linear from E to V; its weight is the embedding's own Parameter where the head is tied.
     projection: D -> E without bias, where a tied head's hidden width differs from the embedding's; else absent.
@@ -168,11 +168,22 @@ class LinearSoftmax(NormalisedHead):
         """s = W h + b, (N, V)."""
         return scores_type(self.output(self.project(hidden_ND)))
 
+
+class LinearSoftmax(LinearHead, NormalisedHead):
+    """The softmax of linear scores."""
+
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         return F.cross_entropy(self.scores(hidden_ND), target_N, reduction="sum", ignore_index=IGNORED)
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
         return self.scores(hidden_ND).log_softmax(dim=-1)
+
+
+class LinearScores(LinearHead, ScoringHead):
+    """Linear scores that are no log probabilities."""
+
+    def score_rows(self, hidden_ND: Tensor) -> Tensor:
+        return self.scores(hidden_ND)
 
 
 def tied_weight(site: Site) -> nn.Parameter:

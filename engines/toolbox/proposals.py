@@ -105,8 +105,9 @@ class Independent(nn.Module):
         self.register_buffer("other_V", torch.tensor(other, dtype=torch.int64), persistent=False)
         self.register_buffer("log_expected_V", torch.tensor(np.log(k * q), dtype=torch.get_default_dtype()), persistent=False)
 
-    def draw(self) -> Tensor:
-        """Ids, (k,), some of them possibly equal."""
-        place = torch.randint(len(self.accept_V), (self.k,), device=self.accept_V.device)
-        keep = torch.rand(self.k, dtype=self.accept_V.dtype, device=place.device) < self.accept_V[place]
+    def draw(self, rows: int | None = None) -> Tensor:
+        """Ids, (k,), or for each of so many rows its own, (rows, k); some of them possibly equal."""
+        shape = (self.k,) if rows is None else (rows, self.k)
+        place = torch.randint(len(self.accept_V), shape, device=self.accept_V.device)
+        keep = torch.rand(shape, dtype=self.accept_V.dtype, device=place.device) < self.accept_V[place]
         return torch.where(keep, place, self.other_V[place])

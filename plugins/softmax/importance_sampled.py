@@ -3,107 +3,117 @@
 from __future__ import annotations
 
 from itertools import combinations, product
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, LinearSoftmax, scores_type
-from engines.toolbox.proposals import Independent, Poisson, ProposalKind, proposal
+from engines.toolbox.heads import IGNORED, LinearSoftmax
+from engines.toolbox.proposals import Independent, Poisson, ProposalKind
+from engines.toolbox.sampled import ONE_SAMPLE_EACH, draw, sampler_of, scores_of
 
-Estimator = Literal["sampled", "ratio"]
+Estimator = Literal["sampled", "ratio", "blackout"]
 
 
 class ImportanceSampled(Block):
     """Importance-sampled softmax
 
     estimator = ratio: Bengio, Senecal (2003), Quick training of probabilistic neural nets by importance sampling;
-    estimator = sampled: Jean, Cho, Memisevic, Bengio (2015), On using very large target vocabulary; one sample for the whole minibatch.
+    estimator = sampled: Jean, Cho, Memisevic, Bengio (2015), On using very large target vocabulary;
+    estimator = blackout: Ji, Vishwanathan, Satish, Anderson, Dubey (2016), BlackOut.
 
         s_i = w_i h + b_i                                                   (1)
         S ~ q, c_i = expected number of times that i is in S                (2)
         sampled: u_i = s_i - log c_i,  loss = -u_y + log sum over {y} and S of exp(u_i)      (3)
         ratio:   loss = -s_y + log sum over S of exp(s_i - log c_i)         (4)
+        blackout: p~ = softmax of u over {y} and S,  loss = -log p~_y - sum over S of log(1 - p~_j)      (5)
 
     The sum in (4) is an unbiased estimate of sum_j exp(s_j), and its gradient a ratio of two estimates, so biased by O(1 / k). In (3) target
-    and negatives are both corrected by log c, so that the expected gradient vanishes where the model is right.
+    and negatives are both corrected by log c, so that the expected gradient vanishes where the model is right. (5) adds to (3) that each
+    negative is told apart from the rest by itself, and vanishes there too.
     q: uniform, unigram^a or log-uniform (Zipf), over ids sorted by frequency. h (D), w_i (D), y target, k samples.
     unique: every token is in S once at most, by its own coin, k on average; c_i is its inclusion probability, and a negative that hits the
-    target is left out of (3). Otherwise k independent draws, c_i = k q_i, and hits stay, as the posterior of (3) then asks for.
+    target is left out of (3) and (5). Otherwise k independent draws, c_i = k q_i, and hits stay, as the posterior of (3) then asks for.
+    shared: S is one sample for all tokens of the minibatch, so that (1) is one dense product; otherwise each token has its own, the same in
+    expectation, with noise that averages out over the minibatch, and k rows of W to read for every token.
     Perplexity is that of the full softmax with the same weights: nll, log_prob and topk are exact.
 
     Cost: 2 D (k + 1) floating point operations a token forward instead of 2 D V; a dense gradient and a dense optimiser still touch V D
-    numbers a step, which eats part of the gain (sparse = true hands out row gradients; clip_norm and Adam refuse those).
-    Does nothing when: unique and samples >= V; then both losses are the full softmax. A power does nothing unless the proposal is unigram.
-    Parameters: samples k, estimator, proposal q, power a, unique, tied, bias, sparse.
+    numbers a step, which eats part of the gain (sparse = true hands out row gradients, for plain SGD or sparse_adam). Samples of their own
+    read N k rows of W instead of k.
+    Does nothing when: unique and samples >= V; then sampled and ratio are the full softmax. A power does nothing unless the proposal is unigram.
+    Parameters: samples k, estimator, proposal q, power a, unique, shared, tied, bias, sparse.
     """
 
     paper: ClassVar[str] = (
-        "Jean et al., On using very large target vocabulary for neural machine translation, ACL 2015, https://arxiv.org/abs/1412.2007"
+        "Jean et al., On using very large target vocabulary for neural machine translation, ACL 2015, https://arxiv.org/abs/1412.2007; "
+        "Ji et al., BlackOut: Speeding up recurrent neural network language models with very large vocabularies, ICLR 2016, "
+        "https://arxiv.org/abs/1511.06909"
     )
     slot: ClassVar[Slot] = "head"
 
-    samples: int = param(512, "Negatives a minibatch, shared by its tokens.", unit="tokens", symbol="k", ge=1, le=1_000_000)
-    estimator: Estimator = param("sampled", "sampled: softmax over the target and the sample; ratio: importance estimate of the normaliser.")
+    samples: int = param(512, "Negatives: of a minibatch where they are shared, else of each token.", unit="tokens", symbol="k", ge=1, le=1_000_000)
+    estimator: Estimator = param(
+        "sampled",
+        "sampled: softmax over the target and the sample; ratio: importance estimate of the normaliser; blackout: sampled, and each negative "
+        "told apart by itself.",
+    )
     proposal: ProposalKind = param("unigram", "Where negatives come from.", symbol="q")
     power: float = param(0.75, "Exponent of the counts of a unigram proposal: 0 is uniform, 1 the training frequency.", symbol="a", ge=0.0, le=2.0)
     unique: bool = param(True, "Draw each token once at most; otherwise independent draws with repetition.")
+    shared: bool = param(True, "One sample for all tokens of a minibatch; otherwise each token has its own (then unique must be off).")
     tied: bool = param(False, "Use the embedding's matrix as the output matrix.")
     bias: bool = param(True, "Add one number a token, which starts at its log frequency.", symbol="b")
-    sparse: bool = param(False, "Hand out sparse row gradients of the output matrix (for optimisers that take them, such as plain SGD).")
+    sparse: bool = param(False, "Hand out sparse row gradients of the output matrix (for optimisers that take them: plain SGD, sparse_adam).")
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if self.unique and not self.shared:
+            raise ValueError(ONE_SAMPLE_EACH)
+        return self
 
     def build(self, site: Site) -> SampledSoftmax:
-        q = proposal(self.proposal, site.vocabulary.counts, self.power)
-        k = min(self.samples, site.vocabulary.size) if self.unique else self.samples
-        return SampledSoftmax(
-            site,
-            sampler=Poisson(q, k) if self.unique else Independent(q, k),
-            estimator=self.estimator,
-            tied=self.tied,
-            bias=self.bias,
-            sparse=self.sparse,
-        )
+        sampler = sampler_of(self.proposal, site.vocabulary.counts, self.power, self.samples, unique=self.unique)
+        return SampledSoftmax(site, self, sampler)
 
 
 class SampledSoftmax(LinearSoftmax):
-    """`loss` on one sample a call; everything else is the exact head's."""
+    """`loss` on a sample that is drawn at each call; everything else is the exact head's."""
 
-    def __init__(self, site: Site, *, sampler: Poisson | Independent, estimator: Estimator, tied: bool, bias: bool, sparse: bool) -> None:
-        super().__init__(site, tied=tied, bias=bias)
-        self.sampler, self.estimator, self.sparse = sampler, estimator, sparse
+    def __init__(self, site: Site, chosen: ImportanceSampled, sampler: Poisson | Independent) -> None:
+        super().__init__(site, tied=chosen.tied, bias=chosen.bias)
+        self.sampler, self.estimator, self.shared, self.sparse = sampler, chosen.estimator, chosen.shared, chosen.sparse
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        return self.loss_on(hidden_ND, target_N, self.sampler.draw())  # (2)
+        return self.loss_on(hidden_ND, target_N, draw(self.sampler, len(target_N), shared=self.shared))  # (2)
 
-    def loss_on(self, hidden_ND: Tensor, target_N: Tensor, sample_S: Tensor) -> Tensor:
-        """(3) or (4) with a given sample of ids, summed over the rows; 0 where the target is ignored."""
+    def loss_on(self, hidden_ND: Tensor, target_N: Tensor, sample: Tensor) -> Tensor:
+        """(3), (4) or (5) with a given sample of ids, (S,) or (N, S), summed over the rows; 0 where the target is ignored."""
         ignored_N = target_N == IGNORED
-        if len(sample_S) == 0 and self.estimator == "ratio":
+        if sample.numel() == 0 and self.estimator == "ratio":
             return hidden_ND.sum() * 0.0  # no estimate of the normaliser, so no step
         y_N = target_N.masked_fill(ignored_N, 0)
-        h_NE = self.project(hidden_ND)
-        # one gather for targets and negatives: its backward writes the V x E gradient once
-        ids = torch.cat((y_N, sample_S))
-        w_y, w_S = F.embedding(ids, self.output.weight, sparse=self.sparse).tensor_split((len(y_N),))
-        s_N, s_NS = (h_NE * w_y).sum(dim=-1), h_NE @ w_S.T  # (1)
-        if self.output.bias is not None:
-            s_N, s_NS = s_N + self.output.bias[y_N], s_NS + self.output.bias[sample_S]
-        s_N, s_NS = scores_type(s_N), scores_type(s_NS)
+        s_N, s_NS = scores_of(self, hidden_ND, target_N, sample, sparse=self.sparse)  # (1)
         log_c_V = self.sampler.log_expected_V
-        u_NS = s_NS - log_c_V[sample_S]
+        u_NS = s_NS - log_c_V[sample]
         if self.estimator == "ratio":
             return (u_NS.logsumexp(dim=-1) - s_N).masked_fill(ignored_N, 0.0).sum()  # (4)
         if isinstance(self.sampler, Poisson):
-            u_NS = u_NS.masked_fill(sample_S == y_N.unsqueeze(1), float("-inf"))
+            u_NS = u_NS.masked_fill(sample == y_N.unsqueeze(1), float("-inf"))
         u_N = s_N - log_c_V[y_N]
-        place_N = torch.zeros_like(y_N).masked_fill(ignored_N, IGNORED)
-        return F.cross_entropy(torch.cat((u_N.unsqueeze(1), u_NS), dim=1), place_N, reduction="sum", ignore_index=IGNORED)  # (3)
+        log_p_NS = torch.cat((u_N.unsqueeze(1), u_NS), dim=1).log_softmax(dim=1)
+        loss_N = -log_p_NS[:, 0]  # (3)
+        if self.estimator == "blackout":
+            # log(1 - p) with p < 1 - 1e-7, what float32 can tell from 1
+            loss_N = loss_N - log_p_NS[:, 1:].clamp(max=-1e-7).expm1().neg().log().sum(dim=1)  # (5)
+        return loss_N.masked_fill(ignored_N, 0.0).sum()
 
 
-@certificate("with every token in the sample both estimators equal the full softmax, gradients included", 1e-5)
+@certificate("with every token in the sample, sampled and ratio equal the full softmax, gradients included", 1e-5)
 def all_samples_equal_full(trial: Trial) -> float:
     with trials.seeded(trial):
         worst = 0.0
@@ -117,6 +127,32 @@ def all_samples_equal_full(trial: Trial) -> float:
         return worst
 
 
+@certificate("with every token in the sample, blackout is -log p_y - sum of log(1 - p_j) over the others, gradients included", 1e-5)
+def blackout_with_all_samples(trial: Trial) -> float:
+    with trials.seeded(trial):
+        head = ImportanceSampled(samples=trial.vocabulary, estimator="blackout").build(trials.site(trial))
+        h_ND = trials.hidden(trial).flatten(0, 1)
+        y_N = torch.randint(trial.vocabulary, (len(h_ND),))
+        p_NV = (h_ND @ head.output.weight.T + head.output.bias).softmax(dim=-1)
+        others_NV = torch.ones_like(p_NV).scatter(1, y_N.unsqueeze(1), 0.0)
+        explicit = -p_NV.gather(1, y_N.unsqueeze(1)).log().sum() - ((1 - p_NV * others_NV).log()).sum()
+        return trials.difference(head.loss(h_ND, y_N), explicit, [h_ND, *head.parameters()])
+
+
+@certificate("one sample for all tokens and the same sample for each are the same loss, gradients included", 1e-5)
+def shared_equals_repeated(trial: Trial) -> float:
+    with trials.seeded(trial):
+        worst = 0.0
+        for estimator in get_args(Estimator):
+            head = ImportanceSampled(samples=7, unique=False, estimator=estimator).build(trials.site(trial))
+            h_ND = trials.hidden(trial).flatten(0, 1)
+            y_N = torch.randint(trial.vocabulary, (len(h_ND),))
+            sample_S = head.sampler.draw()
+            each, once = (head.loss_on(h_ND, y_N, sample) for sample in (sample_S.expand(len(y_N), -1), sample_S))
+            worst = max(worst, trials.difference(each, once, [h_ND, *head.parameters()]))
+        return worst
+
+
 @certificate("perplexity is that of the full softmax with the same weights", 1e-5)
 def nll_is_exact(trial: Trial) -> float:
     with trials.seeded(trial):
@@ -127,13 +163,15 @@ def nll_is_exact(trial: Trial) -> float:
         return trials.relative_error(head.nll(h_ND, y_N), exact_N)
 
 
-@certificate("sampled: averaged over every possible sample and target, the gradient vanishes where the model is the truth", 1e-5)
+@certificate("sampled and blackout: averaged over every possible sample and target, the gradient vanishes where the model is the truth", 1e-5)
 def no_gradient_at_the_truth(trial: Trial) -> float:
     """Every sample of a vocabulary of 5 and its probability, unique and independent, instead of draws: the expectation is exact."""
     with trials.seeded(trial):
         size, worst = 5, 0.0
-        for unique in (True, False):
-            head = ImportanceSampled(samples=2, unique=unique).build(trials.site(Trial(width=trial.width, vocabulary=size)))
+        estimators: tuple[Estimator, ...] = ("sampled", "blackout")
+        for unique, estimator in product((True, False), estimators):
+            chosen = ImportanceSampled(samples=2, unique=unique, estimator=estimator)
+            head = chosen.build(trials.site(Trial(width=trial.width, vocabulary=size)))
             c_V = head.sampler.log_expected_V.exp()
             samples = [s for n in range(size + 1) for s in combinations(range(size), n)] if unique else list(product(range(size), repeat=2))
             h_1D = torch.randn(1, trial.width)

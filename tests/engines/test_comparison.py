@@ -384,3 +384,22 @@ def test_explanations_and_savings_follow_from_what_the_store_holds(store):
     assert any(each.startswith("Training does 0.50x the operations per token, scoring 1.00x") for each in sentences)
     assert any("50 MiB at their peak against 100, 0.50x: activations 50 against 100." in each for each in sentences)
     assert found["differences"] == []
+
+
+def test_a_variant_without_a_distribution_says_so_and_what_it_can_be_compared_by(store):
+    def ranks(run):
+        return [ResultRow(key="quality/test_reciprocal_rank", value=0.3, unit="", better="higher", detail=DETAIL)] if run.variant == "small" else []
+
+    def why(run):
+        sentence = "No perplexity, because it only ranks: judged by rank and accuracy."
+        return [EffectRow("", "no_distribution", sentence, {"sentence": sentence})] if run.variant == "small" else []
+
+    experiment = submit(store)
+    work(store, extra=ranks, effects=why)
+    found = compare(store, [experiment])["variants"]
+    assert found["small"]["notes"][:2] == [
+        "No perplexity, because it only ranks: judged by rank and accuracy.",
+        "The baseline has no ranks to compare these with: set ranks = true in the experiment's task.",
+    ]
+    assert found["full"]["notes"] == []
+    assert found["small"]["results"]["quality/test_reciprocal_rank"]["verdict"] == "not enough data"

@@ -24,6 +24,9 @@ BLOCKS = (
     "softmax.binary_code",
     "softmax.chunked",
     "softmax.embedding_vmf",
+    "softmax.nce",
+    "softmax.negative_sampling",
+    "softmax.hard_negatives",
 )
 
 

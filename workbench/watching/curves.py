@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from engines.store.rows import Curve, RunRow, SeriesRow
     from workbench.live import Piece
 
-DEFAULT_KEYS = ("train/loss", "quality/valid_perplexity", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib")
+DEFAULT_KEYS = (
+    "train/loss", "quality/valid_perplexity", "quality/valid_reciprocal_rank", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib",
+)  # fmt: skip
+ONLY_WHERE_RECORDED = ("memory/device", "quality/valid_reciprocal_rank")
+"""How those of them begin that have no empty plot before their first point."""
 TITLES = {
     "train/loss": "Training loss",
     "quality/valid_perplexity": "Validation perplexity",
+    "quality/valid_reciprocal_rank": "Validation reciprocal rank",
+    "quality/valid_accuracy": "Validation accuracy",
     "speed/train_tokens_per_s": "Training throughput",
     "memory/host_mib": "Host memory",
     "memory/device_mib": "GPU memory",

@@ -65,6 +65,28 @@ def test_draws_follow_what_is_expected(kind: ProposalKind) -> None:
         assert abs(chi_squared - 400) < 6 * (2 * 400) ** 0.5
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_alias_draws_are_distributed_as_torchs_multinomial(kind: ProposalKind) -> None:
+    """Both counts of 400,000 draws against each other: chi-squared of 400 tokens within 6 standard deviations of its mean."""
+    torch.manual_seed(1)
+    q = proposal(kind, COUNTS, 0.75)
+    ours = torch.bincount(Independent(q, 400_000).draw(), minlength=400).double()
+    theirs = torch.bincount(torch.multinomial(torch.tensor(q), 400_000, replacement=True), minlength=400).double()
+    chi_squared = ((ours - theirs) ** 2 / (ours + theirs)).sum()
+    assert abs(chi_squared - 400) < 6 * (2 * 400) ** 0.5
+
+
+def test_draws_for_each_row_are_of_their_own() -> None:
+    torch.manual_seed(2)
+    q = proposal("unigram", COUNTS, 1.0)
+    drawn = Independent(q, 40).draw(3000)
+    assert drawn.shape == (3000, 40)
+    assert len(drawn.unique(dim=0)) == 3000
+    expected = torch.tensor(q) * drawn.numel()
+    chi_squared = ((torch.bincount(drawn.flatten(), minlength=400) - expected) ** 2 / expected).sum()
+    assert abs(chi_squared - 400) < 6 * (2 * 400) ** 0.5
+
+
 def test_poisson_samples_differ_and_keep_their_number_on_average() -> None:
     torch.manual_seed(0)
     sampler = Poisson(proposal("unigram", COUNTS, 1.0), 40)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 
 from engines.api import Trial
 from engines.toolbox import heads, trials
@@ -81,6 +82,46 @@ def test_the_ratio_estimates_the_normaliser_without_bias() -> None:
         assert standard_error < 0.05 * log_z.exp()
 
 
+@pytest.mark.parametrize("estimator", ["sampled", "ratio", "blackout"])
+def test_a_sample_for_all_and_one_for_each_have_the_same_mean_gradient(estimator: str) -> None:
+    """300 draws each: their means differ by what chance explains. Sharing correlates tokens, so the shared ones scatter more."""
+    h_ND, y_N = rows_and_targets(WIDE)
+    drawn = {}
+    for shared in (True, False):
+        head = build(WIDE, samples=20, estimator=estimator, unique=False, shared=shared)
+        with trials.seeded(WIDE):
+            drawn[shared] = torch.stack([torch.autograd.grad(head.loss(h_ND, y_N), head.output.bias)[0] for _ in range(300)])
+    variance = {shared: float(each.var(0).sum()) / 300 for shared, each in drawn.items()}
+    difference = drawn[True].mean(0) - drawn[False].mean(0)
+    assert difference.norm() < 1.5 * (variance[True] + variance[False]) ** 0.5
+    assert variance[True] > 3 * variance[False]
+
+
+def test_each_token_has_a_sample_of_its_own() -> None:
+    head = build(WIDE, samples=5, unique=False, shared=False)
+    h_ND, y_N = rows_and_targets(WIDE)
+    samples = torch.arange(64 * 5).view(64, 5) % 300
+    each = torch.stack([head.loss_on(h_ND[i : i + 1], y_N[i : i + 1], samples[i]) for i in range(64)])
+    torch.testing.assert_close(head.loss_on(h_ND, y_N, samples), each.sum())
+    with pytest.raises(ValidationError, match="set unique = false, or shared = true"):
+        importance_sampled.ImportanceSampled(shared=False)
+
+
+def test_blackout_tells_each_negative_apart() -> None:
+    """Equation 5 by hand, with a hit that is left out, and with a token that takes all."""
+    head = build(estimator="blackout")
+    h_ND, _ = rows_and_targets(EXACT)
+    s, c = head.output(h_ND[:1])[0], head.sampler.log_expected_V
+    p = torch.stack([s[2] - c[2], s[5] - c[5], s[9] - c[9]]).softmax(0)
+    expected = -p[0].log() - (1 - p[1]).log() - (1 - p[2]).log()
+    torch.testing.assert_close(head.loss_on(h_ND[:1], torch.tensor([2]), torch.tensor([5, 2, 9])), expected)
+    with torch.no_grad():
+        head.output.bias[5] = 200.0
+    certain = head.loss_on(h_ND[:1], torch.tensor([2]), torch.tensor([5, 9]))
+    assert certain.isfinite()
+    assert torch.autograd.grad(certain, h_ND)[0].isfinite().all()
+
+
 def test_hits_are_left_out_where_unique_and_kept_in_independent_draws() -> None:
     h_ND, _ = rows_and_targets(EXACT)
     y_1, sample = torch.tensor([2]), torch.tensor([2, 5])
@@ -96,7 +137,7 @@ def test_hits_are_left_out_where_unique_and_kept_in_independent_draws() -> None:
     assert torch.isfinite(torch.autograd.grad(only_hit, h_ND)[0]).all()
 
 
-@pytest.mark.parametrize("estimator", ["sampled", "ratio"])
+@pytest.mark.parametrize("estimator", ["sampled", "ratio", "blackout"])
 def test_padding_costs_nothing(estimator: str) -> None:
     head = build(estimator=estimator)
     h_ND, y_N = rows_and_targets(EXACT, ignored=5)
@@ -121,6 +162,20 @@ def test_sparse_gradients_are_the_dense_ones_and_touch_few_rows() -> None:
     assert gradient.is_sparse
     assert len(gradient.coalesce().indices()[0]) <= 64 + 12
     torch.testing.assert_close(gradient.to_dense(), dense.output.weight.grad)
+
+
+def test_half_precision_and_autocast() -> None:
+    trial = Trial(dtype="float32", vocabulary=300)
+    h_ND, y_N = rows_and_targets(trial)
+    for parameters in ({}, {"unique": False, "shared": False}, {"estimator": "blackout"}):
+        head = build(trial, **parameters)
+        with trials.seeded(trial):
+            exact = head.loss(h_ND, y_N)
+        with trials.seeded(trial), torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = head.loss(h_ND, y_N)
+        mixed.backward()
+        assert mixed.dtype == torch.float32
+        assert trials.relative_error(mixed, exact) < 0.01
 
 
 def test_tied_with_projection() -> None:

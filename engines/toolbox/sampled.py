@@ -1,0 +1,61 @@
+"""What heads that are trained on a sample of tokens share: who draws, and the scores of targets and sampled tokens alone.
+
+Shapes: N rows, D hidden width, E width of an output row, V vocabulary size, S tokens of a sample.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engines.toolbox.heads import IGNORED, LinearHead, scores_type
+from engines.toolbox.proposals import Independent, Poisson, ProposalKind, proposal
+
+ONE_SAMPLE_EACH = (
+    "shared = false draws a sample for every token, independently and with repetition, as a coin for each token of the vocabulary would cost "
+    "more than the full softmax: set unique = false, or shared = true."
+)
+"""What a head says where it is asked for samples of its own and without repetition for every token."""
+
+
+def sampler_of(kind: ProposalKind, counts: np.ndarray, power: float, samples: int, *, unique: bool) -> Poisson | Independent:
+    """Who draws `samples` tokens: each once at most and as many on average (no more than there are), or independently."""
+    q = proposal(kind, counts, power)
+    return Poisson(q, min(samples, len(q))) if unique else Independent(q, samples)
+
+
+def draw(sampler: Poisson | Independent, rows: int, *, shared: bool) -> Tensor:
+    """One sample for all rows, (S,), or one for each, (N, S)."""
+    if shared:
+        return sampler.draw()
+    assert isinstance(sampler, Independent), ONE_SAMPLE_EACH
+    return sampler.draw(rows)
+
+
+def scores_of(head: LinearHead, hidden_ND: Tensor, target_N: Tensor, sample: Tensor, *, sparse: bool) -> tuple[Tensor, Tensor]:
+    """s = w h + b of each row's target, (N,), and of the sampled tokens, (N, S), at least in float32; the sample is (S,) or (N, S).
+
+    An ignored target is scored as token 0: who calls leaves such rows out. sparse: the gradient of the output matrix has the touched rows only.
+    """
+    y_N = target_N.masked_fill(target_N == IGNORED, 0)
+    h_NE = head.project(hidden_ND)
+    # one gather for targets and sample: its backward writes the V x E gradient once
+    ids = torch.cat((y_N, sample.flatten()))
+    w_NE, w_SE = F.embedding(ids, head.output.weight, sparse=sparse).tensor_split((len(y_N),))
+    s_N = (h_NE * w_NE).sum(dim=-1)
+    if sample.dim() == 1:
+        s_NS = h_NE @ w_SE.T
+    else:
+        s_NS = (w_SE.view(*sample.shape, w_SE.shape[1]) @ h_NE.unsqueeze(2)).squeeze(2)
+    if head.output.bias is not None:
+        b_N, b_S = head.output.bias[ids].tensor_split((len(y_N),))
+        s_N, s_NS = s_N + b_N, s_NS + b_S.view(sample.shape)
+    return scores_type(s_N), scores_type(s_NS)
+
+
+def contrast(real_N: Tensor, noise_NS: Tensor, target_N: Tensor) -> Tensor:
+    """-log sigma(real) - sum_S log sigma(-noise), summed over the rows whose target is not ignored: the loss of telling data from noise."""
+    loss_N = F.softplus(-real_N) + F.softplus(noise_NS).sum(dim=1)
+    return loss_N.masked_fill(target_N == IGNORED, 0.0).sum()
