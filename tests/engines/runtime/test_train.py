@@ -39,7 +39,8 @@ def test_the_loop_trains_exactly_as_a_bare_torch_loop(tmp_path: Path) -> None:
         state = detach(state)
         bare.append(float(loss.detach()) / count)
     assert small.losses(made) == pytest.approx(bare, rel=1e-6)
-    assert bare[-1] < bare[0] - 0.3
+    # Five at a time: the text is the interpreter's own, and its first batch is an easy one in some versions.
+    assert sum(bare[-5:]) / 5 < sum(bare[:5]) / 5 - 0.3
 
 
 def test_resuming_gives_the_same_losses_as_not_stopping(tmp_path: Path) -> None:

