@@ -32,7 +32,7 @@ from engines.runtime.context import Budget, Session
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, block, cache_folder, plugin, text_of
 from engines.runtime.study import measure, study_of
-from engines.statistics import Interval, median_interval, median_ratio, paired_ratio
+from engines.statistics import FEWEST_SEEDS, Interval, median_interval, median_ratio, paired_ratio
 from engines.toolbox import trials
 from engines.toolbox.batches import detach
 from plugins.studies.head_vocabulary import training
@@ -424,7 +424,8 @@ def quality(seeds: int, tokens: int, store: str) -> None:
     for name, (_, reach) in arms.items():
         values = list(found[name].values())
         ratio = paired_ratio(values, list(found["full"].values()))
-        beside = "" if name == "full" else f", {words(ratio)} of full  {held(ratio, reach, below=True)}"
+        verdict = held(ratio, reach, below=True) if len(values) >= FEWEST_SEEDS else f"<= {reach}: undecided, fewer than {FEWEST_SEEDS} seeds"
+        beside = "" if name == "full" else f", {words(ratio)} of full  {verdict}"
         print(f"  {name:<30} {np.mean(values):8.2f}{beside}  (adam, untied, dense; {len(values)} seeds)")
 
 
