@@ -52,8 +52,8 @@ ROUNDS = 12
 
 FULL, ADAPTIVE = ({"id": f"softmax/{name}"} for name in ("full", "adaptive"))
 FITTED = ADAPTIVE | {"cutoffs": []}
-SAMPLED, NCE = ({"id": f"softmax/{name}", "samples": 1024} for name in ("importance_sampled", "nce"))
-NEGATIVE, CLASSES, TREE, CHUNKED = ({"id": f"softmax/{name}"} for name in ("negative_sampling", "class_based", "hierarchical", "chunked"))
+SAMPLED, NCE, NEGATIVE = ({"id": f"softmax/{name}", "samples": 1024} for name in ("importance_sampled", "nce", "negative_sampling"))
+CLASSES, TREE, CHUNKED = ({"id": f"softmax/{name}"} for name in ("class_based", "hierarchical", "chunked"))
 HYBRID = {"id": "softmax/binary_code", "hybrid": 512}
 
 
@@ -94,6 +94,7 @@ SGD_ARMS = (
     Arm("hierarchical", TREE),
     Arm("hierarchical, sparse", TREE, sparse=True),
     Arm("nce k=1024, sparse", NCE, sparse=True),
+    Arm("negative sampling k=1024, sparse", NEGATIVE, sparse=True),
     Arm("chunked", CHUNKED),
 )
 ADAM_ARMS = (
@@ -169,7 +170,7 @@ def tell_speeds(arms: Sequence[Arm], taken: Mapping[str, Sequence[float]]) -> No
         median = median_interval(taken[arm.name])
         ratio = median_ratio(taken[first], taken[arm.name])
         beside = "" if arm.name == first else f"{words(ratio)} as fast  {held(ratio, arm.reach)}"
-        print(f"  {arm.name:<30} {1000 * median.value:8.1f} ms  {beside:<54} ({arm.state}; {len(taken[arm.name])} rounds)", flush=True)
+        print(f"  {arm.name:<34} {1000 * median.value:8.1f} ms  {beside:<54} ({arm.state}; {len(taken[arm.name])} rounds)", flush=True)
 
 
 # --- Whole steps ------------------------------------------------------------------------------------------------------------------------------
@@ -295,7 +296,7 @@ def memory() -> None:
         peaks[arm.name] = training.resting_bytes() + allocated.highest_of(training.step, CPU)
         ratio = peaks[arm.name] / peaks[arms[0].name]
         verdict = held(Interval(ratio, ratio, ratio, 1), arm.reach, below=True)
-        print(f"  {arm.name:<30} {peaks[arm.name] / MIB:8.1f} MiB  {ratio:.3g}x  {verdict}  ({arm.state}; one step)", flush=True)
+        print(f"  {arm.name:<34} {peaks[arm.name] / MIB:8.1f} MiB  {ratio:.3g}x  {verdict}  ({arm.state}; one step)", flush=True)
 
 
 # --- Exact rivals -----------------------------------------------------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ def chunked() -> None:
         verdict = f"{held(Interval(memory, memory, memory, 1), 0.25, below=True)}; time {words(ratio)}  {held(ratio, 1.0, below=True)}"
         verdict = "" if arm.name == "full" else verdict
         print(
-            f"  {arm.name:<30} {np.median(taken[arm.name]):6.2f} s, extra memory {extra[arm.name] / MIB:7.1f} MiB  {memory:.3g}x  {verdict}  "
+            f"  {arm.name:<34} {np.median(taken[arm.name]):6.2f} s, extra memory {extra[arm.name] / MIB:7.1f} MiB  {memory:.3g}x  {verdict}  "
             f"(loss {values[arm.name]:.4f}, untied, dense, no optimizer; {ratio.n} rounds)", flush=True,
         )  # fmt: skip
 
