@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.heads import IGNORED, LinearScores, scores_type
 from engines.toolbox.sampled import scores_of
+from engines.toolbox.search.mining import Search, miner
 
 
 class HardNegatives(Block):
@@ -29,12 +31,16 @@ class HardNegatives(Block):
     is judged by rank and accuracy. n = V - 1 is the multiclass hinge over all tokens. A token that is the right one elsewhere, and as good
     here, is the hardest negative of all: with text, where many tokens are possible, n = 1 pushes away what was the target a moment ago.
     pool: the n hardest of so many tokens drawn from all, by a coin each, one draw for all tokens of the minibatch; 0: of all tokens.
+    search: (2) by an index over the rows in place of the scan: signs of 512 random projections, or a preview in the 32 leading dimensions of
+    recent hidden states, with max(200, 10 n) tokens scored exactly (see index/lsh, index/svd_preview). It is built anew every T minibatches and
+    stale in between: it looks for rows as they were, and scores those it finds as they are.
 
     Cost: choosing among all tokens takes the full scan of 2 D V floating point operations a token, without the 4 D V of its backward pass;
-    with a pool 2 D pool; then 2 D (n + 1) forward. A dense gradient and a dense optimiser still touch V D numbers a step (sparse = true hands
+    with a pool 2 D pool, with an index what it takes plus a build every T minibatches; then 2 D (n + 1) forward. The index stays in the
+    model's file. A dense gradient and a dense optimiser still touch V D numbers a step (sparse = true hands
     out row gradients). Judging costs what the full softmax costs.
     Does nothing when: m = 0 and the target leads everywhere.
-    Parameters: negatives n, margin m, pool, tied, bias, sparse.
+    Parameters: negatives n, margin m, pool, search, refresh T, tied, bias, sparse.
     """
 
     paper: ClassVar[str] = (
@@ -46,9 +52,17 @@ class HardNegatives(Block):
     negatives: int = param(20, "How many of the hardest tokens each target is held against.", unit="tokens", symbol="n", ge=1, le=1_000_000)
     margin: float = param(1.0, "By how much the target should lead.", symbol="m", ge=0.0)
     pool: int = param(0, "Hardest among about so many tokens, drawn for each minibatch; 0: among all.", unit="tokens", ge=0)
+    search: Search = param("exact", "How the hardest of all tokens are found: by scoring all, by sign codes, or by a preview.")
+    refresh: int = param(50, "Minibatches between two builds of the index.", symbol="T", ge=1)
     tied: bool = param(False, "Use the embedding's matrix as the output matrix.")
     bias: bool = param(True, "Add one number a token, which starts at its log frequency.", symbol="b")
     sparse: bool = param(False, "Hand out sparse row gradients of the output matrix (for optimisers that take them: plain SGD, sparse_adam).")
+
+    @model_validator(mode="after")
+    def _one_way_to_look(self) -> Self:
+        if self.pool and self.search != "exact":
+            raise ValueError(f'pool = {self.pool} and search = "{self.search}": negatives are looked for in a pool or by an index, so leave one out')
+        return self
 
     def build(self, site: Site) -> MarginHead:
         return MarginHead(site, self)
@@ -62,6 +76,9 @@ class MarginHead(LinearScores):
     def __init__(self, site: Site, chosen: HardNegatives) -> None:
         super().__init__(site, tied=chosen.tied, bias=chosen.bias)
         self.negatives, self.margin, self.pool, self.sparse = chosen.negatives, chosen.margin, chosen.pool, chosen.sparse
+        self.miner = miner(chosen.search, negatives=self.negatives, refresh=chosen.refresh)
+        if self.miner is not None:
+            self.miner.allocate(self.output.weight)
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         return self.loss_on(hidden_ND, target_N, self.hardest(hidden_ND, target_N))
@@ -76,6 +93,8 @@ class MarginHead(LinearScores):
     @torch.no_grad()
     def hardest(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """(2): ids of the hardest negatives of each row, (N, n), fewer columns where there are fewer tokens; -1 where a row has no more."""
+        if self.miner is not None:
+            return self.mined(hidden_ND.detach(), target_N)
         drawn_P = self.pooled()
         columns = self.vocabulary_size if drawn_P is None else len(drawn_P)
         chosen = []
@@ -91,6 +110,14 @@ class MarginHead(LinearScores):
             id_Nn = place_Nn if drawn_P is None else drawn_P[place_Nn]
             chosen.append(id_Nn.masked_fill(best_Nn == float("-inf"), -1))
         return torch.cat(chosen)
+
+    def mined(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """(2) as the index finds it: one token more is asked for, and the target, or else the last of them, is left out."""
+        assert self.miner is not None
+        id_Nn = self.miner.search(self.project(hidden_ND), self.negatives + 1, self.output.weight, self.output.bias)
+        own_Nn = id_Nn == target_N.unsqueeze(1)
+        own_Nn[:, -1] |= ~own_Nn.any(dim=1)
+        return id_Nn.masked_fill(own_Nn, -1)
 
     def pooled(self) -> Tensor | None:
         """The tokens to choose among, (P,); None: all of them."""
@@ -123,3 +150,19 @@ def one_negative_is_the_largest_violation(trial: Trial) -> float:
         h_ND = trials.hidden(trial).flatten(0, 1)
         y_N = torch.randint(trial.vocabulary, (len(h_ND),))
         return trials.difference(head.loss(h_ND, y_N), written_out(head, h_ND, y_N).amax(dim=1).sum(), [h_ND, *head.parameters()])
+
+
+@certificate("an index that looks at every token mines the hardest of them, gradients of the loss included", 1e-5)
+def whole_index_mines_the_hardest(trial: Trial) -> float:
+    """A vocabulary of at most 200 tokens, all of which an index scores exactly."""
+    with trials.seeded(trial):
+        exact = HardNegatives(negatives=5).build(trials.site(trial))
+        h_ND = trials.hidden(trial).flatten(0, 1)
+        y_N = torch.randint(trial.vocabulary, (len(h_ND),))
+        worst = 0.0
+        ways: tuple[Search, ...] = ("lsh", "svd_preview")
+        for search in ways:
+            head = HardNegatives(negatives=5, search=search).build(trials.site(trial))
+            head.output = exact.output
+            worst = max(worst, trials.difference(head.loss(h_ND, y_N), exact.loss(h_ND, y_N), [h_ND, *exact.parameters()]))
+        return worst

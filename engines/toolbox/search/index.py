@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.toolbox.heads import CHUNK_ELEMENTS, LinearSoftmax, VocabularyHead, scores_type
+from engines.toolbox.heads import CHUNK_ELEMENTS, LinearHead, VocabularyHead, scores_type
 
 
 class Found(NamedTuple):
@@ -111,14 +111,10 @@ def missing_length(rows_VE: Tensor) -> Tensor:
 def why_not(head: Any) -> str:
     """Why a head has no rows to search among, as a sentence; the empty string where it has."""
     kind = type(head).__name__
-    if not isinstance(head, VocabularyHead) or not _linear(head):
+    if not isinstance(head, LinearHead):
         return f"The head ({kind}) has no output matrix whose product with the hidden state orders the tokens: use softmax/full or one like it."
     if type(head.output) is not nn.Linear:
         return f"The head's output matrix is in a {type(head.output).__name__} now, and an index needs its rows as they are."
     if type(head).topk is not VocabularyHead.topk:
         return f"The head ({kind}) has a search of its own."
     return ""
-
-
-def _linear(head: VocabularyHead) -> bool:
-    return isinstance(head, LinearSoftmax)

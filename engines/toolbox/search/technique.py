@@ -112,7 +112,8 @@ class AgainstExactScan:
             found = index.search(h_NE, depth, head.output.weight, head.output.bias)
             for place, k in enumerate((1, depth)):
                 self._hits[place] += recalls(found.scores_NK[:, :k], scores_NV.topk(k, dim=1).values).sum().item()
-            self._tells_log_z = found.log_z_N is not None
+            # Of a head without a distribution it is the logarithm of a sum that nobody asks for.
+            self._tells_log_z = found.log_z_N is not None and head.normalised
             if found.log_z_N is not None:
                 self._log_z_error += (found.log_z_N - scores_NV.logsumexp(dim=1)).abs().double().sum().item()
             self._contexts += len(hidden)
