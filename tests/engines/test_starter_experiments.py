@@ -19,7 +19,7 @@ def plugins() -> dict[str, Any]:
     return catalogue.read()
 
 
-LARGE = ("output_layers", "output_layers_text", "binary_codes")
+LARGE = ("output_layers", "output_layers_text")
 """About large vocabularies: they have one, and less text for it."""
 
 
