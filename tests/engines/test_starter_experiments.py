@@ -24,7 +24,7 @@ LARGE = ("output_layers", "output_layers_text")
 
 
 def test_the_ones_that_the_documents_name_are_there() -> None:
-    assert {path.stem for path in FILES} >= {"demo", "small_transformer", "distillation", *LARGE}
+    assert {path.stem for path in FILES} >= {"demo", "small_transformer", "distillation", "trees_and_classes", *LARGE}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
