@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from engines.api import Vocabulary
 from engines.toolbox.word_vectors import read_vectors
@@ -146,8 +145,7 @@ def directions(path: Path, vocabulary: Vocabulary) -> Floats:
 
     Lengths are left out: those of trained rows tell frequency more than meaning.
     """
-    with torch.device("cpu"):  # a head may be sketched on a device that holds no numbers
-        table_VD, _ = read_vectors(path, vocabulary)
+    table_VD, _ = read_vectors(path, vocabulary)
     vectors_VD = table_VD.double().numpy()
     length_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     unit_VD: Floats = vectors_VD / np.where(length_V1 == 0, 1.0, length_V1)

@@ -155,8 +155,7 @@ class ClassSoftmax(NormalisedHead):
         log_p_NC = scores_type(self.classes(h_NE)).log_softmax(dim=1)
         s_NV = scores_type(F.linear(h_NE, self.output.weight, self.bias))[:, self.order_V]
         within = [s.log_softmax(dim=1) for s in s_NV.split(self.sizes, dim=1)]
-        log_p_NV = torch.cat(within, dim=1) + log_p_NC.repeat_interleave(log_p_NC.new_tensor(self.sizes, dtype=torch.int64), dim=1)
-        return log_p_NV[:, self.place_V]
+        return torch.cat(within, dim=1)[:, self.place_V] + log_p_NC[:, self.class_V]  # (1)
 
 
 def _follow_the_loaded_classes(module: Any, _: Any) -> None:

@@ -122,9 +122,8 @@ class TreeSoftmax(NormalisedHead):
         ignored_N = target_N == IGNORED
         y_N = target_N.masked_fill(ignored_N, 0)
         length_N = self.length_V[y_N].masked_fill(ignored_N, 0)
-        row_P = torch.repeat_interleave(length_N)
-        # the place of a turn: where its path begins, plus how far along it is
-        place_P = (self.begin_V[y_N] - length_N.cumsum(0) + length_N)[row_P] + torch.arange(len(row_P), device=row_P.device)
+        row_P, step_P = (torch.arange(self.longest, device=y_N.device) < length_N.unsqueeze(1)).nonzero(as_tuple=True)
+        place_P = self.begin_V[y_N][row_P] + step_P
         node_P = self.node_P[place_P]
         s_P = (hidden_ND[row_P] * self.nodes(node_P)).sum(dim=-1)
         if self.bias is not None:

@@ -127,6 +127,13 @@ def test_a_saved_head_answers_the_same_after_loading(build: Callable[..., Any]) 
     assert torch.equal(head.nll(h_ND, y_N), deepcopy(head).nll(h_ND, y_N))
 
 
+def test_it_is_built_and_reads_shapes_without_values(build: Callable[..., Any]) -> None:
+    with torch.device("meta"):
+        head = build(Trial(device="meta"))
+        assert head.log_prob(torch.zeros(5, 16)).shape == (5, 50)
+    assert all(each.is_meta for each in (*head.parameters(), *head.buffers()))
+
+
 @pytest.mark.gpu
 def test_a_gpu_gives_the_numbers_of_the_cpu(build: Callable[..., Any]) -> None:
     trial = Trial(dtype="float32", vocabulary=300)
