@@ -93,7 +93,8 @@ def role_of(entry: Mapping[str, Any]) -> str:
 
 
 def _singular(role: str) -> str:
-    return {"feedforward": "feed-forward block", "mixer": "mixer", "head": "head", "embedding": "embedding", "model": "whole model"}.get(role, role or "broken plugin")
+    names = {"feedforward": "feed-forward block", "mixer": "mixer", "head": "head", "embedding": "embedding", "model": "whole model"}
+    return names.get(role, role or "broken plugin")
 
 
 def _plural(role: str) -> str:

@@ -79,7 +79,10 @@ class BuildError(ValueError):
 
 
 def parts(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(path in the plan, role, choice) of every plugin that a plan names; role: task, corpus, model, embedding, mixer, feedforward, head, technique."""
+    """(path in the plan, role, choice) of every plugin that a plan names.
+
+    role: task, corpus, model, embedding, mixer, feedforward, head, technique.
+    """
     yield "task", "task", plan["task"]
     yield "corpus", "corpus", plan["corpus"]
     model = plan["model"]

@@ -55,7 +55,9 @@ class NGram(Block):
     order: int = param(5, "Words in the longest gram: the history and the predicted word.", unit="words", symbol="n", ge=1, le=6)
     smoothing: Smoothing = param("kneser_ney", "Modified Kneser-Ney (1 to 5), absolute discounting, or add k to every count (6).")
     k: float = param(0.01, "add_k: what is added to every count.", symbol="k", gt=0)
-    lines: Literal["cross", "cut"] = param("cross", 'Whether histories "cross" line ends, as the state of a recurrent model does, or are "cut" there.')
+    lines: Literal["cross", "cut"] = param(
+        "cross", 'Whether histories "cross" line ends, as the state of a recurrent model does, or are "cut" there.'
+    )
 
     def build(self, site: Site) -> nn.Module:
         tokens = site.vocabulary.tokens
@@ -87,7 +89,7 @@ class NGramModel(nn.Module):
         return told
 
     def hidden(self, ids_BT: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        """histories_BTC: the C = n - 1 tokens up to each token (at least one column), oldest first, -1 where there is none; the last ones as state."""
+        """histories_BTC: the C = n - 1 tokens up to each token (at least one column), oldest first, -1 where there is none; state: the last."""
         columns = max(1, self.order - 1)
         if state is None:
             state = torch.full((len(ids_BT), columns), -1, dtype=torch.int64, device=ids_BT.device)

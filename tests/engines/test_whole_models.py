@@ -75,7 +75,8 @@ def test_a_whole_model_takes_the_place_of_blocks_and_blocks_that_of_a_whole_mode
 
 
 def test_a_factory_alone_is_the_users_own_model() -> None:
-    text = WHOLE.replace('id = "baselines/ngram"   # counted\norder = 4', 'factory = "net:make"').replace("model.order = 2", 'model.factory = "net:other"')
+    text = WHOLE.replace('id = "baselines/ngram"   # counted\norder = 4', 'factory = "net:make"')
+    text = text.replace("model.order = 2", 'model.factory = "net:other"')
     plans = parse(text, "/data").plans(CATALOGUE)
     assert plans["four words"]["model"]["factory"] == "net:make"
     assert plans["two words"]["model"] == plans["four words"]["model"] | {"factory": "net:other"}

@@ -29,7 +29,9 @@ class PluginCard(QFrame):
     picked = Signal(str)
     edited = Signal(dict)
 
-    def __init__(self, desk: Desk, caption: str, *, optional: bool = False, nothing: str = "None", framed: bool = True, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, desk: Desk, caption: str, *, optional: bool = False, nothing: str = "None", framed: bool = True, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._desk, self._optional, self._nothing = desk, optional, nothing
         self._id: str | None = None

@@ -167,7 +167,8 @@ def run_of(folder: Path, budget: dict[str, float], **chosen: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("budget", "tokens"), [({"tokens": 5_000}, 5_000), ({"steps": 10}, 960), ({"epochs": 0.5}, 7_000), ({"epochs": 3}, 14_000), ({"seconds": 9}, 14_000)]
+    ("budget", "tokens"),
+    [({"tokens": 5_000}, 5_000), ({"steps": 10}, 960), ({"epochs": 0.5}, 7_000), ({"epochs": 3}, 14_000), ({"seconds": 9}, 14_000)],
 )
 def test_the_text_is_counted_once_at_most(tmp_path: Path, budget: dict[str, float], tokens: int) -> None:
     trainer = run_of(tmp_path, budget, order=3)
