@@ -75,8 +75,8 @@ class ModelTable(Table):
 class ModelChange(ModelTable):
     """`model` of a variant. A list of layers replaces the list of the base."""
 
-    embedding: Change | None = None  # type: ignore[assignment]
-    head: Change | None = None  # type: ignore[assignment]
+    embedding: Change | None = None
+    head: Change | None = None
 
 
 class TrainingTable(Table):

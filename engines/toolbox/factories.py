@@ -43,7 +43,7 @@ def find_factory(reference: str, folder: str) -> Callable[..., Any]:
         found = getattr(found, step)
     if not callable(found):
         raise ValueError(f"{reference} is a {type(found).__name__}: factory must name a function, or a class, that returns an nn.Module.")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _imported(name: str, folder: Path) -> ModuleType:

@@ -77,7 +77,7 @@ class NGramModel(nn.Module):
     def fit(self, ids_T: np.ndarray) -> str:
         """Count a text; returns what was found, in a sentence. What was counted before is forgotten."""
         found, guessed = levels(ids_T, self.head.vocabulary_size, self.order, self.line_end, self.chosen.smoothing, self.chosen.k)
-        device = self.head.backoff_0.device
+        device = self.head.get_buffer("backoff_0").device
         for k, level in enumerate(found, start=1):
             for name, values in (("keys", level.keys), ("share", level.share)):
                 self.head.register_buffer(f"{name}_{k}", torch.from_numpy(values).to(device))
