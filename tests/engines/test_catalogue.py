@@ -243,5 +243,5 @@ def test_the_real_catalogue_is_read_without_torch(tmp_path: Path) -> None:
     assert {id: entry["error"] for id, entry in plugins.items() if entry["error"]} == {}
     for entry in plugins.values():
         assert entry["title"]
-        assert entry["kind"] != "block" or entry["slot"] in ("embedding", "mixer", "feedforward", "head")
+        assert entry["kind"] != "block" or entry["slot"] in ("embedding", "mixer", "feedforward", "head", "model")
         assert set(entry["hooks"]) <= set(HOOKS)
