@@ -22,6 +22,8 @@ from engines.store.rows import CANCELLED, DONE, StudyRow
 
 EXITS = {DONE: 0, CANCELLED: 130}
 FAILED = 1
+MOST_COLUMNS = 6
+"""Curves that stand side by side in a table."""
 LINE_SECONDS = 10.0
 """Without a terminal it says at most this often how far it is."""
 
@@ -116,7 +118,15 @@ def _curves(found: Mapping[str, Any]) -> list[str]:
     unit = f" in {y['unit']}" if y["unit"] else ""
     heading = f"{y['name']}{unit}, {y['better']} is better; median [95% interval]"
     lines += [f"{curve['name']}: {curve['note']}" for curve in found["curves"] if curve["note"]]
-    return [f"{heading}; exponents are of the time of one call", columns(headings, rows), *_memory(found), "\n".join(lines)]
+    return [f"{heading}; exponents are of the time of one call", _table(headings, rows), *_memory(found), "\n".join(lines)]
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    """A column a curve; many curves are rows instead, which a terminal can hold."""
+    if len(headings) - 1 <= MOST_COLUMNS:
+        return columns(headings, rows)
+    turned = [list(row) for row in zip(headings, *rows, strict=True)]
+    return columns(turned[0], turned[1:])
 
 
 def _settings(found: Mapping[str, Any]) -> list[str]:
@@ -150,7 +160,7 @@ def _memory(found: Mapping[str, Any]) -> list[str]:
     if any(exponents):
         rows.append(["exponent", *(f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" if e else "" for e in exponents)])
     headings = [found["x"]["name"], *(curve["name"] for curve in curves)]
-    return ["peak memory of a call in MiB, lower is better; of one call, by what torch allocates", columns(headings, rows)]
+    return ["peak memory of a call in MiB, lower is better; of one call, by what torch allocates", _table(headings, rows)]
 
 
 def _cell(point: Mapping[str, Any] | None) -> str:

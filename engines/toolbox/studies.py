@@ -107,7 +107,7 @@ def crossing(measured: Measured, curve: str, over: str) -> tuple[float | None, f
 
 def ratio(found: Estimate) -> str:
     """12.3x [11.9, 12.8]."""
-    return f"{found.value:.3g}x {_limits(found, 1.0) or '(too few rounds for an interval)'}".rstrip()
+    return f"{amount(found.value)}x {_limits(found, 1.0) or '(too few rounds for an interval)'}".rstrip()
 
 
 def amount(value: float) -> str:
@@ -142,7 +142,7 @@ def shown(cells: Iterable[Cell]) -> list[str]:
 
 
 def _limits(found: Estimate, scale: float) -> str:
-    return "" if found.low is None or found.high is None else f"[{scale * found.low:.3g}, {scale * found.high:.3g}]"
+    return "" if found.low is None or found.high is None else f"[{amount(scale * found.low)}, {amount(scale * found.high)}]"
 
 
 def _listed(xs: Sequence[float]) -> str:

@@ -176,6 +176,26 @@ def test_a_study_without_a_result_is_one_line(store: Store) -> None:
     assert text(queries.study(store, number)) == "1 studies/matmul: failed. The disk is made of cheese."
 
 
+def test_many_curves_are_rows_and_memory_is_a_table_of_its_own(store: Store) -> None:
+    def curve(name: str) -> dict[str, Any]:
+        points = [{"x": x, "value": x, "low": None, "high": None, "n": 3, "memory_bytes": x * 2**20} for x in (10.0, 20.0)]
+        grows = {"value": 1.0, "low": 0.9, "high": 1.1, "first": 10.0, "last": 20.0}
+        return {"name": name, "points": points, "exponent": None, "memory_exponent": grows, "note": ""}
+
+    axis = {"name": "vocabulary", "unit": "tokens", "log": True, "better": "lower"}
+    for count, first in ((2, "vocabulary  a"), (7, "vocabulary  10")):
+        result = {
+            "title": "Heads", "x": axis, "y": axis, "curves": [curve(name) for name in "abcdefg"[:count]], "lines": [], "steps": [],
+            "findings": ["One."], "expectation": {"sentence": "It holds.", "outcome": "met", "reason": "So."}, "not_shown": [],
+        }  # fmt: skip
+        number = commands.begin_study(store, "studies/head_vocabulary", {}, None, "here", 1, 1.0)
+        commands.finish_study(store, number, "done", result=result)
+        told = text(queries.study(store, number))
+        assert told.count(f"\n{first}") == 2
+        assert "peak memory of a call in MiB" in told
+        assert "1.00 [0.90, 1.10]" in told
+
+
 def test_lines_of_the_process_as_sentences() -> None:
     assert sentence({"event": "left", "curve": "cpu", "x": 8192.0, "why": "it is too large"}) == "Left out: cpu at 8192: it is too large."
     assert sentence({"event": "progress", "done": 2, "total": 8, "x": 16.0, "curves": []}) == "2 of 8 cells, now at 16"
