@@ -230,18 +230,34 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Figure:
-    """One final figure: a key of the design ("quality/test_perplexity"), value, unit, and which direction is better."""
+    """One final figure: a key of the design ("quality/test_perplexity"), value, unit, and which direction is better.
+
+    low, high: its interval where the judgement itself gives one (a bootstrap over word pairs). detail: what has to be known to read it.
+    """
 
     key: str
     value: float
     unit: str
     better: Literal["lower", "higher", "none"]
+    low: float | None = None
+    high: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(Plugin):
-    """What is learned and how quality is judged. No technique can touch this."""
+    """What is learned and how quality is judged. No technique can touch this.
+
+    The model is called in two ways beside training: `hidden(inputs, state)` gives (x_BTD, state, extras), and its `head` judges the targets.
+    """
 
     kind: ClassVar[str] = "task"
+    no_layers: ClassVar[str] = ""
+    """Why nothing stands between embedding and head, a sentence; empty where a model needs at least one layer."""
+    no_steps: ClassVar[str] = ""
+    """Why a model predicts no next token after a text, a sentence; empty where it does, so that it can write and has a latency."""
+
+    def check(self) -> None:
+        """Raise ValueError, with a sentence, for what is plainly wrong (a missing word list): asked before anything starts."""
 
     def assemble(self, model: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], text: Text, length: int) -> nn.Module:
         """Build the model of a plan's `model` table; `blocks` turns {"id": ..., **parameters} into a Block."""
@@ -250,6 +266,11 @@ class Task(Plugin):
     def batches(self, text: Text, batch: int, length: int, seed: int) -> Any:
         """Endless training batches (toolbox.batches.Stream): iterable, with state_dict and load_state_dict."""
         raise NotImplementedError(f"{type(self).__name__} does not define batches.")
+
+    def held_out(self, text: Text, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(inputs, targets) of `batch` rows of `length` held-out targets, on the CPU: what scoring is timed and counted on. A short text is
+        repeated."""
+        raise NotImplementedError(f"{type(self).__name__} does not define held_out.")
 
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Exact held-out figures on the first `tokens` tokens of a split (0: all)."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import platformdirs
 
-from engines.api import Block, Plugin, Study, Technique
+from engines.api import Block, Plugin, Study, Task, Technique
 from engines.discovery import BrokenPlugin, Source, UnknownPlugin, class_of, last_lines, load, source_of, sources
 
 __all__ = ["BrokenPlugin", "CatalogueError", "Source", "UnknownPlugin", "build", "digest", "entry", "load", "read", "sources"]
@@ -81,6 +81,8 @@ def _blank(source: Source, error: str) -> dict[str, Any]:
         "hooks": [],
         "residual": False,
         "causal": False,
+        "no_layers": "",
+        "no_steps": "",
         "certificates": [],
         "expects": "",
         "available": {"ok": not error, "reason": error},
@@ -124,6 +126,8 @@ def _describe(source: Source, plugin: type[Plugin], module: ModuleType) -> dict[
             "group": plugin.group,
             "hooks": list(plugin.hooks()),
         }
+    if issubclass(plugin, Task):
+        described |= {"no_layers": plugin.no_layers, "no_steps": plugin.no_steps}
     if issubclass(plugin, Study):
         described |= {"expects": plugin.expects}
     return described
@@ -137,7 +141,8 @@ def digest() -> str:
     known = sources()
     here = Path(__file__).parent
     files = {str(source.path): source.path for source in known.values() if source.path}
-    files |= {str(path): path for path in (here / "api.py", here / "discovery.py", Path(__file__), *sorted((here / "toolbox").glob("*.py")))}
+    declared = (here / "api.py", here / "plugin.py", here / "study.py", here / "discovery.py", Path(__file__))
+    files |= {str(path): path for path in (*declared, *sorted((here / "toolbox").glob("*.py")))}
     seal = hashlib.sha256()
     for id, source in known.items():
         seal.update(f"{id}\0{source.module}\0{source.distribution}\0{source.fault}\0".encode())

@@ -42,6 +42,8 @@ _QUALITY = (
     "quality/test_bits_per_char",
     "quality/test_reciprocal_rank",
     "quality/test_accuracy",
+    "quality/test_context_perplexity",
+    "quality/similarity_rho",
     "quality/valid_perplexity",
 )
 """Those that are suggested; a task may give others."""
@@ -52,7 +54,7 @@ def check_meaning(data: Tree, index: Index) -> list[Problem]:
     variants = merge(data, index)
     problems = [*_names(data), *_references(variants, index), *_metrics(data), *_targets(data), *_base(data, index)]
     for variant in variants:
-        problems += _missing(variant, variant.path if is_whole(model_table(data.get("model"))) else "")
+        problems += _missing(variant, index, variant.path if is_whole(model_table(data.get("model"))) else "")
         for part, role in variant.parts():
             problems += check_part(part, role, index)
         problems += _recipe(variant, index)
@@ -108,13 +110,22 @@ def _article(noun: str) -> str:
 # --- Combinations ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _missing(variant: Merged, path: str) -> list[Problem]:
-    """Blocks that an assembled model lacks. path: the table whose `model` should hold them; empty for the base."""
+def _missing(variant: Merged, index: Index, path: str) -> list[Problem]:
+    """Blocks that an assembled model lacks, and layers where the task has none. path: the table whose `model` should hold them; empty for the
+    base."""
     if variant.whole is not None:
         return []
-    needed = {"embedding": variant.embedding, "layers": variant.layers, "head": variant.head}
-    hint = f'variant "{variant.name}" has none'
-    return [Problem(join(path, "model", key), None, "is required", hint) for key, part in needed.items() if part is None]
+    without = str((index.entry(variant.task.id) or {}).get("no_layers") or "") if variant.task else ""
+    needed: dict[str, Any] = {"embedding": variant.embedding, "layers": variant.layers, "head": variant.head}
+    of_layers, hint = join(path, "model", "layers"), f'variant "{variant.name}" has none'
+    problems = []
+    if without and variant.layers:
+        problems.append(Problem(of_layers, None, f"must be empty: {without}", f'write layers = [] (variant "{variant.name}")'))
+    elif not without and variant.layers == []:
+        problems.append(Problem(of_layers, [], "must not be empty", "add one: { mixer = { id = ... } }"))
+    if without or variant.layers == []:
+        del needed["layers"]
+    return problems + [Problem(join(path, "model", key), None, "is required", hint) for key, part in needed.items() if part is None]
 
 
 def _base(data: Tree, index: Index) -> list[Problem]:

@@ -189,11 +189,20 @@ def _add_comparing(verb) -> None:
     ):
         compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
-    export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), or its points (csv, json).")
+    export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), its word vectors, or its points (csv, json).")
     export.add_argument("id", metavar="RUN", help="a run (r12)")
-    export.add_argument("--format", choices=("safetensors", "onnx", "csv", "json"), required=True)
+    export.add_argument("--format", choices=("safetensors", "onnx", "word2vec", "csv", "json"), required=True)
     export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
     _store(export)
+
+
+    near = verb("neighbours", "neighbours", "neighbours", "Show the words whose vectors are nearest in the finished model of a run.")
+    near.add_argument("id", metavar="RUN", help="a run (r12)")
+    near.add_argument("words", metavar="WORD", nargs="+", help="each word by itself; with --minus their sum")
+    near.add_argument("--minus", metavar="WORD", action="append", default=[], help="take this word away, as in: king woman --minus man")
+    near.add_argument("-k", type=int, metavar="N", default=10, help="how many (default: 10)")
+    near.add_argument("--json", action="store_true", help="for machines")
+    _store(near)
 
 
 def _add_studying(verb) -> None:

@@ -79,13 +79,14 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
 
 
 def unlearned(values: Mapping[str, float]) -> bool:
-    """Whether a language model is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks.
+    """Whether a model of words is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks.
 
     values: key -> figure of one variant.
     """
-    perplexity, floor = (values.get(f"quality/test_{name}") for name in ("perplexity", "unigram_perplexity"))
-    if perplexity is not None:
-        return floor is not None and perplexity >= floor
+    for of_whom in ("", "context_"):
+        perplexity, floor = (values.get(f"quality/test_{of_whom}{name}") for name in ("perplexity", "unigram_perplexity"))
+        if perplexity is not None:
+            return floor is not None and perplexity >= floor
     rank, floor = (values.get(f"quality/test_{name}") for name in ("reciprocal_rank", "unigram_reciprocal_rank"))
     return rank is not None and floor is not None and rank <= floor
 

@@ -144,6 +144,22 @@ def study(id: str, *, store: str | None = None, quiet: bool = False, **parameter
         opened.close()
 
 
+def neighbours(run: int, *words: str, minus: Sequence[str] = (), k: int = 10, store: str | None = None) -> pandas.DataFrame:
+    """The words whose vectors are nearest in the finished model of a run to the sum of `words` less `minus`: word, cosine, count."""
+    frames = _pandas()
+    with Inspector() as inspector:
+        found = inspector.ask("neighbours", store=store_url(store), run=run, plus=list(words), minus=list(minus), k=k)
+    return frames.DataFrame(found["neighbours"], columns=["word", "cosine", "count"])
+
+
+def projection(run: int, *words: str, most: int = 200, store: str | None = None) -> pandas.DataFrame:
+    """Words (none: the most frequent ones) in the plane of the first two principal components of their vectors: word, x, y, count."""
+    frames = _pandas()
+    with Inspector() as inspector:
+        found = inspector.ask("projection", store=store_url(store), run=run, words=list(words), most=most)
+    return frames.DataFrame(found["points"], columns=["word", "x", "y", "count"])
+
+
 def results(*experiments_: int, store: str | None = None) -> pandas.DataFrame:
     """The comparison of experiments: a row per variant and quantity with value, unit, n, interval, ratio to the baseline and verdict."""
     frames = _pandas()

@@ -63,7 +63,7 @@ class ModelTable(Table):
     model_config = ConfigDict(extra="allow")
     id: Name | None = None
     embedding: Choice | None = None
-    layers: Annotated[list[Layer], Field(min_length=1)] | None = None
+    layers: list[Layer] | None = None
     head: Choice | None = None
 
     @model_validator(mode="before")

@@ -370,11 +370,22 @@ def test_a_corpus_keeps_the_format_of_a_text(id: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("id", plugins(Task))
 def test_a_task_evaluates_the_same_twice_whatever_the_batch(id: str) -> None:
     task: Any = made(id)
-    model = task.assemble(model_table("recurrent/lstm"), block, small.text(), 12)
+    model = task.assemble(model_table("recurrent/lstm") | ({"layers": []} if task.no_layers else {}), block, small.text(), 12)
     model.train()
     found = [task.evaluate(model, small.text(), "valid", 500, rows, torch.device("cpu"))[0].value for rows in (4, 4, 7)]
     assert found[0] == found[1] == pytest.approx(found[2], rel=1e-6)
     assert model.training
+
+
+@pytest.mark.parametrize("id", plugins(Task))
+def test_what_scoring_is_timed_on_has_the_shape_that_was_asked_for(id: str) -> None:
+    task: Any = made(id)
+    model = task.assemble(model_table("recurrent/lstm") | ({"layers": []} if task.no_layers else {}), block, small.text(), 12).eval()
+    for rows, length in ((3, 7), (40, 120)):
+        inputs, targets = task.held_out(small.text(), rows, length)
+        assert targets.shape == inputs.shape[:2] == (rows, length)
+        with torch.no_grad():
+            assert model.head.nll(model.hidden(inputs, None)[0].flatten(0, 1), targets.flatten()).shape == (rows * length,)
 
 
 @pytest.mark.parametrize("id", plugins(Study))

@@ -1,4 +1,4 @@
-"""`workbench export`: the finished model of a run as one safetensors file or as ONNX, or its points as CSV or JSON."""
+"""`workbench export`: the finished model of a run as one safetensors file or as ONNX, its word vectors, or its points as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def export(arguments: argparse.Namespace) -> int:
             for path in _export_onnx(store.folder / "runs" / str(number) / "model", arguments.out, number):
                 note(f"Wrote {path}")
             return 0
+        elif arguments.format == "word2vec":
+            _export_vectors(store.folder / "runs" / str(number) / "model", arguments.out, number)
         elif arguments.format == "csv":
             write_text(_csv(store, number), arguments.out)
         else:
@@ -43,25 +45,38 @@ def export(arguments: argparse.Namespace) -> int:
 
 def _export_onnx(folder: Path, out: str, number: int) -> list[str]:
     """The files written by a process that has torch, each checked equal to the model after it was read back."""
-    _check_model(folder, out, number)
     if missing := extras.missing(extras.ONNX):
         raise RequestError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
+    answer = _asked("engines.runtime.export", folder, out, number)
+    for sentence in answer["told"]:
+        note(sentence)
+    written: list[str] = answer["written"]
+    return written
+
+
+def _export_vectors(folder: Path, out: str, number: int) -> None:
+    """Word vectors in the text format of word2vec, which other tools read."""
+    answer = _asked("engines.runtime.neighbours", folder, out, number)
+    left_out = [repr(token) for token in answer["left_out"]]
+    note(f"{answer['words']:,} words." + (f" Left out, since the format parts words by blanks: {', '.join(left_out[:5])}." if left_out else ""))
+
+
+def _asked(module: str, folder: Path, out: str, number: int) -> dict[str, Any]:
+    """The answer of a process that has torch, loads the finished model in `folder` and writes `out`."""
+    _check_model(folder, out, number)
     path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise RequestError(f"{out} cannot be written: its folder does not exist.")
-    command = [sys.executable, "-m", "engines.runtime.export", "--model", str(folder), "--out", str(path)]
+    command = [sys.executable, "-m", module, "--model", str(folder), "--out", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=process_environment())
     lines = done.stdout.strip().splitlines()
     if not lines:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise RequestError(f"The export of r{number} failed: {last[0]}")
-    answer = json.loads(lines[-1])
+    answer: dict[str, Any] = json.loads(lines[-1])
     if "error" in answer:
         raise RequestError(f"r{number} is not exported. {answer['error']}")
-    for sentence in answer["told"]:
-        note(sentence)
-    written: list[str] = answer["written"]
-    return written
+    return answer
 
 
 def _check_model(folder: Path, out: str, number: int) -> None:

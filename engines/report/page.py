@@ -27,6 +27,8 @@ CURVES = (
     ("train/loss", "Training loss", "nats a token"),
     ("quality/valid_perplexity", "Validation perplexity", "perplexity"),
     ("quality/valid_reciprocal_rank", "Validation reciprocal rank", "reciprocal rank"),
+    ("quality/valid_context_perplexity", "Validation perplexity of words near each other", "perplexity"),
+    ("quality/valid_context_reciprocal_rank", "Validation reciprocal rank of words near each other", "reciprocal rank"),
     ("speed/train_tokens_per_s", "Training speed", "tokens/s"),
     ("memory/host_mib", "Memory of the process", "MiB"),
 )

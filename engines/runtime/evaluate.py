@@ -139,6 +139,8 @@ def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], No
     """The other figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
     rows = _size(finished.model, weights_bytes)
     own_device = _device(finished.model)
+    if finished.task.no_steps:
+        announce(f"No latency is measured: {finished.task.no_steps}")
     plan_threads = finished.plan.get("threads")
     for target in finished.plan.get("targets") or [{}]:
         name = target.get("name", "")
@@ -155,13 +157,10 @@ def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], No
 
 
 def held_out_batch(finished: Finished, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(inputs, targets), each (B, T), from the start of the test split; a short split is repeated."""
-    ids = torch.as_tensor(finished.text.splits["test"][: batch * length + 1].astype("int64"))
-    needed = batch * length + 1
-    if len(ids) < needed:
-        ids = ids.repeat(-(-needed // len(ids)))[:needed]
+    """The task's inputs and targets of `batch` rows of held-out text, where the model is."""
     device = _device(finished.model)
-    return ids[:-1].view(batch, length).to(device), ids[1:].view(batch, length).to(device)
+    inputs, targets = finished.task.held_out(finished.text, batch, length)
+    return inputs.to(device), targets.to(device)
 
 
 @contextmanager
@@ -205,10 +204,12 @@ def _on_target(finished: Finished, target: Mapping[str, Any], device: torch.devi
         "device": str(device), "threads": torch.get_num_threads(), "batch": batch, "length": length, "interleaved": False,
         "load": probes.load_facts(), "warm_up": WARM_UP,
     }  # fmt: skip
-    for what, measured in (
-        ("scoring is", lambda: _scoring(runner, inputs, targets, device, name, declared, announce)),
-        ("next-token steps are", lambda: _latency(runner.stepping(inputs[:1]), device, name, declared | runner.facts)),
-    ):
+    works: list[tuple[str, Callable[[], list[ResultRow]]]] = [
+        ("scoring is", lambda: _scoring(runner, inputs, targets, device, name, declared, announce))
+    ]
+    if not finished.task.no_steps:
+        works.append(("next-token steps are", lambda: _latency(runner.stepping(inputs[:1]), device, name, declared | runner.facts)))
+    for what, measured in works:
         try:
             rows += measured()
         except NotExportable as reason:

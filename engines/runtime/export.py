@@ -36,12 +36,14 @@ def write(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
         (
             f"Scoring of {tuple(inputs_BT.shape)} tokens", out, lambda path: export_scoring(model, inputs_BT, targets_BT, path),
             lambda graph: checked_scoring(graph, model, inputs_BT, targets_BT),
-        ),
-        (
+        )
+    ]  # fmt: skip
+    if not finished.task.no_steps:
+        step = (
             f"A next-token step after a prompt of {prompt_1T.shape[1]} tokens", out.with_name(f"{out.stem}.step{out.suffix or '.onnx'}"),
             lambda path: export_step(model, prompt_1T, path), lambda graph: checked_steps(graph, model, prompt_1T),
-        ),
-    ]  # fmt: skip
+        )  # fmt: skip
+        parts.append(step)
     written, told, reasons = [], [], []
     for what, path, make, check in parts:
         try:

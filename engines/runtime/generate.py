@@ -26,6 +26,8 @@ def finished(store: str, run: int) -> Finished:
         opened.close()
     if found.text.encode is None or found.text.decode is None or not hasattr(found.model, "hidden"):
         raise FinishedError(f"Run {run} is no language model on text, so it can neither write nor judge sentences.")
+    if found.task.no_steps:
+        raise FinishedError(f"Run {run} can neither write nor judge sentences. {found.task.no_steps}")
     return found
 
 

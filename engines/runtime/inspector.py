@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from engines import catalogue
@@ -72,6 +72,18 @@ def _probability(store: str, run: int, text: str) -> dict[str, Any]:
     return generate.probability(generate.finished(store, run), text)
 
 
+def _neighbours(store: str, run: int, plus: Sequence[str], minus: Sequence[str] = (), k: int = 10) -> dict[str, Any]:
+    from engines.runtime import neighbours
+
+    return neighbours.neighbours(*neighbours.vectors(store, run), plus, minus, k)
+
+
+def _projection(store: str, run: int, words: Sequence[str] = (), most: int = 200) -> dict[str, Any]:
+    from engines.runtime import neighbours
+
+    return neighbours.projection(*neighbours.vectors(store, run), words, most)
+
+
 QUESTIONS: dict[str, Callable[..., Any]] = {
     "catalogue": _catalogue,
     "validate": _validate,
@@ -81,6 +93,8 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "trial": _trial,
     "generate": _generate,
     "probability": _probability,
+    "neighbours": _neighbours,
+    "projection": _projection,
 }
 
 

@@ -188,12 +188,12 @@ def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str
     known = [mib for mib in residents if mib is not None]
     memory, facts = made.watched_step()
     model: Any = made.session.model.eval()
-    ids_1T = torch.as_tensor(text.splits["train"][: length + 1].astype("int64"), device=where)[None]
-    _, scoring = of_scoring(model, ids_1T[:, :-1], ids_1T[:, 1:])
+    inputs, targets = made.session.task.held_out(text, 1, length)
+    _, scoring = of_scoring(model, inputs.to(where), targets.to(where))
     size = sum(p.numel() for p in model.parameters())
     return Trial(
         rows, tokens, operations, min(seconds), memory, max(known, default=None), facts.get("allocated_peak_mib"), size,
-        scoring.flops / (ids_1T.shape[1] - 1),
+        scoring.flops / targets.numel(),
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ class Run:
         held_out = int(self.plan["measure"]["held_out_tokens"])
         for split in ("valid", "test"):
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
-                self._result(figure, {"held_out_tokens": held_out or "all"})
+                self._result(figure, {"held_out_tokens": held_out or "all", **figure.detail})
         head = getattr(finished.model, "head", None)
         if not getattr(head, "normalised", True):
             reason = getattr(head, "no_distribution", "this head gives scores and no probabilities")
@@ -250,7 +250,10 @@ class Run:
         self.recorder.add(key, self._session.step, float(value), unit)
 
     def _result(self, figure: Figure, detail: dict[str, Any]) -> None:
-        self.results.append(ResultRow(key=figure.key, value=figure.value, unit=figure.unit, better=figure.better, detail=detail))
+        row = ResultRow(
+            key=figure.key, value=figure.value, unit=figure.unit, better=figure.better, low=figure.low, high=figure.high, detail=detail
+        )  # fmt: skip
+        self.results.append(row)
 
     def _store_results(self) -> None:
         commands.put_results(self.store, self.row.id, self.claim, self.results)

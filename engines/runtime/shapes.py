@@ -88,8 +88,9 @@ def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork
     share_V = torch.as_tensor(built.text.vocabulary.counts, dtype=torch.float64)
     draw = torch.Generator().manual_seed(0)
     device = next((parameter.device for parameter in built.model.parameters()), torch.device("cpu"))
-    ids_BT = torch.multinomial(share_V, rows * (length + 1), replacement=True, generator=draw).view(rows, length + 1).to(device)
-    return work.of_scoring(built.model, ids_BT[:, :-1], ids_BT[:, 1:])
+    ids = torch.multinomial(share_V, rows * length + 1, replacement=True, generator=draw).numpy()
+    inputs, targets = built.task.held_out(replace(built.text, splits=dict.fromkeys(built.text.splits, ids)), rows, length)
+    return work.of_scoring(built.model, inputs.to(device), targets.to(device))
 
 
 def _among(batch: int, one: Work, two: Work) -> Work:

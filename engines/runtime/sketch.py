@@ -26,6 +26,7 @@ class Sketch:
     """model: on the CPU or, where large, on the meta device. text: a stand-in with the vocabulary's size and nothing else. assumed: whether
     that size is a guess."""
 
+    task: Task
     model: nn.Module
     text: Text
     assumed: bool
@@ -139,4 +140,4 @@ def assemble(plan: Mapping[str, Any], device: str, mode: AbstractContextManager[
     except (ValueError, RuntimeError, TypeError) as error:
         # What plugins raise where sizes do not fit: their own sentence, or torch's.
         raise BuildError(latest, f"{error}{f' (vocabulary of {text.vocabulary.size:,} types assumed)' if assumed else ''}") from error
-    return Sketch(model, text, assumed)
+    return Sketch(task, model, text, assumed)

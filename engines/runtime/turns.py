@@ -87,7 +87,7 @@ class Inference:
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
         try:
-            self._begin = self._runner.stepping(held_out_batch(self._finished, 1, self.length)[0])
+            self._begin = self._runner.stepping(self._prompt())
             seconds[STEPS] = statistics.median(self._steps(WARM_UP_STEPS))
         except NotExportable as reason:
             absent[STEPS] = str(reason)
@@ -97,6 +97,12 @@ class Inference:
             "seconds": seconds, "absent": absent, "tokens_a_pass": self._tokens(INFER), "batch": self.batch, "length": self.length,
             "device": str(self.device), "threads": self.threads, "torch": torch.__version__, "warm_up": WARM_UP_PASSES, **self._runner.facts,
         }  # fmt: skip
+
+    def _prompt(self) -> torch.Tensor:
+        """The text that next-token steps follow. Raises NotExportable where the task has no such steps."""
+        if self._finished.task.no_steps:
+            raise NotExportable(self._finished.task.no_steps)
+        return held_out_batch(self._finished, 1, self.length)[0]
 
     def turn(self, counts: Mapping[str, int]) -> dict[str, float]:
         figures: dict[str, float] = {}

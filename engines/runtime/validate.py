@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from engines import catalogue
-from engines.api import Corpus, CorpusError
+from engines.api import Corpus, CorpusError, Task
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.problems import Problem, join
 from engines.runtime.plan import PlanError, device_of
@@ -49,18 +49,18 @@ def _of_part(path: str, role: str, choice: Mapping[str, Any]) -> list[Problem]:
         if reason := kind.unavailable():
             return [Problem(f"{path}.id", choice["id"], f"cannot run here: {reason}")]
         made = kind(**parameters)
-        if isinstance(made, Corpus):
+        if isinstance(made, Corpus | Task):
             made.check()
     except (UnknownPlugin, BrokenPlugin) as error:
         return [Problem(f"{path}.id", choice["id"], str(error))]
-    except CorpusError as error:
-        return [Problem(path, None, str(error))]
     except ValidationError as error:
         return [
             # A rule across parameters stands at the part itself, whose whole table would be no help as a value.
             Problem(join(path, *each["loc"]), each["input"] if each["loc"] else None, each["msg"].removeprefix("Value error, "))
             for each in error.errors(include_url=False, include_context=False)
         ]
+    except ValueError as error:  # what a corpus or a task finds missing
+        return [Problem(path, None, str(error))]
     return []
 
 

@@ -119,6 +119,13 @@ class Stream:
         self._begin()
 
 
+def contiguous(ids: np.ndarray, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(inputs_BT, targets_BT) of the beginning of a text, row after row; a short text is repeated."""
+    found = np.resize(ids, batch * length + 1) if len(ids) < batch * length + 1 else ids[: batch * length + 1]
+    read = torch.from_numpy(found.astype(np.int64))
+    return read[:-1].view(batch, length), read[1:].view(batch, length)
+
+
 def map_tensors(function: Callable[[torch.Tensor], Any], state: Any) -> Any:
     """The same nesting with `function` applied to every tensor."""
     if isinstance(state, torch.Tensor):

@@ -13,7 +13,7 @@ from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text, param
 from engines.toolbox.assembly import LanguageModel, Layer, Norm, make_norm
-from engines.toolbox.batches import Stream
+from engines.toolbox.batches import Stream, contiguous
 from engines.toolbox.search.index import Index
 from engines.toolbox.search.technique import AgainstExactScan
 from engines.toolbox.whole import as_language_model
@@ -95,6 +95,9 @@ class LanguageModelling(Task):
 
     def batches(self, text: Text, batch: int, length: int, seed: int) -> Stream:
         return Stream(text.splits["train"], batch, length, seed)
+
+    def held_out(self, text: Text, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return contiguous(text.splits["test"], batch, length)
 
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Figures on the first `tokens` targets of a split (0: all), `batch` rows at a time."""

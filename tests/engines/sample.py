@@ -115,6 +115,10 @@ class LanguageModelTask(Task):
     pass
 
 
+class WordTask(Task):
+    no_layers = "Word embeddings have none."
+
+
 _PLUGINS: dict[str, type[Plugin]] = {
     "attention/full": Attention,
     "baselines/ngram": NGram,
@@ -134,6 +138,7 @@ _PLUGINS: dict[str, type[Plugin]] = {
     "softmax/adaptive": Adaptive,
     "softmax/full": Full,
     "tasks/language_model": LanguageModelTask,
+    "tasks/word_embedding": WordTask,
 }
 
 
@@ -147,6 +152,7 @@ def _entry(id: str, plugin: Any) -> dict[str, Any]:
         "conflicts": dict(getattr(plugin, "conflicts", {})),
         "after": list(getattr(plugin, "after", ())),
         "was": list(plugin.was),
+        "no_layers": getattr(plugin, "no_layers", ""),
         "parameters": plugin.model_json_schema(),
         "available": {"ok": True, "reason": ""},
         "error": "",

@@ -158,6 +158,16 @@ def test_missing_tables() -> None:
     assert {"model.embedding", "model.layers", "model.head"} <= {problem.path for problem in no_head}
 
 
+def test_a_task_without_layers_says_so_where_there_are_some() -> None:
+    words = experiment().set("task", "word_embedding")
+    (some,) = words.problems(CATALOGUE)
+    assert (some.path, some.rule) == ("model.layers", "must be empty: Word embeddings have none.")
+    assert "layers = []" in some.hint
+    assert words.set("model.layers", []).problems(CATALOGUE) == []
+    assert words.remove("model.layers").problems(CATALOGUE) == []
+    assert words.set("model.layers", []).plans(CATALOGUE)["full"]["model"]["layers"] == []
+
+
 @pytest.mark.parametrize("wreck", [3, "text", [1], None, {}, [{}], [[]], {"id": 3}, {"id": None}, True, 1.5])
 def test_any_value_at_any_place_is_a_problem_and_never_a_crash(wreck: Any) -> None:
     places = ["experiment", "model", "training", "measure", "target", "variant", "experiment.task", "experiment.corpus", "experiment.budget"]

@@ -263,7 +263,7 @@ def differences(data: Tree, index: Index, number: int) -> list[str]:
         words.append(f"corpus: {_choice(variant['corpus'])}")
     words += [f"{slot}: {_choice(model[slot])}" for slot in SLOTS if model.get(slot)]
     if isinstance(model.get("layers"), list):
-        words.append("layers: " + ", ".join(layer_words(table_of(layer)) for layer in model["layers"]))
+        words.append("layers: " + (", ".join(layer_words(table_of(layer)) for layer in model["layers"]) or "none"))
     words += [f"{key} {training[key]}" for key in ("batch", "sequence") if key in training]
     words += [f"− {short_id(str(name))}" for name in list_of(variant.get("without"))]
     words += [f"+ {_choice(table)}" for table in list_of(variant.get("techniques"))]

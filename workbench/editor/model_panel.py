@@ -137,7 +137,6 @@ class ModelPanel(Card):
         self.body.addLayout(self._layers)
         self.add_layer = QPushButton("Add layer")
         self.add_layer.setProperty("quiet", True)
-        self.add_layer.setToolTip("Add a copy of the last layer")
         self.add_layer.clicked.connect(self._add)
         self.body.addWidget(self.add_layer, 0, Qt.AlignmentFlag.AlignLeft)
         self.body.addWidget(self.head)
@@ -172,6 +171,10 @@ class ModelPanel(Card):
             card.show_table(part.table if part else None, variants=names, folder=folder)
             card.show_trouble(self._trouble(part, slot, problems))
         layers = draft.raw_layers(merged)
+        task = Index(self._desk.catalogue or {}).entry(merged.task.id) if merged.task else None
+        without = str((task or {}).get("no_layers") or "")
+        self.add_layer.setEnabled(not without)
+        self.add_layer.setToolTip(without or "Add a copy of the last layer")
         while len(self._cards) > len(layers):
             gone = self._cards.pop()
             self._layers.removeWidget(gone)
@@ -184,7 +187,7 @@ class ModelPanel(Card):
             layer_card.show_layer(table, names, folder)
             layer_card.up.setEnabled(number > 0)
             layer_card.down.setEnabled(number < len(layers) - 1)
-            layer_card.remove.setEnabled(len(layers) > 1)
+            layer_card.remove.setEnabled(len(layers) > 1 or bool(without))
             layer_card.mixer.show_trouble(trouble_of(mixer, problems))
             layer_card.feedforward.show_trouble(trouble_of(feedforward, problems))
         shown = [sentence(problem) for problem in problems if problem.path in ("model", "model.layers", f"variant[{scope}].model")]

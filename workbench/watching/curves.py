@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from workbench.live import Piece
 
 DEFAULT_KEYS = (
-    "train/loss", "quality/valid_perplexity", "quality/valid_reciprocal_rank", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib",
+    "train/loss", "quality/valid_perplexity", "quality/valid_reciprocal_rank", "quality/valid_context_perplexity",
+    "quality/valid_context_reciprocal_rank", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib",
 )  # fmt: skip
-ONLY_WHERE_RECORDED = ("memory/device", "quality/valid_reciprocal_rank")
+ONLY_WHERE_RECORDED = ("memory/device", "quality/valid_reciprocal_rank", "quality/valid_context")
 """How those of them begin that have no empty plot before their first point."""
 TITLES = {
     "train/loss": "Training loss",
     "quality/valid_perplexity": "Validation perplexity",
     "quality/valid_reciprocal_rank": "Validation reciprocal rank",
     "quality/valid_accuracy": "Validation accuracy",
+    "quality/valid_context_perplexity": "Validation perplexity of words near each other",
+    "quality/valid_context_reciprocal_rank": "Validation reciprocal rank of words near each other",
     "speed/train_tokens_per_s": "Training throughput",
     "memory/host_mib": "Host memory",
     "memory/device_mib": "GPU memory",
