@@ -55,7 +55,7 @@ def scores_of(head: LinearHead, hidden_ND: Tensor, target_N: Tensor, sample: Ten
     return scores_type(s_N), scores_type(s_NS)
 
 
-def contrast(real_N: Tensor, noise_NS: Tensor, target_N: Tensor) -> Tensor:
-    """-log sigma(real) - sum_S log sigma(-noise), summed over the rows whose target is not ignored: the loss of telling data from noise."""
-    loss_N = F.softplus(-real_N) + F.softplus(noise_NS).sum(dim=1)
+def contrast(real_N: Tensor, noise_NS: Tensor, target_N: Tensor, weight: float = 1.0) -> Tensor:
+    """-log sigma(real) - weight sum_S log sigma(-noise), summed over the rows whose target is not ignored: telling data from noise."""
+    loss_N = F.softplus(-real_N) + weight * F.softplus(noise_NS).sum(dim=1)
     return loss_N.masked_fill(target_N == IGNORED, 0.0).sum()

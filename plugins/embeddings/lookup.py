@@ -17,7 +17,7 @@ class Lookup(Block):
     Bengio, Ducharme, Vincent, Jauvin (2003), A neural probabilistic language model.
 
         x_t = E[w_t]                                                        (1)
-        E_ij ~ Normal(0, 1 / D) at the start
+        E_ij ~ Normal(0, s^2) at the start, s = 1 / sqrt(D) unless `std` says otherwise
 
     E (V, D) one row a token type, w_t a token id, x_t (D). With rows of length about 1 a tied softmax/full starts with scores of order 1.
 
@@ -25,28 +25,30 @@ class Lookup(Block):
     the work of the optimiser. sparse = true hands out the rows that were read: optimization/sparse_adam and plain optimization/sgd take them.
     A head that is tied to the table and reads all of it makes the gradient dense again, whatever sparse says; one that reads rows does not.
     Does nothing when: never; every language model needs one.
-    Parameters: width D, sparse.
+    Parameters: width D, std s, sparse.
     """
 
     paper: ClassVar[str] = "Bengio et al., A neural probabilistic language model, JMLR 2003, https://www.jmlr.org/papers/v3/bengio03a.html"
     slot: ClassVar[Slot] = "embedding"
 
     width: int = param(200, "Numbers a token is described by.", symbol="D", ge=1, le=16384)
+    std: float | None = param(None, "Standard deviation of the first numbers; none: 1 / sqrt(D).", symbol="s", gt=0)
     sparse: bool = param(False, "Hand out sparse row gradients, for optimisers that take them (optimization/sparse_adam, plain optimization/sgd).")
 
     def build(self, site: Site) -> LookupTable:
-        return LookupTable(site.vocabulary.size, self.width, sparse=self.sparse)
+        return LookupTable(site.vocabulary.size, self.width, std=self.std, sparse=self.sparse)
 
 
 class LookupTable(nn.Embedding):
     """(ids_BT) -> x_BTD."""
 
-    def __init__(self, size: int, width: int, *, sparse: bool = False) -> None:
+    def __init__(self, size: int, width: int, *, std: float | None = None, sparse: bool = False) -> None:
+        self.std = std or width**-0.5
         super().__init__(size, width, sparse=sparse)
         self.width = width
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+        nn.init.normal_(self.weight, std=self.std)
 
 
 @certificate("the table equals a one-hot vector times its weight, gradients included")
