@@ -39,7 +39,8 @@ class BinaryCode(Block):
     Cost: 2 D (n + M) floating point operations a token forward instead of 2 D V, about as many parameters less, and 128 (B + 6) operations a
     token for the recursion where it is used: exact loss, nll, best token.
     Does nothing when: hybrid = V, which is the full softmax. The log odds of all tokens have rank M at most (B for plain codes), and
-    neighbours in frequency share bits without being alike: plain codes predict badly, which hybrid and error correction mend in part.
+    neighbours in frequency share bits without being alike. Redundant places are for finding the token: trained place by place they count the
+    same evidence several times in (2), so that their probabilities are too sure of themselves; the exact objective does not suffer from that.
     Parameters: hybrid n, error_correcting, objective.
     """
 
