@@ -80,10 +80,7 @@ class BuildError(ValueError):
 
 
 def parts(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """(path in the plan, role, choice) of every plugin that a plan names.
-
-    role: task, corpus, model, embedding, mixer, feedforward, head, technique.
-    """
+    """(path in the plan, role, choice) of every plugin that a plan names; role: task, corpus, technique, or the slot of a block."""
     yield "task", "task", plan["task"]
     yield "corpus", "corpus", plan["corpus"]
     model = plan["model"]

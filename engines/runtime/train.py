@@ -361,13 +361,11 @@ class Trainer:
         if session.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(session.device)
         state = {
-            "model": dict(session.model.state_dict()),
-            "optimizer": session.optimizer and session.optimizer.state_dict(),
-            "techniques": self.pipeline.state_dict(),
-            "stream": session.stream.state_dict(), "carried": self.state, "rng": rng, "step": session.step, "tokens": session.tokens,
-            "seconds": session.seconds, "evaluations_done": self.evaluations_done, "trained": self.trained, "digest": self.loss_digest,
-            "stop_reason": session.stop_reason, "warm": self._warm, "text": session.text.fingerprint,
-            "work": self.work and [asdict(self.work), self.work_tokens],
+            "model": dict(session.model.state_dict()), "optimizer": session.optimizer and session.optimizer.state_dict(),
+            "techniques": self.pipeline.state_dict(), "stream": session.stream.state_dict(), "carried": self.state, "rng": rng,
+            "step": session.step, "tokens": session.tokens, "seconds": session.seconds, "evaluations_done": self.evaluations_done,
+            "trained": self.trained, "digest": self.loss_digest, "stop_reason": session.stop_reason, "warm": self._warm,
+            "text": session.text.fingerprint, "work": self.work and [asdict(self.work), self.work_tokens],
         }  # fmt: skip
         checkpoint.save(state, self.folder)
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from engines.api import CorpusError, Text, Vocabulary
-from engines.toolbox.tokens import Coder, Encoded, Lexicon, encode_bpe, encode_pieces, lexicon_from_json, lexicon_to_json, lower
+from engines.toolbox import pretrained
+from engines.toolbox.tokens import Coder, Encoded, Lexicon, encode_bpe, encode_pieces, encode_pretrained, lexicon_from_json, lexicon_to_json, lower
 
 FORMAT = 1
 """Raised whenever the same text and settings give other ids than before."""
@@ -40,7 +41,7 @@ def prepared(
 ) -> Text:
     """The corpus made of `files` under `settings`, from the cache where those files were prepared before.
 
-    settings: level (a key of tokens.PATTERNS, or "bpe"), max_vocabulary, min_count, lowercase, unknown, end_of_line, and whatever else
+    settings: level (a key of tokens.PATTERNS, "bpe" or "pretrained"), max_vocabulary, min_count, lowercase, unknown, end_of_line, and whatever else
     decides about the text. read: the original text of each split ("train", "valid", "test"). facts: more about it, to be recorded.
     Raises CorpusError.
     """
@@ -61,6 +62,12 @@ def prepared(
                 f"The token ids could not be written to {cache}: {error.strerror}. Free some space there or set WORKBENCH_CACHE to another folder."
             ) from error
     return _open(folder)
+
+
+def check_level(level: str) -> None:
+    """Raise CorpusError where this machine cannot cut text so."""
+    if level == "pretrained" and (reason := pretrained.unavailable()):
+        raise CorpusError(reason)
 
 
 def known_types(cache: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> int | None:
@@ -91,6 +98,11 @@ def _digest(*parts: Any) -> str:
 def _encode(texts: dict[str, str], settings: Mapping[str, Any]) -> tuple[Lexicon, dict[str, Encoded]]:
     if settings["lowercase"]:
         texts = {split: lower(text) for split, text in texts.items()}
+    if settings["level"] == "pretrained":
+        try:
+            return encode_pretrained(texts, pretrained.tokenizer_json())
+        except pretrained.PretrainedMissing as error:
+            raise CorpusError(str(error)) from error
     if settings["level"] == "bpe":
         return encode_bpe(
             texts,
@@ -150,7 +162,7 @@ def _build(folder: Path, texts: dict[str, str], settings: Mapping[str, Any], fac
 
 
 def _level(pattern: str) -> str:
-    """word, char or bpe: what the user calls a way of cutting."""
+    """word, char, bpe or pretrained: what the user calls a way of cutting."""
     return "word" if pattern == "code" else pattern.split()[0]
 
 

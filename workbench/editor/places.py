@@ -55,10 +55,7 @@ def scope_of(problem: Problem) -> int | None:
 
 
 def parts_of(merged: Merged) -> dict[str, Part | None]:
-    """The parts of a variant by the name of the card that shows them.
-
-    corpus, task, model (a whole one), embedding, head, layer/N/mixer, technique/N ...
-    """
+    """The parts of a variant by the name of the card that shows them: corpus, task, model (whole), embedding, head, layer/N/mixer ..."""
     parts: dict[str, Part | None] = {"corpus": merged.corpus, "task": merged.task, "embedding": merged.embedding, "head": merged.head}
     parts["model"] = merged.whole
     for number, layer in enumerate(merged.layers or []):

@@ -83,6 +83,17 @@ def test_modules_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> No
     assert found == ["one", "two", "one"]
 
 
+@pytest.mark.usefixtures("_forget_net")
+def test_a_file_that_was_edited_is_read_anew_and_what_is_installed_stays(tmp_path: Path) -> None:
+    net = tmp_path / "net_of_two_folders.py"
+    net.write_text("def make():\n    return 1\n")
+    assert find_factory("net_of_two_folders:make", str(tmp_path))() == 1
+    net.write_text("def make():\n    return 'edited'\n")
+    assert find_factory("net_of_two_folders:make", str(tmp_path))() == "edited"
+    for folder in (tmp_path, tmp_path.parent):
+        assert find_factory("torch.nn:Linear", str(folder)) is torch.nn.Linear
+
+
 def test_weights_come_from_a_file_and_must_fit(tmp_path: Path) -> None:
     torch.manual_seed(5)
     net = nets.Recurrent(small.SIZE, width=8)
