@@ -184,7 +184,7 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
                 notes.append(sentence)
     if NO_DISTRIBUTION in own.recorded:
         notes.append(own.recorded[NO_DISTRIBUTION]["sentence"])
-        if baseline.done and "quality/test_reciprocal_rank" not in baseline.measured:
+        if baseline.done and not any(key.startswith("quality/test_") and key.endswith("reciprocal_rank") for key in baseline.measured):
             notes.append("The baseline has no ranks to compare these with: set ranks = true in the experiment's task.")
     if _trained_alike(own, baseline):
         notes.append("Trained exactly as the baseline, loss by loss: what it changes acts after training, or had no effect.")
