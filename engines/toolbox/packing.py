@@ -77,15 +77,24 @@ class GridPacking(Packing):
     @field_validator("layer_bits")
     @classmethod
     def _bits_that_there_are(cls, layer_bits: dict[str, int]) -> dict[str, int]:
-        for pattern, bits in layer_bits.items():
-            if not 2 <= bits <= 8:
-                raise ValueError(f'"{pattern}" is given {bits} bits: codes have 2 to 8.')
-        return layer_bits
+        return legal_bits(layer_bits, 2)
 
     def scheme(self, name: str) -> Scheme:
         """The grid of one matrix."""
-        bits = [bits for pattern, bits in self.layer_bits.items() if fnmatchcase(name, pattern)]
-        return Scheme(bits[-1] if bits else self.bits, self.symmetric, self.granularity, self.group_size, self.range, self.half_scales)
+        return Scheme(bits_for(name, self.layer_bits, self.bits), self.symmetric, self.granularity, self.group_size, self.range, self.half_scales)
+
+
+def bits_for(name: str, layer_bits: Mapping[str, int], otherwise: int) -> int:
+    """Bits of the matrix of this full name; the last pattern that matches wins."""
+    return next((bits for pattern, bits in reversed(list(layer_bits.items())) if fnmatchcase(name, pattern)), otherwise)
+
+
+def legal_bits(layer_bits: dict[str, int], least: int) -> dict[str, int]:
+    """The same; raises ValueError with a sentence for a width that codes cannot have."""
+    for pattern, bits in layer_bits.items():
+        if not least <= bits <= 8:
+            raise ValueError(f'"{pattern}" is given {bits} bits: codes have {least} to 8.')
+    return layer_bits
 
 
 def relative(error: Tensor, reference: Tensor) -> float:
