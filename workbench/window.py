@@ -38,7 +38,7 @@ VIEWS = (
     ("compare", "Compare", "Hold finished variants against the baseline"),
     ("profile", "Profile", "Where a training step of a run spends its time and memory"),
     ("studies", "Studies", "One operation measured over sizes, against an expectation"),
-    ("ask", "Ask", "Let a finished language model write, and judge sentences"),
+    ("ask", "Ask", "Let a finished model write, judge sentences, and tell which words are near each other"),
     ("catalogue", "Catalogue", "Every block, technique, corpus and task, with its card"),
     ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )

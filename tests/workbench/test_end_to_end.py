@@ -103,14 +103,14 @@ def test_run_watch_compare_export_ask(qtbot: QtBot, make_window: Callable[..., W
     window.desk.wants_answers.emit(runs.model.runs[0].id)
     ask = window.view("ask")
     qtbot.waitUntil(lambda: ask.runs.currentData() is not None, timeout=30_000)
-    ask.prompt.setPlainText("word1 word2")
-    ask.write_button.click()
-    qtbot.waitUntil(lambda: ask.text.isVisible() or bool(ask.notice.text), timeout=120_000)
-    assert "word1 word2" in ask.text.toPlainText(), ask.notice.text
-    ask.sentence.setPlainText("word3 word4 word5 unheard")
-    ask.judge_button.click()
-    qtbot.waitUntil(lambda: ask.verdict.isVisible() or bool(ask.notice.text), timeout=120_000)
-    assert "nats over 4 tokens" in ask.verdict.text(), ask.notice.text
+    ask.text.text.prompt.setPlainText("word1 word2")
+    ask.text.text.write_button.click()
+    qtbot.waitUntil(lambda: ask.text.text.isVisible() or bool(ask.notice.text), timeout=120_000)
+    assert "word1 word2" in ask.text.text.toPlainText(), ask.notice.text
+    ask.text.sentence.setPlainText("word3 word4 word5 unheard")
+    ask.text.judge_button.click()
+    qtbot.waitUntil(lambda: ask.text.verdict.isVisible() or bool(ask.notice.text), timeout=120_000)
+    assert "nats over 4 tokens" in ask.text.verdict.text(), ask.notice.text
 
 
 def test_close_while_it_runs_come_back_and_stop(qtbot: QtBot, make_window: Callable[..., Window], experiment: Callable[[str], Path]) -> None:

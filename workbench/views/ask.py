@@ -1,52 +1,33 @@
-"""Ask a finished language model: let it write on, and see how probable it finds each word of a sentence."""
+"""Ask a finished model: let it write on, see how probable it finds each word of a sentence, and which words are near each other in it."""
 
 from __future__ import annotations
 
-import math
-from html import escape
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QPushButton, QStackedWidget, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
+from workbench.asking.text_face import TextFace
+from workbench.asking.words_face import WordsFace
 from workbench.desk import Desk
-from workbench.forms import Form
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
-from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
-from workbench.widgets.text import label, number
+from workbench.widgets.surfaces import Empty, Notice, recolour, scrolled
+from workbench.widgets.text import label
 
-SCHEMA: dict[str, Any] = {
-    "properties": {
-        "tokens": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100, "unit": "tokens", "description": "How much it writes."},
-        "temperature": {
-            "type": "number",
-            "minimum": 0,
-            "default": 0.8,
-            "description": "0 takes the most probable word each time, 1 draws as often as the model believes.",
-        },
-        "top_k": {
-            "type": "integer",
-            "minimum": 0,
-            "default": 0,
-            "unit": "words",
-            "description": "Draw only from so many most probable words; 0: from all.",
-        },
-        "seed": {"type": "integer", "minimum": 0, "default": 0, "description": "The same seed writes the same."},
-    }
-}
+TEXT, WORDS = 0, 1
+"""Places of the faces."""
 
 
 class AskView(QWidget):
-    """The inspector answers, in its own process; the window never holds a model."""
+    """The inspector answers, in its own process; the window never holds a model. A model has the faces that its task and its parts allow."""
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("page")
         self._desk = desk
         self._wanted: int | None = None
-        self._answer: dict[str, Any] | None = None
+        self._run: int | None = None
         self.pages = QStackedWidget()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -54,7 +35,7 @@ class AskView(QWidget):
         self.empty = Empty(
             "ask",
             "No finished model yet",
-            "Once a run of a language model is done, you can let it write and judge sentences of yours.",
+            "Once a run is done, you can let a language model write and judge sentences of yours, and look at which words it holds for near.",
             "Go to the experiment",
         )
         self.empty.acted.connect(desk.wants_editor)
@@ -70,62 +51,30 @@ class AskView(QWidget):
         self.runs = Choice()
         self.runs.setAccessibleName("Which finished run")
         self.runs.setMaximumWidth(560)
+        self.runs.currentIndexChanged.connect(lambda _place: self._chosen())
         row.addWidget(self.runs, 1)
         row.addStretch(1)
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        self.tabs.setExpanding(False)
+        self.tabs.setAccessibleName("What is asked")
+        for title, tip in (("Text", "Let it write, and judge sentences"), ("Words", "Which words are near each other in its vectors")):
+            self.tabs.setTabToolTip(self.tabs.addTab(title), tip)
+        row.addWidget(self.tabs)
         column.addLayout(row)
         self.notice = Notice()
         column.addWidget(self.notice)
-        column.addWidget(self._writing())
-        column.addWidget(self._judging())
-        column.addStretch(1)
-        self.pages.addWidget(scrolled(page))
+        self.text = TextFace(desk, self.notice, lambda: self._run)
+        self.words = WordsFace(desk, self.notice, lambda: self._run)
+        self.faces = QStackedWidget()
+        self.faces.addWidget(scrolled(self.text))
+        self.faces.addWidget(self.words)
+        column.addWidget(self.faces, 1)
+        self._stale = {TEXT, WORDS}
+        self.tabs.currentChanged.connect(self._show_face)
+        self.pages.addWidget(page)
         desk.theme_changed.connect(self._recolour)
         desk.store_opened.connect(lambda _store: self._load())
-
-    def _writing(self) -> Card:
-        card = Card("Let it write", "It goes on after your words; without any it starts by itself.")
-        self.prompt = QPlainTextEdit()
-        self.prompt.setPlaceholderText("Words to begin with")
-        self.prompt.setAccessibleName("Words to begin with")
-        self.prompt.setFixedHeight(64)
-        self.prompt.setTabChangesFocus(True)
-        card.body.addWidget(self.prompt)
-        self.form = Form(SCHEMA)
-        self.form.set_values({})
-        card.body.addWidget(self.form)
-        self.write_button = QPushButton("Write")
-        self.write_button.setProperty("primary", True)
-        self.write_button.clicked.connect(self.write)
-        card.body.addWidget(self.write_button, 0, Qt.AlignmentFlag.AlignLeft)
-        self.text = QTextBrowser()
-        self.text.setAccessibleName("What the model wrote")
-        self.text.setMinimumHeight(150)
-        self.text.hide()
-        card.body.addWidget(self.text)
-        return card
-
-    def _judging(self) -> Card:
-        card = Card("How probable is a sentence?", "Exact, word by word. The darker a word, the more surprised the model was by it.")
-        row = QHBoxLayout()
-        self.sentence = QPlainTextEdit()
-        self.sentence.setPlaceholderText("A sentence of yours")
-        self.sentence.setAccessibleName("A sentence to judge")
-        self.sentence.setFixedHeight(64)
-        self.sentence.setTabChangesFocus(True)
-        row.addWidget(self.sentence, 1)
-        card.body.addLayout(row)
-        self.judge_button = QPushButton("Judge")
-        self.judge_button.clicked.connect(self.judge)
-        card.body.addWidget(self.judge_button, 0, Qt.AlignmentFlag.AlignLeft)
-        self.verdict = label("", "strong", wrap=True, selectable=True)
-        self.verdict.hide()
-        card.body.addWidget(self.verdict)
-        self.words = QTextBrowser()
-        self.words.setAccessibleName("Log probability of each word")
-        self.words.setMinimumHeight(110)
-        self.words.hide()
-        card.body.addWidget(self.words)
-        return card
 
     # --- Which model ------------------------------------------------------------------------------------------------------------------------
 
@@ -161,87 +110,46 @@ class AskView(QWidget):
         self._wanted = None
         self.pages.setCurrentIndex(1 if runs else 0)
 
-    # --- Asking -----------------------------------------------------------------------------------------------------------------------------
-
-    def write(self) -> None:
-        """Let the model write on after the prompt."""
-        if self.form.problems():
-            return
-        values = {key: property_["default"] for key, property_ in SCHEMA["properties"].items()} | self.form.values()
-
-        def show(answer: Any) -> None:
-            prompt = self.prompt.toPlainText()
-            written = answer["text"]
-            begin = written[: len(prompt)] if written.startswith(prompt) else ""
-            theme = self._desk.theme
-            self.text.setHtml(
-                f"<p style='white-space: pre-wrap'><span style='color:{theme.muted}'>{escape(begin)}</span>{escape(written[len(begin) :])}</p>"
-            )
-            self.text.show()
-
-        self._ask(self.write_button, "Writing …", "generate", show, prompt=self.prompt.toPlainText(), **values)
-
-    def judge(self) -> None:
-        """Show the probability of the sentence and of each of its words."""
-
-        def show(answer: Any) -> None:
-            self._answer = answer
-            self._show_words()
-
-        self._ask(self.judge_button, "Judging …", "probability", show, text=self.sentence.toPlainText())
-
-    def _ask(self, button: QPushButton, waiting: str, question: str, show: Any, **fields: Any) -> None:
+    def _chosen(self) -> None:
+        """Another run may have been chosen: see what its model can be asked."""
         run, store = self.runs.currentData(), self._desk.store
-        if run is None or store is None:
+        if run is None or store is None or run == self._run:
             return
-        text = button.text()
-        button.setText(waiting)
-        button.setEnabled(False)
+        self._run = run
         self.notice.clear()
 
-        def settle() -> None:
-            button.setText(text)
-            button.setEnabled(True)
+        def work() -> dict[str, Any]:
+            from engines.store import queries
 
-        def answered(answer: Any) -> None:
-            settle()
-            show(answer)
+            return queries.plan(store, run)
 
-        def refused(sentence: str) -> None:
-            settle()
-            self.notice.say("error", sentence)
+        def offer(plan: dict[str, Any]) -> None:
+            if run == self._run:
+                self._offer_faces(plan)
 
-        self._desk.inspector.ask(question, answered, refused, store=store.url, run=run, **fields)
+        self._desk.errands.run(work, offer, lambda sentence: self.notice.say("error", sentence))
 
-    def _show_words(self) -> None:
-        answer = self._answer
-        if answer is None:
-            return
-        perplexity = "" if answer.get("perplexity") is None else f", perplexity {number(answer['perplexity'])}"
-        probability = f"e^−{answer['nats']:.2f}" if answer["nats"] > 20 else f"{math.exp(-answer['nats']):.3g}"
-        self.verdict.setText(f"Probability {probability}: {answer['nats']:.2f} nats over {answer['tokens']} tokens{perplexity}.")
-        self.verdict.show()
-        spans = []
-        for word in answer["words"]:
-            surprise = min(1.0, -word["log_prob"] / 12)
-            shade = QColor(self._desk.theme.accent)
-            ground = QColor(self._desk.theme.surface)
-            tones = ((shade.red(), ground.red()), (shade.green(), ground.green()), (shade.blue(), ground.blue()))
-            mixed = [round(g + (s - g) * surprise * 0.75) for s, g in tones]
-            ink = self._desk.theme.on_accent if surprise > 0.65 else self._desk.theme.text
-            shown = escape(word["token"].replace("\n", "⏎").replace("Ġ", " ").replace("Ċ", "⏎")) + ("*" if word.get("unknown") else "")
-            spans.append(
-                f"<td align='center'><span style='background:rgb({mixed[0]},{mixed[1]},{mixed[2]}); color:{ink}'>&nbsp;{shown}&nbsp;</span>"
-                f"<br><span style='color:{self._desk.theme.muted}; font-size: small'>{word['log_prob']:.2f}</span></td>"
-            )
-        rows = "".join(
-            f"<table cellpadding='4' style='float: left'><tr>{''.join(spans[start : start + 10])}</tr></table>" for start in range(0, len(spans), 10)
-        )
-        unknown = any(word.get("unknown") for word in answer["words"])
-        note = f"<p style='color:{self._desk.theme.muted}'>* not in the vocabulary, judged as the unknown word.</p>" if unknown else ""
-        self.words.setHtml(rows + note)
-        self.words.show()
+    def _offer_faces(self, plan: dict[str, Any]) -> None:
+        """Text where the task predicts the next token, words where the model has an embedding; text where neither is known."""
+        task = self._desk.entry(str(plan.get("task", {}).get("id"))) or {}
+        offered = {WORDS: bool(plan.get("model", {}).get("embedding")), TEXT: not task.get("no_steps")}
+        offered[TEXT] = offered[TEXT] or not offered[WORDS]
+        for place, there in offered.items():
+            self.tabs.setTabVisible(place, there)
+        self.tabs.setVisible(all(offered.values()))
+        self._stale = {TEXT, WORDS}
+        if not offered[self.tabs.currentIndex()]:
+            self.tabs.setCurrentIndex(TEXT if offered[TEXT] else WORDS)
+        self._show_face(self.tabs.currentIndex())
+
+    def _show_face(self, place: int) -> None:
+        """Show a face; it looks at the model when it is first shown with it, so that no model is loaded for nothing."""
+        self.faces.setCurrentIndex(place)
+        if place in self._stale and self._run is not None:
+            self._stale.discard(place)
+            (self.text if place == TEXT else self.words).look()
 
     def _recolour(self, theme: Theme) -> None:
         recolour(self, theme)
-        self._show_words()
+        self.text.paint_again()
+        self.words.paint_again()
