@@ -114,7 +114,7 @@ def _ids(text: Text, words: Sequence[str]) -> list[int]:
         i = find(word)
         if i is None:
             hint = did_you_mean(word, text.vocabulary.tokens[:20_000], listed=False)
-            raise ValueError(f'"{word}" is not in the vocabulary of {text.vocabulary.size:,} words{f"; {hint}" if hint else ""}.')
+            raise ValueError(f'"{word}" is not in the vocabulary of {text.vocabulary.size:,} words{f"; {hint}" if hint else "."}')
         found.append(i)
     return found
 

@@ -111,6 +111,13 @@ def test_run_watch_compare_export_ask(qtbot: QtBot, make_window: Callable[..., W
     ask.text.judge_button.click()
     qtbot.waitUntil(lambda: ask.text.verdict.isVisible() or bool(ask.notice.text), timeout=120_000)
     assert "nats over 4 tokens" in ask.text.verdict.text(), ask.notice.text
+    ask.tabs.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: bool(ask.words.map.words) or bool(ask.notice.text), timeout=120_000)
+    ask.words.ask_for("word1")
+    qtbot.waitUntil(lambda: bool(ask.words.model.rows) or bool(ask.notice.text), timeout=120_000)
+    assert len(ask.words.model.rows) == 10, ask.notice.text
+    assert "word1" not in [row["word"] for row in ask.words.model.rows]
+    qtbot.waitUntil(lambda: ask.words.map.words[0] == "word1" and len(ask.words.map.words) == 11, timeout=120_000)
 
 
 def test_close_while_it_runs_come_back_and_stop(qtbot: QtBot, make_window: Callable[..., Window], experiment: Callable[[str], Path]) -> None:
