@@ -79,7 +79,7 @@ class WordsFace(QWidget):
         self.line.setPlaceholderText("A word, or a sum of words: king − man + woman")
         self.line.setAccessibleName("A word, or a sum of words with blanks around + and −")
         self.line.setClearButtonEnabled(True)
-        self.line.returnPressed.connect(self.find)
+        self.line.returnPressed.connect(self.find_near)
         row.addWidget(self.line, 1)
         self.count = Choice()
         for count in COUNTS:
@@ -90,7 +90,7 @@ class WordsFace(QWidget):
         row.addWidget(self.count)
         self.find_button = QPushButton("Find neighbours")
         self.find_button.setProperty("primary", True)
-        self.find_button.clicked.connect(self.find)
+        self.find_button.clicked.connect(self.find_near)
         row.addWidget(self.find_button)
         column.addLayout(row)
         cards = QHBoxLayout()
@@ -175,9 +175,9 @@ class WordsFace(QWidget):
     def ask_for(self, word: str) -> None:
         """Neighbours of this word."""
         self.line.setText(word)
-        self.find()
+        self.find_near()
 
-    def find(self) -> None:
+    def find_near(self) -> None:
         """Neighbours of what the line says; Back leads to the question before."""
         text = self.line.text().strip()
         if text and (not self._earlier or self._earlier[-1] != text):
