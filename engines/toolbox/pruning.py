@@ -7,10 +7,12 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 Prunable = Literal["Linear", "LSTM", "GRU", "Embedding", "Conv1d"]
-Scope = Literal["layer", "global"]
+Scope = Literal["layer", "global", "row"]
+Granularity = Literal["weight", "block", "row"]
 
 TYPES: dict[str, type[nn.Module]] = {"Linear": nn.Linear, "LSTM": nn.LSTM, "GRU": nn.GRU, "Embedding": nn.Embedding, "Conv1d": nn.Conv1d}
 
@@ -33,12 +35,29 @@ def weights_of(module: nn.Module, types: Iterable[Prunable], include: Sequence[s
     return found
 
 
-def smallest(scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope) -> dict[str, torch.Tensor]:
-    """Which entries have the smallest scores: bool tensors, exactly round(sparsity * size) True in each tensor ("layer") or together ("global").
+def smallest(
+    scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope, granularity: Granularity = "weight", block: tuple[int, int] = (1, 1)
+) -> dict[str, torch.Tensor]:
+    """Which entries have the smallest scores: bool tensors, exactly round(sparsity * n) groups of entries True among the n of each tensor
+    ("layer"), of all together ("global") or of each row of a tensor ("row").
 
-    A count, not a threshold: among equal scores a threshold would take too many.
+    granularity: a group is one entry, a block of (rows, columns), cut smaller at the edges, or an output row; its score is the mean of its
+    entries. Tensors with more than two dimensions are matrices with one row an output. A count, not a threshold: among equal scores a
+    threshold would take too many.
     """
-    if scope == "layer":
+    if granularity == "weight":
+        return _smallest(scores, sparsity, scope)
+    matrices = {name: score.flatten(1) for name, score in scores.items()}
+    sizes = {name: block if granularity == "block" else (1, matrix.shape[1]) for name, matrix in matrices.items()}
+    pooled = {name: _block_means(matrix, sizes[name]) for name, matrix in matrices.items()}
+    chosen = _smallest(pooled, sparsity, scope)
+    return {name: _spread(chosen[name], sizes[name], matrix).view_as(scores[name]) for name, matrix in matrices.items()}
+
+
+def _smallest(scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope) -> dict[str, torch.Tensor]:
+    if scope == "row":
+        return {name: _smallest_of(score.flatten(1), sparsity).view_as(score) for name, score in scores.items()}
+    if scope == "layer" or not scores:
         return {name: _smallest_of(score.flatten(), sparsity).view_as(score) for name, score in scores.items()}
     home = next(iter(scores.values())).device
     together = _smallest_of(torch.cat([score.flatten().to(home) for score in scores.values()]), sparsity)
@@ -47,9 +66,20 @@ def smallest(scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope) 
 
 
 def _smallest_of(score: torch.Tensor, sparsity: float) -> torch.Tensor:
+    """Along the last dimension."""
     chosen = torch.zeros_like(score, dtype=torch.bool)
-    chosen[torch.topk(score, k=round(sparsity * score.numel()), largest=False).indices] = True
-    return chosen
+    return chosen.scatter_(-1, torch.topk(score, k=round(sparsity * score.shape[-1]), largest=False).indices, True)
+
+
+def _block_means(matrix: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    size = (min(size[0], matrix.shape[0]), min(size[1], matrix.shape[1]))
+    return F.avg_pool2d(matrix[None].float(), size, size, ceil_mode=True, count_include_pad=False)[0]
+
+
+def _spread(chosen: torch.Tensor, size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    """Each group's choice for each of its entries."""
+    wide = chosen.repeat_interleave(size[0], dim=0).repeat_interleave(size[1], dim=1)
+    return wide[: like.shape[0], : like.shape[1]].contiguous()
 
 
 def cubic(share: float, final: float) -> float:
@@ -73,8 +103,17 @@ def sparsity_sentence(module: nn.Module, weights: Mapping[str, nn.Parameter]) ->
     everything = sum(parameter.numel() for parameter in module.parameters())
     modules = len({name.rpartition(".")[0] for name in weights})
     figures: dict[str, float] = {"zero_weights": zeros, "prunable_weights": size, "parameters": everything, "modules": modules}
+    shares = {name: float((weight == 0).float().mean()) for name, weight in weights.items()}
+    figures |= {f"sparsity of {name}": share for name, share in shares.items()}
+    low, high = min(shares, key=shares.__getitem__, default=""), max(shares, key=shares.__getitem__, default="")
+    spread = f" From {shares[low]:.1%} ({low}) to {shares[high]:.1%} ({high})." if shares and shares[high] - shares[low] > 0.005 else ""
     return (
         f"{zeros / max(1, size):.1%} of {size:,} weights in {modules} modules are zero: {zeros / max(1, everything):.1%} of all {everything:,} "
-        "parameters. Stored and multiplied like others (simulated): size and speed need a sparse format.",
+        f"parameters.{spread} Stored and multiplied like others (simulated): size and speed need a sparse format.",
         figures,
     )
+
+
+def sparsity_after(share: float, final: float) -> float:
+    """Sparsity when `share` of the rounds are done and each round removes the same share of what is left: 1 - (1 - s_f)^share."""
+    return 1 - (1 - final) ** share
