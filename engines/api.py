@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "HOOKS", "Axis", "Block", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Estimate", "Exponent", "Figure", "Group", "Measured",
+    "HOOKS", "Axis", "Block", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure", "Group",
+    "Measured",
     "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial", "Vocabulary", "certificate", "param",
 ]  # fmt: skip
 
@@ -79,6 +80,8 @@ class Site:
     """Index of the layer, from 0."""
     embedding: nn.Module | None = None
     """The built embedding (heads tie to its `.weight`, shape (V, D))."""
+    classes: tuple[str, ...] = ()
+    """What whole texts are told apart by, where that is the task; the head's vocabulary is then these classes."""
 
 
 class Block(Plugin):
@@ -86,7 +89,8 @@ class Block(Plugin):
 
     embedding    (ids_BT) -> x_BTD; attribute `width`
     mixer        (x_BTD, state) -> (y_BTE, state); attribute `width` = E. state is None at the start, else what the last call returned
-                 (carried across segments, detached by the engine, usable for step-by-step generation)
+                 (carried across segments, detached by the engine, usable for step-by-step generation). One that is not `causal` is built for
+                 whole texts alone and called (x_BTD, None, present_BT): present_BT is True where there is a token, None where all are
     feedforward  (x_BTD) -> (y_BTD, extras); extras may hold "auxiliary" (scalar, added to the mean loss) and "load" (counts per expert)
     head         loss(hidden_ND, target_N) -> sum; nll(hidden_ND, target_N) -> (N,) exact; log_prob(hidden_ND) -> (N, V);
                  topk(hidden_ND, k) -> (values, ids); rank(hidden_ND, target_N) -> (N,), the target's place among all tokens, from 1.
@@ -94,7 +98,8 @@ class Block(Plugin):
     model        a whole model in place of the four others, adapted by the task: forward(ids_BT) -> scores_BTV; or forward(ids_BT, state) ->
                  (scores_BTV, state); or a module that has all that the assembled model has (`hidden`, `head`, `forward(batch, state)`).
                  One with a method fit(ids_T) -> sentence is not trained by steps: it is given the training text once, in order, as many
-                 tokens as the budget names, at most all of them. Parameters must not be called embedding, layers or head
+                 tokens as the budget names, at most all of them. Parameters must not be called embedding, layers or head. A task on whole
+                 texts adapts forward(ids_BT, mask_BT) -> scores_BC, mask_BT True where there is a token, C classes
 
     Weights sit in stock nn.Linear, nn.Embedding, nn.LSTM children that are really called, so that techniques can find and swap them.
     """
@@ -105,6 +110,7 @@ class Block(Plugin):
     residual: ClassVar[bool] = False
     """Whether a layer adds its input back around this block unless the experiment says otherwise (then it is also normalised first)."""
     causal: ClassVar[bool] = True
+    """Whether a token sees none after it; only such mixers can predict the next token of a text."""
 
     def build(self, site: Site) -> nn.Module:
         raise NotImplementedError(f"{type(self).__name__} does not define build(site).")
@@ -186,6 +192,14 @@ class Technique(Plugin):
 
 
 @dataclass(frozen=True)
+class Documents:
+    """The texts that a split consists of, one after another. ends: (n,) tokens up to and including each; labels: (n,) index of its class."""
+
+    ends: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
 class Text:
     """A prepared corpus: token ids of each split as (memory-mapped) integer arrays of shape (T,), and what is needed to judge on them.
 
@@ -202,6 +216,10 @@ class Text:
     facts: Mapping[str, Any] = field(default_factory=dict)
     encode: Callable[[str], list[int]] | None = None
     decode: Callable[[Iterable[int]], str] | None = None
+    classes: tuple[str, ...] = ()
+    """What `documents` are told apart by; empty where the corpus has no labels."""
+    documents: Mapping[str, Documents] = field(default_factory=dict)
+    """Of each split, where the corpus has labels."""
 
 
 class Corpus(Plugin):
@@ -219,6 +237,10 @@ class Corpus(Plugin):
     def vocabulary_size(self, cache: Path) -> int | None:
         """Token types, where that is known without tokenising (prepared before, or fixed by a parameter)."""
         return None
+
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a corpus with labels, without tokenising. Raises CorpusError."""
+        return ()
 
     def is_prepared(self, cache: Path) -> bool:
         return True  # whether `prepare` has only to read; where not, a run lets another process prepare, so that its own memory stays clean
@@ -253,6 +275,8 @@ class Task(Plugin):
     kind: ClassVar[str] = "task"
     no_layers: ClassVar[str] = ""
     """Why nothing stands between embedding and head, a sentence; empty where a model needs at least one layer."""
+    of_documents: ClassVar[bool] = False
+    """Whether whole texts are judged by their labels, one target a text, so that it needs a corpus with classes."""
     no_steps: ClassVar[str] = ""
     """Why a model predicts no next token after a text, a sentence; empty where it does, so that it can write and has a latency."""
 

@@ -42,6 +42,8 @@ _QUALITY = (
     "quality/test_bits_per_char",
     "quality/test_reciprocal_rank",
     "quality/test_accuracy",
+    "quality/test_macro_f1",
+    "quality/test_nll",
     "quality/test_context_perplexity",
     "quality/similarity_rho",
     "quality/valid_perplexity",

@@ -79,10 +79,14 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
 
 
 def unlearned(values: Mapping[str, float]) -> bool:
-    """Whether a model of words is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks.
+    """Whether a model of words is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks;
+    or a classifier no better than always saying the most frequent class.
 
     values: key -> figure of one variant.
     """
+    majority = values.get("quality/test_majority_accuracy")
+    if majority is not None:
+        return values.get("quality/test_accuracy", majority) <= majority
     for of_whom in ("", "context_"):
         perplexity, floor = (values.get(f"quality/test_{of_whom}{name}") for name in ("perplexity", "unigram_perplexity"))
         if perplexity is not None:

@@ -21,9 +21,9 @@ from engines.store.database import Store
 from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
 
 JUDGING_METRICS = (
-    "quality/test_perplexity", "quality/test_reciprocal_rank", "quality/test_accuracy", "quality/test_context_perplexity",
-    "quality/test_context_reciprocal_rank", "quality/similarity_rho", "quality/analogy_accuracy", "speed/train_tokens_per_s",
-    "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib", "size/model_mib",
+    "quality/test_perplexity", "quality/test_reciprocal_rank", "quality/test_accuracy", "quality/test_macro_f1", "quality/test_nll",
+    "quality/test_context_perplexity", "quality/test_context_reciprocal_rank", "quality/similarity_rho", "quality/analogy_accuracy",
+    "speed/train_tokens_per_s", "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib", "size/model_mib",
 )  # fmt: skip
 """What judges where the experiment does not say (measure.metrics)."""
 
@@ -178,7 +178,8 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
         if not side.circumstances.smoke and comparability.unlearned(
             {key: judging.own_value(key, measured) for key, measured in side.measured.items() if key.startswith("quality/")}
         ):
-            sentence = f"{whose} has not learned more than word frequencies."
+            known = "which class is most frequent" if "quality/test_majority_accuracy" in side.measured else "word frequencies"
+            sentence = f"{whose} has not learned more than {known}."
             found.append(Obstacle(sentence, keys=("quality/",)))
             if side is own:
                 notes.append(sentence)

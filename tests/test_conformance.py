@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +32,7 @@ from engines.toolbox.heads import IGNORED, judge
 from tests.engines.runtime import session as small
 
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "corpora/labelled_files": {"train": "text.txt"},
     "corpora/text_files": {"train": "text.txt"},
     "distillation/soft_labels": {"teacher": "teacher"},
     "models/own": {"factory": "tests.plugins.models.nets:recurrent"},
@@ -140,20 +142,32 @@ def model_table(id: str) -> dict[str, Any]:
     return {"embedding": chosen["embedding"], "layers": [layer], "head": chosen["head"]}
 
 
+def causal(id: str) -> bool:
+    return bool(catalogue.entry(id)["causal"])
+
+
+CAUSAL = [id for id in small_blocks() if causal(id)]
+
+
+def task_of(id: str) -> str:
+    """The task that a block is tried on: a mixer that looks ahead can only read whole texts."""
+    return "tasks/language_model" if causal(id) else "tasks/text_classification"
+
+
 def model_of(id: str) -> Any:
     torch.manual_seed(0)
-    task: Task = catalogue.load("tasks/language_model")()  # type: ignore[assignment]
+    task: Task = catalogue.load(task_of(id))()  # type: ignore[assignment]
     return task.assemble(model_table(id), block, small.text(), 12)
 
 
-def batch_of(length: int = 12) -> Batch:
+def batch_of(length: int = 12, id: str = "") -> Batch:
     ids = torch.randint(small.SIZE, (4, length + 1), generator=torch.Generator().manual_seed(1))
-    return Batch(ids[:, :-1], ids[:, 1:])
+    return Batch(ids[:, :-1], ids[:, 1:] if not id or causal(id) else ids[:, -1:] % 2)
 
 
 @pytest.mark.parametrize("id", small_blocks())
 def test_a_block_trains_and_every_weight_moves(id: str, tmp_path: Path) -> None:
-    trainer = small.trainer(tmp_path, small.plan([ADAM], model=model_table(id), budget={"steps": 80}))
+    trainer = small.trainer(tmp_path, small.plan([ADAM], model=model_table(id), budget={"steps": 80}, task={"id": task_of(id)}))
     session = trainer.session
     before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
 
@@ -173,7 +187,7 @@ def test_a_block_trains_and_every_weight_moves(id: str, tmp_path: Path) -> None:
     assert not still, "these parameters never moved"
 
 
-@pytest.mark.parametrize("id", small_blocks())
+@pytest.mark.parametrize("id", CAUSAL)
 def test_a_future_token_changes_no_earlier_output(id: str) -> None:
     model, batch = model_of(id).eval(), batch_of()
     changed = batch.inputs_BT.clone()
@@ -185,7 +199,37 @@ def test_a_future_token_changes_no_earlier_output(id: str) -> None:
     assert (first[:, 7:] - second[:, 7:]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("id", small_blocks())
+@pytest.mark.parametrize("id", [id for id in small_blocks() if not causal(id)])
+def test_a_mixer_that_looks_ahead_is_refused_where_tokens_are_predicted(id: str) -> None:
+    task: Task = catalogue.load("tasks/language_model")()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=rf"Layer 1 \({id}\) lets a token see the tokens after it.*use a causal mixer"):
+        task.assemble(model_table(id), block, small.text(), 12)
+
+
+@pytest.mark.parametrize("id", [id for id in small_blocks() if catalogue.entry(id)["slot"] in ("embedding", "mixer", "feedforward")])
+def test_padding_behind_a_text_changes_nothing_of_it(id: str) -> None:
+    """Neither its probabilities nor the gradients of its loss, in training as in evaluation."""
+    torch.manual_seed(0)
+    task: Task = catalogue.load("tasks/text_classification")()  # type: ignore[assignment]
+    model: Any = task.assemble(model_table(id), block, small.text(), 12)
+    ids_BT = batch_of().inputs_BT
+    cut_BT = ids_BT.clone()
+    cut_BT[:, 7:] = IGNORED
+    targets_B1 = ids_BT[:, :1] % 2
+    for training in (False, True):
+        model.train(training)
+        found = []
+        for inputs_BT in (ids_BT[:, :7], cut_BT):
+            loss, count, _, extras = model(Batch(inputs_BT, targets_B1, fresh=True))
+            wanted = [p for p in model.parameters() if p.requires_grad]
+            objective = loss + extras.get("auxiliary", 0.0) if training else loss  # the auxiliary loss of evaluation is read by nobody
+            gradients = torch.autograd.grad(objective, wanted, materialize_grads=True)
+            found.append([loss.detach(), torch.as_tensor(count), *gradients])
+        for alone, padded in zip(*found, strict=True):
+            torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("id", CAUSAL)
 def test_token_by_token_equals_all_at_once(id: str) -> None:
     """What generation relies on: the carried state stands for the text before."""
     model, batch = model_of(id).eval(), batch_of()
@@ -229,7 +273,7 @@ def test_a_head_is_one_distribution_or_one_order_of_tokens_in_all_its_calls(id: 
 @pytest.mark.parametrize("id", small_blocks())
 def test_weights_sit_in_stock_modules_that_are_called(id: str) -> None:
     """Otherwise techniques cannot find and swap them. Parameters of norms and single vectors are free."""
-    model, batch = model_of(id), batch_of()
+    model, batch = model_of(id), batch_of(id=id)
     called: set[int] = set()
     for module in model.modules():
         module.register_forward_hook(lambda module, args, output: called.add(id_of(module)))
@@ -356,6 +400,8 @@ def equal_models(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 @pytest.mark.parametrize("id", plugins(Corpus))
 def test_a_corpus_keeps_the_format_of_a_text(id: str, tmp_path: Path) -> None:
     source = inspect.getsource(inspect)
+    if id == "corpora/labelled_files":
+        source = "".join(f"{'yes' if '(' in line else 'no'}\t{line.strip()}\n" for line in source.splitlines() if line.strip())
     (tmp_path / "text.txt").write_text(source, "utf-8")
     given = {name: tmp_path / value if name == "train" else value for name, value in EXAMPLES.get(id, {}).items()}
     corpus: Any = catalogue.load(id)(**given)
@@ -373,6 +419,12 @@ def test_a_corpus_keeps_the_format_of_a_text(id: str, tmp_path: Path) -> None:
     sample = text.splits["valid"][:50].tolist()
     assert text.encode(text.decode(sample))[:10]
     assert text.licence
+    assert text.classes == corpus.classes()
+    assert set(text.documents) == (set(text.splits) if text.classes else set())
+    for split, documents in text.documents.items():
+        assert np.diff(documents.ends, prepend=0).min() >= 1
+        assert documents.ends[-1] == len(text.splits[split])
+        assert 0 <= documents.labels.min() <= documents.labels.max() < len(text.classes)
 
 
 @pytest.mark.parametrize("id", plugins(Task))
@@ -391,9 +443,12 @@ def test_what_scoring_is_timed_on_has_the_shape_that_was_asked_for(id: str) -> N
     model = task.assemble(model_table("recurrent/lstm") | ({"layers": []} if task.no_layers else {}), block, small.text(), 12).eval()
     for rows, length in ((3, 7), (40, 120)):
         inputs, targets = task.held_out(small.text(), rows, length)
-        assert targets.shape == inputs.shape[:2] == (rows, length)
+        assert inputs.shape[0] == rows
+        assert inputs.shape[1] <= length
+        assert targets.shape == ((rows, 1) if task.of_documents else inputs.shape[:2])
+        assert task.of_documents or inputs.shape[1] == length
         with torch.no_grad():
-            assert model.head.nll(model.hidden(inputs, None)[0].flatten(0, 1), targets.flatten()).shape == (rows * length,)
+            assert model.head.nll(model.hidden(inputs, None)[0].flatten(0, 1), targets.flatten()).shape == (targets.numel(),)
 
 
 @pytest.mark.parametrize("id", plugins(Study))

@@ -27,6 +27,8 @@ CURVES = (
     ("train/loss", "Training loss", "nats a token"),
     ("quality/valid_perplexity", "Validation perplexity", "perplexity"),
     ("quality/valid_reciprocal_rank", "Validation reciprocal rank", "reciprocal rank"),
+    ("quality/valid_accuracy", "Validation accuracy", "accuracy"),
+    ("quality/valid_nll", "Validation nats per text", "nats"),
     ("quality/valid_context_perplexity", "Validation perplexity of words near each other", "perplexity"),
     ("quality/valid_context_reciprocal_rank", "Validation reciprocal rank of words near each other", "reciprocal rank"),
     ("speed/train_tokens_per_s", "Training speed", "tokens/s"),

@@ -16,6 +16,7 @@ FLUSH_SECONDS = 0.5
 _BETTER = {
     "train/loss": "lower", "speed/train_tokens_per_s": "higher", "quality/valid_perplexity": "lower",
     "quality/valid_reciprocal_rank": "higher", "quality/valid_accuracy": "higher",
+    "quality/valid_macro_f1": "higher", "quality/valid_nll": "lower",
     "quality/valid_context_perplexity": "lower", "quality/valid_context_reciprocal_rank": "higher",
 }  # fmt: skip
 

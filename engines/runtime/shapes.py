@@ -31,13 +31,13 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
     length, batch = int(plan["training"]["sequence"]), int(plan["training"]["batch"])
     done: Work | None
     try:
-        rows, done = _trace(built, batch, length)
+        rows, done, targets = _trace(built, batch, length)
     except NotImplementedError:
         # A part whose operations depend on values (an adaptive softmax on how frequent the words are): it is run for real if it is not huge.
         if _size(built.model.parameters()) <= LARGEST_REAL:
-            rows, done = _trace(assemble(plan, "cpu"), batch, length)
+            rows, done, targets = _trace(assemble(plan, "cpu"), batch, length)
         else:
-            rows, done = _bare_rows(built.model), None
+            rows, done, targets = _bare_rows(built.model), None, length
     parameters = list(built.model.parameters())
     answer: dict[str, Any] = {
         "rows": rows,
@@ -48,7 +48,7 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
         "vocabulary": built.text.vocabulary.size,
         "vocabulary_assumed": built.assumed,
     }
-    return answer | (_per_token(done, length) if done else {})
+    return answer | (_per_token(done, targets) if done else {})
 
 
 def matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict[str, Any]:
@@ -63,34 +63,34 @@ def matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict
     return {"names": names, "of": total}
 
 
-def _trace(built: Sketch, batch: int, length: int) -> tuple[list[dict[str, Any]], Work]:
-    """Score one row of text; what each module was given, gave and did. Bytes are those of a row among `batch` rows, which share the weights:
-    what a second row adds is measured."""
+def _trace(built: Sketch, batch: int, length: int) -> tuple[list[dict[str, Any]], Work, int]:
+    """Score one row of text; what each module was given, gave and did, and the targets in the row. Bytes are those of a row among
+    `batch` rows, which share the weights: what a second row adds is measured."""
     built.model.eval()
-    one, whole = _scored(built, 1, length)
-    two, whole_of_two = _scored(built, 2, length) if batch > 1 else (one, whole)
+    one, whole, targets = _scored(built, 1, length)
+    two, whole_of_two, _ = _scored(built, 2, length) if batch > 1 else (one, whole, targets)
     more = {row.name: row.work for row in two}
-    table = []
+    table, head = [], built.model.head
     for row in one:
         shape_in, shape_out = row.shape_in, row.shape_out
         if row.name == "head":
-            shape_in, shape_out = [length, *(shape_in or [])[2:]], [length, built.text.vocabulary.size]
+            shape_in, shape_out = [targets, *(shape_in or [])[2:]], [targets, getattr(head, "vocabulary_size", built.text.vocabulary.size)]
         own = _among(batch, row.work, more.get(row.name, row.work))
         table.append(
             {"name": row.name, "type": row.type, "parameters": row.parameters, "shape_in": shape_in, "shape_out": shape_out}
-            | _per_token(own, length)
+            | _per_token(own, targets)
         )
-    return table, _among(batch, whole, whole_of_two)
+    return table, _among(batch, whole, whole_of_two), targets
 
 
-def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork], Work]:
+def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork], Work, int]:
     """Words as frequent as in the text, for parts whose work depends on it."""
     share_V = torch.as_tensor(built.text.vocabulary.counts, dtype=torch.float64)
     draw = torch.Generator().manual_seed(0)
     device = next((parameter.device for parameter in built.model.parameters()), torch.device("cpu"))
     ids = torch.multinomial(share_V, rows * length + 1, replacement=True, generator=draw).numpy()
     inputs, targets = built.task.held_out(replace(built.text, splits=dict.fromkeys(built.text.splits, ids)), rows, length)
-    return work.of_scoring(built.model, inputs.to(device), targets.to(device))
+    return *work.of_scoring(built.model, inputs.to(device), targets.to(device)), targets.numel()
 
 
 def _among(batch: int, one: Work, two: Work) -> Work:
@@ -98,9 +98,9 @@ def _among(batch: int, one: Work, two: Work) -> Work:
     return replace(one, bytes=round((one.bytes + (batch - 1) * (two.bytes - one.bytes)) / batch))
 
 
-def _per_token(done: Work, length: int) -> dict[str, float]:
-    found = {"flops_per_token": done.flops / length, "bytes_per_token": done.bytes / length}
-    return found | ({"executed_flops_per_token": done.executed_flops / length} if done.executed_flops != done.flops else {})
+def _per_token(done: Work, targets: int) -> dict[str, float]:
+    found = {"flops_per_token": done.flops / targets, "bytes_per_token": done.bytes / targets}
+    return found | ({"executed_flops_per_token": done.executed_flops / targets} if done.executed_flops != done.flops else {})
 
 
 def _bare_rows(model: Any) -> list[dict[str, Any]]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
-from engines.api import Corpus, CorpusError, Text, param
+from engines.api import Corpus, Text, param
 from engines.toolbox import pretrained
 from engines.toolbox.corpora import check_level, known_types, prepared
-
-BEGINNING = 1 << 16
-"""Bytes of a file that are looked at before anything starts."""
+from engines.toolbox.plainfiles import check_text, read_text
 
 
 class TextFiles(Corpus):
@@ -69,7 +66,7 @@ class TextFiles(Corpus):
         files = self._files()
 
         def read() -> dict[str, str]:
-            texts = {name: _read(name, path) for name, path in files.items()}
+            texts = {name: read_text(name, path) for name, path in files.items()}
             whole, end = texts["train"], len(texts["train"])
             for name, share in (("test", self.test_share), ("valid", self.valid_share)):
                 if name not in texts:
@@ -84,7 +81,7 @@ class TextFiles(Corpus):
     def check(self) -> None:
         check_level(self.level)
         for name, path in self._files().items():
-            _check(name, path)
+            check_text(name, path)
 
     def vocabulary_size(self, cache: Path) -> int | None:
         """That of the text as prepared before, else the largest there may be."""
@@ -120,44 +117,3 @@ def _line_start(text: str, place: int, end: int) -> int:
         return max(0, min(place, end))
     found = text.find("\n", place - 1, end) + 1
     return found if 0 < found < end else place
-
-
-def _check(name: str, path: Path) -> None:
-    """Refuse what is plainly no text file before anything is read."""
-    if path.is_dir():
-        raise CorpusError(f"The {name} text {path} is a folder: name a file in it.")
-    if not path.is_file():
-        raise CorpusError(f"The {name} text {path} does not exist: paths are relative to the experiment file.")
-    if path.stat().st_size == 0:
-        raise CorpusError(f"The {name} text {path} is empty: use a file with some text.")
-    with _opened(name, path) as file:
-        start = file.read(BEGINNING)
-    # The last character may be cut in two here; `_read` judges the whole.
-    _decoded(name, path, start, final=False)
-
-
-def _read(name: str, path: Path) -> str:
-    with _opened(name, path) as file:
-        text = _decoded(name, path, file.read(), final=True).replace("\r\n", "\n")
-    if not text.strip():
-        raise CorpusError(f"The {name} text {path} holds nothing but blanks: use a file with some text.")
-    return text
-
-
-def _opened(name: str, path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise CorpusError(f"The {name} text {path} cannot be read: {error.strerror}.") from error
-
-
-def _decoded(name: str, path: Path, content: bytes, *, final: bool) -> str:
-    if b"\0" in content:
-        raise CorpusError(f"The {name} text {path} is a binary file (it has a zero byte at {content.index(0)}): use plain text in UTF-8.")
-    try:
-        return codecs.getincrementaldecoder("utf-8-sig")().decode(content, final)
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"The {name} text {path} is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}): convert it, for example with "
-            f"`iconv -f latin1 -t utf-8`."
-        ) from error

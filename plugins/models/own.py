@@ -35,7 +35,9 @@ class OwnModel(Block):
 
         def make(vocabulary_size, width=128): ...          # returns an nn.Module
 
-    The function is given `arguments`, and `vocabulary_size` and `length` (of training segments) where it takes arguments of these names.
+    The function is given `arguments`, and `vocabulary_size`, `length` (of training segments) and `classes` (how many, of a corpus with labels)
+    where it takes arguments of these names. A task on whole texts wants scores s (B, classes) of module(w, mask), mask (B, T) True where there
+    is a token, and tries that padding changes nothing.
     Names of weights, which patterns of techniques match, are those of the module behind `body.`: `body.encoder.layers.0.linear1.weight`.
     weights: a safetensors file with the names of the module itself (without `body.`); it must fit exactly.
     A module without state sees segments of at most the training length; one with state may carry whatever is made of tensors, with rows first.
@@ -59,7 +61,7 @@ class OwnModel(Block):
         return self
 
     def build(self, site: Site) -> nn.Module:
-        offered = {"vocabulary_size": site.vocabulary.size, "length": site.length}
+        offered = {"vocabulary_size": site.vocabulary.size, "length": site.length, "classes": len(site.classes)}
         module = make_module(self.factory, self.folder, self.arguments, offered)
         if self.weights:
             load_weights(module, self.weights, self.factory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text, param
-from engines.toolbox.assembly import LanguageModel, Layer, Norm, make_norm
+from engines.toolbox.assembly import LanguageModel, below_head
 from engines.toolbox.batches import Stream, contiguous
 from engines.toolbox.search.index import Index
 from engines.toolbox.search.technique import AgainstExactScan
@@ -75,22 +75,8 @@ class LanguageModelling(Task):
         if "id" in model:
             whole = blocks(model).build(Site(width=0, vocabulary=text.vocabulary, length=length))
             return as_language_model(whole, model["id"], text.vocabulary.size, length)
-        embedding = blocks(model["embedding"]).build(Site(width=0, vocabulary=text.vocabulary, length=length))
-        site = Site(width=int(getattr(embedding, "width", 0)), vocabulary=text.vocabulary, length=length, embedding=embedding)
-        if site.width < 1:
-            raise ValueError(f"{model['embedding']['id']} does not say its width: an embedding must have the attribute `width`.")
-        layers: list[Layer] = []
-        norm: Norm = "none"
-        for table in model["layers"]:
-            for _ in range(int(table.get("repeat") or 1)):
-                site = replace(site, position=len(layers))
-                layer = _layer(table, blocks, site)
-                if layer.residual or layer.feedforward_residual:
-                    norm = table.get("norm") or "layer"
-                layers.append(layer)
-                site = replace(site, width=layer.width)
-        head = blocks(model["head"]).build(site)
-        return LanguageModel(embedding, layers, head, make_norm(norm, site.width), length=length)
+        parts = below_head(model, blocks, text, length)
+        return LanguageModel(parts.embedding, parts.layers, blocks(model["head"]).build(parts.site), parts.final_norm, length=length)
 
     def batches(self, text: Text, batch: int, length: int, seed: int) -> Stream:
         return Stream(text.splits["train"], batch, length, seed)
@@ -141,25 +127,6 @@ class LanguageModelling(Task):
             if self.unigram:
                 figures.append(Figure(f"quality/{split}_unigram_reciprocal_rank", unigram_reciprocal_rank(text, split, targets), "", "none"))
         return figures + (searched.figures(split) if searched else [])
-
-
-def _layer(table: Mapping[str, Any], blocks: Callable[[Mapping[str, Any]], Block], site: Site) -> Layer:
-    mixer = blocks(table["mixer"])
-    wanted, norm = table.get("residual"), table.get("norm")
-    built = mixer.build(site)
-    inner = blocks(table["feedforward"]) if table.get("feedforward") else None
-    try:
-        return Layer(
-            built,
-            inner.build(replace(site, width=int(getattr(built, "width", site.width)))) if inner else None,
-            width=site.width,
-            residual=mixer.residual if wanted is None else wanted,
-            feedforward_residual=inner is not None and (inner.residual if wanted is None else wanted),
-            norm=norm or "layer",
-            always_norm=norm is not None,
-        )
-    except ValueError as error:
-        raise ValueError(f"Layer {site.position + 1} ({table['mixer']['id']}): {error}") from error
 
 
 @dataclass(frozen=True)

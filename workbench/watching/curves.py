@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 DEFAULT_KEYS = (
     "train/loss", "quality/valid_perplexity", "quality/valid_reciprocal_rank", "quality/valid_context_perplexity",
-    "quality/valid_context_reciprocal_rank", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib",
+    "quality/valid_context_reciprocal_rank", "quality/valid_accuracy", "quality/valid_nll", "speed/train_tokens_per_s", "memory/host_mib",
+    "memory/device_mib",
 )  # fmt: skip
-ONLY_WHERE_RECORDED = ("memory/device", "quality/valid_reciprocal_rank", "quality/valid_context")
+ONLY_WHERE_RECORDED = ("memory/device", "quality/valid_reciprocal_rank", "quality/valid_context", "quality/valid_accuracy", "quality/valid_nll")
 """How those of them begin that have no empty plot before their first point."""
 TITLES = {
     "train/loss": "Training loss",
     "quality/valid_perplexity": "Validation perplexity",
     "quality/valid_reciprocal_rank": "Validation reciprocal rank",
     "quality/valid_accuracy": "Validation accuracy",
+    "quality/valid_macro_f1": "Validation macro F1",
+    "quality/valid_nll": "Validation nats per text",
     "quality/valid_context_perplexity": "Validation perplexity of words near each other",
     "quality/valid_context_reciprocal_rank": "Validation reciprocal rank of words near each other",
     "speed/train_tokens_per_s": "Training throughput",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engines.api import Text, Vocabulary
+from engines.api import Documents, Text, Vocabulary
 from engines.runtime.context import Budget, Session
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, block
@@ -23,7 +23,7 @@ SIZE = 500
 
 
 def text() -> Text:
-    """About 20,000 tokens of Python source in three splits."""
+    """About 20,000 tokens of Python source in three splits; as texts with labels, its lines: does one read or set an attribute?"""
     source = inspect.getsource(argparse)
     words = re.findall(r"\w+|\n|[^\w\s]", source)
     most = [word for word, _ in Counter(words).most_common(SIZE - 1)]
@@ -32,11 +32,18 @@ def text() -> Text:
     ends = np.cumsum([len(word) + 1 for word in words])
     cuts = {"train": slice(0, 14_000), "valid": slice(14_000, 16_000), "test": slice(16_000, 18_000)}
     counts = np.bincount(ids[cuts["train"]], minlength=SIZE)
+    splits = {name: ids[cut] for name, cut in cuts.items()}
     return Text(
-        splits={name: ids[cut] for name, cut in cuts.items()},
+        splits=splits,
         character_ends={name: ends[cut] - (ends[cut.start - 1] if cut.start else 0) for name, cut in cuts.items()},
         vocabulary=Vocabulary(tuple(index), counts, unknown=0), fingerprint="argparse", licence="PSF-2.0", level="word",
+        classes=("no", "yes"), documents={name: _lines(part, index["\n"], index["."]) for name, part in splits.items()},
     )  # fmt: skip
+
+
+def _lines(ids: np.ndarray, line_end: int, dot: int) -> Documents:
+    ends = np.append(np.flatnonzero(ids[:-1] == line_end) + 1, len(ids))
+    return Documents(ends, np.array([int(dot in part) for part in np.split(ids, ends[:-1])]))
 
 
 def plan(techniques: list[Mapping[str, Any]], **changes: Any) -> dict[str, Any]:

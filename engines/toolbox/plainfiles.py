@@ -1,0 +1,54 @@
+"""Plain text files of the user's: what is plainly none is refused with a sentence before anything starts."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import BinaryIO
+
+from engines.api import CorpusError
+
+BEGINNING = 1 << 16
+"""Bytes of a file that are looked at before anything starts."""
+
+
+def check_text(name: str, path: Path) -> None:
+    """Refuse what is plainly no text file before anything is read."""
+    if path.is_dir():
+        raise CorpusError(f"The {name} text {path} is a folder: name a file in it.")
+    if not path.is_file():
+        raise CorpusError(f"The {name} text {path} does not exist: paths are relative to the experiment file.")
+    if path.stat().st_size == 0:
+        raise CorpusError(f"The {name} text {path} is empty: use a file with some text.")
+    with _opened(name, path) as file:
+        start = file.read(BEGINNING)
+    # The last character may be cut in two here; `read_text` judges the whole.
+    _decoded(name, path, start, final=False)
+
+
+def read_text(name: str, path: Path) -> str:
+    """The whole file, line ends as \\n. Raises CorpusError."""
+    with _opened(name, path) as file:
+        text = _decoded(name, path, file.read(), final=True).replace("\r\n", "\n")
+    if not text.strip():
+        raise CorpusError(f"The {name} text {path} holds nothing but blanks: use a file with some text.")
+    return text
+
+
+def _opened(name: str, path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise CorpusError(f"The {name} text {path} cannot be read: {error.strerror}.") from error
+
+
+def _decoded(name: str, path: Path, content: bytes, *, final: bool) -> str:
+    if b"\0" in content:
+        raise CorpusError(f"The {name} text {path} is a binary file (it has a zero byte at {content.index(0)}): use plain text in UTF-8.")
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(content, final)
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"The {name} text {path} is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}): convert it, for example with "
+            f"`iconv -f latin1 -t utf-8`."
+        ) from error
