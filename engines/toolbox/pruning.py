@@ -29,6 +29,7 @@ def weights_of(module: nn.Module, types: Iterable[Prunable], include: Sequence[s
         for own, parameter in child.named_parameters(recurse=False):
             name = f"{prefix}.{own}" if prefix else own
             wanted = any(fnmatchcase(name, pattern) for pattern in include) and not any(fnmatchcase(name, pattern) for pattern in exclude)
+            wanted = wanted and not own.endswith("_score")  # what a learned mask keeps beside a weight
             if parameter.ndim > 1 and wanted and id(parameter) not in seen:
                 seen.add(id(parameter))
                 found[name] = parameter

@@ -46,3 +46,23 @@ class _Exchange:
         if isinstance(module, nn.RNNBase):
             # Recurrent modules compute with this list, which they fill when a weight is assigned.
             module._flat_weights = [module._parameters.get(name) for name in module._flat_weights_names]
+
+
+def substitutions(module: nn.Module) -> list[Change]:
+    """The changes through which the module's own weights pass at each call, in the order in which they were made."""
+    return [exchange.change for exchange in map(_exchange_of, module._forward_pre_hooks.values()) if exchange]
+
+
+def release(module: nn.Module, change: Change) -> None:
+    """The module computes without this change again. Found by its hooks, so that it works in a copy too."""
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key, hook in list(hooks.items()):
+            exchange = _exchange_of(hook)
+            if exchange is not None and exchange.change is change:
+                del hooks[key]
+                module._forward_hooks_always_called.pop(key, None)
+
+
+def _exchange_of(hook: Any) -> _Exchange | None:
+    owner = getattr(hook, "__self__", None)
+    return owner if isinstance(owner, _Exchange) else None
