@@ -139,8 +139,16 @@ class Context(Protocol):
     vocabulary: Vocabulary
     length: int
 
-    def train(self, *, tokens: int, lr_scale: float = 1.0) -> None:
-        """Train on for so many tokens inside `finish` (fine-tuning); counted in the variant's price."""
+    def train(self, *, tokens: int | None = None, lr_scale: float = 1.0) -> None:
+        """Train on for so many tokens inside `finish` (fine-tuning), the schedule being over; counted in the variant's price. None: under
+        the schedule until the budget is spent, which makes sense after `rewind`; `validated` hooks are not called."""
+
+    def snapshot(self, step: int) -> None:
+        """Ask, in a hook up to `step`, that training be kept as it is after so many updates: a copy of weights and optimiser in memory."""
+
+    def rewind(self, step: int) -> None:
+        """Put training back to a snapshot, inside `finish`: weights, optimiser, schedule, data order, random numbers, carried state, the
+        memory of all other techniques. What was spent stays spent. ValueError where training never was there."""
 
     def calibration(self, batches: int) -> list[Any]:
         """The first batches of the training split."""

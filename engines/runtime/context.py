@@ -56,7 +56,7 @@ class Session:
     log: Callable[[str, float, str], None]
     held_out: Callable[[], list[Figure]]
     teacher: Callable[[str], nn.Module]
-    fine_tune: Callable[[int, float], None]
+    fine_tune: Callable[[int | None, float], None]
     optimizer: torch.optim.Optimizer | None = None
     step: int = 0
     tokens: int = 0
@@ -65,6 +65,12 @@ class Session:
     """Wall seconds inside training steps: validation, checkpoints and corpus reading are not counted."""
     finishing: float = 0.0
     """Wall seconds inside `finish` that were no training steps: calibration, validation that a technique asks for, packing."""
+    snapshots: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    """Steps whose state a technique asked to keep; None until training is there (engines.runtime.snapshots)."""
+    rewind: Callable[[int, str], None] | None = None
+    """(step, id of the technique that asks): set by the trainer."""
+    repeated: tuple[int, int, float] = (0, 0, 0.0)
+    """Steps, tokens and seconds that were spent beyond the snapshot that training was put back to: no part of its progress."""
     stop_reason: str = ""
     fitted: str = ""
     """What a model that is fitted at once says of it; empty for one that is trained by steps."""
@@ -73,9 +79,11 @@ class Session:
 
     @property
     def progress(self) -> float:
+        steps, tokens, seconds = self.repeated
         return self.budget.spent(
-            tokens=self.tokens, steps=self.step, seconds=self.seconds, tokens_per_epoch=getattr(self.stream, "tokens_per_epoch", 1)
-        )
+            tokens=self.tokens - tokens, steps=self.step - steps, seconds=self.seconds - seconds,
+            tokens_per_epoch=getattr(self.stream, "tokens_per_epoch", 1),
+        )  # fmt: skip
 
 
 class RunContext:
@@ -128,8 +136,20 @@ class RunContext:
     def length(self) -> int:
         return int(self._session.plan["training"]["sequence"])
 
-    def train(self, *, tokens: int, lr_scale: float = 1.0) -> None:
+    def train(self, *, tokens: int | None = None, lr_scale: float = 1.0) -> None:
         self._session.fine_tune(tokens, lr_scale)
+
+    def snapshot(self, step: int) -> None:
+        self._session.snapshots.setdefault(step, None)
+
+    def rewind(self, step: int) -> None:
+        if self._session.snapshots.get(step) is None:
+            raise ValueError(
+                f"{self._technique} was to rewind to step {step:,}, but training made {self._session.step:,} steps and kept no such moment: "
+                "choose an earlier step or a larger budget."
+            )
+        assert self._session.rewind is not None
+        self._session.rewind(step, self._technique)
 
     def calibration(self, batches: int) -> list[Any]:
         training = self._session.plan["training"]

@@ -18,7 +18,7 @@ import torch
 from engines import probes
 from engines.api import Figure
 from engines.observing import Bookkeeping
-from engines.runtime import checkpoint, flops
+from engines.runtime import checkpoint, flops, snapshots
 from engines.runtime.context import Session
 from engines.runtime.memorylog import MemoryLog
 from engines.runtime.pipeline import Pipeline
@@ -61,6 +61,7 @@ class Trainer:
 
     def __init__(self, session: Session, pipeline: Pipeline, recorder: Recorder, control: Control, folder: Path) -> None:
         self.session, self.pipeline, self.recorder, self.control = session, pipeline, recorder, control
+        session.rewind = self.rewind
         self.folder = folder
         self.state: Any = None
         self.evaluations_done = 0
@@ -99,7 +100,7 @@ class Trainer:
         if self.pipeline.fitted or session.budget.amount <= 0:
             self._train_without_steps(bool(evaluations))
             return
-        for _ in self.steps(lambda batch: self.pipeline.multiplier(session.progress) * batch.lr_scale):
+        for _ in self.steps(self._scheduled):
             progress = session.progress
             over = progress >= 1 or bool(session.stop_reason)
             if evaluations and (over or progress >= (self.evaluations_done + 1) / evaluations):
@@ -137,16 +138,29 @@ class Trainer:
         if not self.pipeline.fitted:
             self.save()
 
-    def fine_tune(self, tokens: int, lr_scale: float) -> None:
-        """Train on for `tokens` tokens at the base learning rates times `lr_scale` (the schedule is over); part of the variant's price."""
-        goal = self.session.tokens + tokens
-        for _ in self.steps(lambda batch: lr_scale * batch.lr_scale):
+    def _scheduled(self, batch: Batch) -> float:
+        return self.pipeline.multiplier(self.session.progress) * batch.lr_scale
+
+    def fine_tune(self, tokens: int | None, lr_scale: float) -> None:
+        """Train on for `tokens` tokens at the base learning rates times `lr_scale` (the schedule is over); part of the variant's price.
+        None: to the end of the budget under the schedule, after `rewind`."""
+        session = self.session
+        goal = math.inf if tokens is None else session.tokens + tokens
+        if tokens is None and session.progress >= 1:
+            return
+        for _ in self.steps(lambda batch: lr_scale * (self._scheduled(batch) if tokens is None else batch.lr_scale)):
             # No checkpoint here: resuming repeats `finish` from the end of training.
             if self.control.stop:
                 raise Cancelled
-            if self.session.tokens >= goal:
+            if session.tokens >= goal or (tokens is None and (session.progress >= 1 or session.stop_reason)):
                 break
         self._settle()
+
+    def rewind(self, step: int, technique: str) -> None:
+        """Training is where it was after `step` updates."""
+        kept = self.session.snapshots[step]
+        assert kept is not None
+        self.state = snapshots.put_back(self.session, self.pipeline, kept, keep=technique)
 
     def steps(self, learning_rate: Callable[[Batch], float]) -> Iterator[None]:
         """One update per turn. The clock runs from the end of one update to the end of the next, the data's wait included."""
@@ -155,6 +169,8 @@ class Trainer:
         batches = iter(session.stream)
         clock = time.perf_counter()
         while True:
+            if session.snapshots.get(session.step, self) is None:
+                session.snapshots[session.step] = snapshots.take(session, pipeline, self.state)
             around = self.memory.around_step(lambda: [self.state, self._extras, pipeline.state_dict()])
             if self.memory.watching:
                 # Earlier steps that the device still works on are training, and no part of the step that is left out.
@@ -357,12 +373,10 @@ class Trainer:
     def _save(self) -> None:
         session = self.session
         self.recorder.flush()
-        rng = {"cpu": torch.get_rng_state()}
-        if session.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(session.device)
         state = {
             "model": dict(session.model.state_dict()), "optimizer": session.optimizer and session.optimizer.state_dict(),
-            "techniques": self.pipeline.state_dict(), "stream": session.stream.state_dict(), "carried": self.state, "rng": rng,
+            "techniques": self.pipeline.state_dict(), "stream": session.stream.state_dict(), "carried": self.state,
+            "rng": snapshots.random_state(session.device), "snapshots": session.snapshots,
             "step": session.step, "tokens": session.tokens, "seconds": session.seconds, "evaluations_done": self.evaluations_done,
             "trained": self.trained, "digest": self.loss_digest, "stop_reason": session.stop_reason, "warm": self._warm,
             "text": session.text.fingerprint, "work": self.work and [asdict(self.work), self.work_tokens],
@@ -394,6 +408,5 @@ class Trainer:
             done, self.work_tokens = state["work"]
             self.work = flops.Work(**done)
         self._window = (session.tokens, session.seconds)
-        torch.set_rng_state(state["rng"]["cpu"].cpu())
-        if session.device.type == "cuda" and "cuda" in state["rng"]:
-            torch.cuda.set_rng_state(state["rng"]["cuda"].cpu(), session.device)
+        session.snapshots |= state.get("snapshots", {})
+        snapshots.set_random_state(state["rng"], session.device)

@@ -99,11 +99,19 @@ class Surroundings:
         self.effects: list[tuple[str, dict[str, float]]] = []
         self.logged: list[tuple[str, float, str]] = []
         self.teachers: dict[str, nn.Module] = {}
+        self.snapshots: dict[int, dict[str, torch.Tensor]] = {}
         self.batches: list[Batch] = []
         """What `calibration` gives."""
 
-    def train(self, *, tokens: int, lr_scale: float = 1.0) -> None:
+    def train(self, *, tokens: int | None = None, lr_scale: float = 1.0) -> None:
         """Certificates do not train."""
+
+    def snapshot(self, step: int) -> None:
+        """Taken at once, of the weights alone."""
+        self.snapshots[step] = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def rewind(self, step: int) -> None:
+        self.model.load_state_dict(self.snapshots[step])
 
     def calibration(self, batches: int) -> list[Any]:
         return self.batches[:batches]
