@@ -28,7 +28,7 @@ def card_html(entry: Mapping[str, Any], theme: Theme) -> str:
 
 
 def _block(block: str, theme: Theme) -> str:
-    """A paragraph; runs of indented lines inside it are equations."""
+    """A paragraph; runs of lines inside it that are indented, or end in a number far out, are equations."""
     parts: list[str] = []
     words: list[str] = []
     equations: list[str] = []
@@ -46,7 +46,7 @@ def _block(block: str, theme: Theme) -> str:
             equations.clear()
 
     for line in block.split("\n"):
-        indented = line.startswith("    ")
+        indented = line.startswith("    ") or _NUMBERED.match(line) is not None
         if indented != bool(equations) and (words or equations):
             flush()
         if indented:

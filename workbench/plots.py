@@ -18,6 +18,8 @@ from workbench.widgets.text import label, number
 pg.setConfigOptions(antialias=False, useOpenGL=False)
 FILLED = 0.7
 """Share of the visible range that the points must fill; below it the range is fitted anew."""
+DOT = 8
+"""Pixels of the dot that a curve of one point is."""
 AHEAD = 0.15
 """How far the x range of growing curves runs ahead of them."""
 
@@ -64,12 +66,15 @@ class CurvePlot(QWidget):
         self._box.disableAutoRange()
         self._box.setDefaultPadding(0)
         self._lines: dict[object, _Line] = {}
+        self._single: list[tuple[float, float, str]] = []
         self._follow = True
         self._from_zero = False
         self._range = (0.0, 1.0)
         self._heights = (math.inf, -math.inf)
         self._scaled = True
         self._shown: tuple[float, float, float, float] | None = None
+        self._dots = pg.ScatterPlotItem(pxMode=True)
+        self._plot.addItem(self._dots, ignoreBounds=True)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setZValue(50)
         self._cross.hide()
@@ -158,6 +163,7 @@ class CurvePlot(QWidget):
         """Draw the curves whose points changed since the last call, and fit the axes."""
         lines = [line for line in self._lines.values() if len(line.x)]
         self._show_scales(on=bool(lines))
+        self._draw_dots(lines)
         if not lines:
             for line in self._lines.values():
                 line.item.setData(EMPTY.x, EMPTY.y)
@@ -174,6 +180,15 @@ class CurvePlot(QWidget):
                 line.item.setData(line.drawn.x, line.drawn.y, connect=line.drawn.connect, skipFiniteCheck=True)
                 line.stale = False
         self._fit(lines, start, stop)
+
+    def _draw_dots(self, lines: list[_Line]) -> None:
+        """A curve of one point has no line: it is a dot, which is drawn anew only when there are others."""
+        single = [(float(line.x[0]), float(line.high[0]), line.colour) for line in lines if len(line.x) == 1 and math.isfinite(line.high[0])]
+        if single != self._single:
+            self._single = single
+            self._dots.setData(
+                [{"pos": (x, y), "size": DOT, "brush": pg.mkBrush(colour), "pen": pg.mkPen(self._theme.surface)} for x, y, colour in single]
+            )
 
     def _show_scales(self, *, on: bool) -> None:
         """Ticks and grid only where there is something to read off: they are most of what painting a plot costs."""

@@ -20,11 +20,12 @@ LARGEST_REAL = 50_000_000
 def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
     """{"rows": [{name, type, shape_in, shape_out, parameters, flops_per_token, bytes_per_token, executed_flops_per_token}], "parameters",
     "trainable", "weights_mib", "flops_per_token", "bytes_per_token", "executed_flops_per_token", "uncounted", "vocabulary",
-    "vocabulary_assumed"} of the model of a plan before any technique.
+    "vocabulary_assumed", "fitted"} of the model of a plan before any technique.
 
     Shapes are those of one row of the training length. flops_per_token: scoring one token (one multiply-add is two operations).
     executed_flops_per_token: without what kernels skip, where that is less. bytes_per_token: moved by scoring one token in the training batch,
     by the model of `traffic`. All are absent where not known. uncounted: operators without a formula, which are in no count of operations.
+    fitted: the model takes in the training text at once, and what it is made of is known only then.
     Parameters that modules share are counted once in the totals and with every module that holds them.
     """
     built = sketch(plan)
@@ -47,6 +48,7 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
         "uncounted": sorted(done.uncounted) if done else ["the whole model: its operations depend on values"],
         "vocabulary": built.text.vocabulary.size,
         "vocabulary_assumed": built.assumed,
+        "fitted": callable(getattr(built.model, "fit", None)),
     }
     return answer | (_per_token(done, targets) if done else {})
 

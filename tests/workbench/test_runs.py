@@ -16,6 +16,7 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from workbench.desk import Desk
 from workbench.views.runs import RunsView
+from workbench.watching.curves import default_keys
 from workbench.watching.run_table import observed
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -180,3 +181,27 @@ def test_the_pause_grows_with_the_cost(qtbot: QtBot, view: RunsView) -> None:
 def test_a_runs_tip_tells_what_recording_costs_it() -> None:
     assert observed(SimpleNamespace(progress={})) == ""
     assert observed(SimpleNamespace(progress={"recording_share": 0.00047})) == "\nRecording took 0.05% of its training time."
+
+
+def test_a_curve_of_one_point_is_a_dot(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    """As the validation of a model that is counted at once."""
+    samples.submit(store)
+    run = samples.start(store)
+    samples.write(store, run, 0, 1)
+    qtbot.waitUntil(lambda: _points(view) == 1, timeout=10_000)
+    plot = view.board.plot("train/loss")
+    assert plot is not None
+    assert [(dot.pos().x(), dot.pos().y()) for dot in plot._dots.points()] == [(0.0, pytest.approx(5.0, abs=0.5))]
+    samples.write(store, run, 1, 20)
+    qtbot.waitUntil(lambda: _points(view) == 21, timeout=10_000)
+    assert len(plot._dots.points()) == 0
+
+
+def test_no_plot_stays_empty_for_a_perplexity_that_the_task_has_not() -> None:
+    common = ["train/loss", "speed/train_tokens_per_s", "memory/host_mib"]
+    assert "quality/valid_perplexity" in default_keys(common)
+    words = default_keys([*common, "quality/valid_context_perplexity"])
+    assert "quality/valid_context_perplexity" in words
+    assert "quality/valid_perplexity" not in words
+    both = default_keys(["quality/valid_perplexity", "quality/valid_reciprocal_rank"])
+    assert both[1:3] == ["quality/valid_perplexity", "quality/valid_reciprocal_rank"]

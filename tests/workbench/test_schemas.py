@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from workbench import theme
+from workbench.cards import card_html
 from workbench.schemas import Shape, bounds, broken_rule, read, shape, write
 
 
@@ -87,3 +89,11 @@ def test_bounds_and_broken_rules() -> None:
     assert broken_rule(2, kind) == "Must be at most 1."
     assert broken_rule(None, kind) == "A value is needed."
     assert broken_rule("many", kind) == "Write a number."
+
+
+def test_a_numbered_line_of_a_card_is_an_equation_wherever_it_begins() -> None:
+    card = "Title\n\nskip-gram:  p = head(E)      (1)\n    b ~ U                     (2)\n\nHeld-out: words (3) of a text."
+    html = card_html({"card": card}, theme.theme("light"))
+    assert html.count("<pre") == 1
+    assert "skip-gram:  p = head(E)" in html
+    assert "<b>Held-out:</b> words (3) of a text." in html

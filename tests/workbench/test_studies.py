@@ -15,8 +15,10 @@ from pytestqt.qtbot import QtBot
 
 from engines.store import commands
 from engines.store.database import Store
+from workbench import theme
 from workbench.desk import Desk
 from workbench.studying.hearing import Hearing, exponent_words, memory_of, parameter_words
+from workbench.studying.plot import StudyPlot
 from workbench.studying.result_page import step_row
 from workbench.views.studies import StudiesView
 
@@ -238,3 +240,16 @@ def test_the_memory_of_calls_is_a_second_picture(qtbot: QtBot, view: StudiesView
     assert any("MiB" in words for _, _, words in view.result.plot._spots)
     view.result.as_memory.setChecked(False)
     assert "GFLOP/s" in view.result.plot._spots[0][2]
+
+
+def test_more_curves_than_colours_differ_by_their_symbols(qtbot: QtBot) -> None:
+    result = studies.result()
+    colours = len(theme.theme("light").series)
+    result["curves"] = [result["curves"][0] | {"name": f"head {number}"} for number in range(2 * colours)]
+    plot = StudyPlot(theme.theme("light"))
+    qtbot.addWidget(plot)
+    plot.show_result(result)
+    assert plot._plot is not None
+    looks = [(item.opts["symbol"], str(item.opts["symbolBrush"])) for item in plot._plot.listDataItems() if item.opts.get("symbol")]
+    assert len(set(looks)) == 2 * colours
+    assert plot.legend.text().count("●") == plot.legend.text().count("▲") == colours

@@ -14,6 +14,7 @@ from tests.engines.test_whole_models import WHOLE
 from workbench.desk import Desk
 from workbench.editor import draft
 from workbench.editor.document import Document
+from workbench.editor.problems_panel import FITTED
 from workbench.views.editor import EditorView
 
 INDEX = Index(CATALOGUE)
@@ -93,3 +94,12 @@ def test_a_file_with_whole_models_is_shown_and_saved_as_it_was(editor: EditorVie
         assert editor.model.whole.choice.currentText() == title
     editor.document.save(path)
     assert path.read_text(encoding="utf-8") == WHOLE
+
+
+def test_a_model_that_is_counted_has_no_figures_of_zero(editor: EditorView) -> None:
+    shapes = {"parameters": 0, "trainable": 0, "weights_mib": 0.0, "flops_per_token": 0.0}
+    editor.problems.show_model(shapes | {"fitted": False}, "Variant: LSTM")
+    assert editor.problems._figures.count() == 4
+    editor.problems.show_model(shapes | {"fitted": True}, "Variant: 5 words")
+    assert editor.problems._figures.count() == 0
+    assert editor.problems._model_state.text() == f"{FITTED} Variant: 5 words"

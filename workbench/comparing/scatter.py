@@ -21,6 +21,8 @@ SIDE = 1000.0
 """Length of both axes in the plot's own coordinates; figures are put on them by a linear or logarithmic scale."""
 LOG_FROM = 4.0
 """Figures that span more than this factor stand on a logarithmic axis, as in the report."""
+LONGEST = 36
+"""Characters of a name beside the left axis; a longer one would be cut off there, and its short form stands for it."""
 NEAR = 22.0
 """Pixels within which the mouse means a dot."""
 FADED = 0.65
@@ -131,7 +133,8 @@ class Scatter(pg.PlotWidget):
             arrow = {"higher": "  (higher is better)", "lower": "  (lower is better)"}.get(which, "")
             axis = self._plot.getAxis(side)
             axis.setTicks([[(place, text) for place, text in scale.ticks() if 0 <= place <= SIDE]])
-            axis.setLabel(labels.name(key) + (", log axis" if scale.logarithmic else "") + arrow, color=self._theme.muted)
+            words = labels.name(key) if side == "bottom" or len(labels.name(key)) <= LONGEST else labels.short(key)
+            axis.setLabel(words + (", log axis" if scale.logarithmic else "") + arrow, color=self._theme.muted)
         self.setAccessibleName(f"Scatter: {labels.name(y_key)} against {labels.name(x_key)} of {len(chosen)} variants")
         self._write_names()
         self._place_names()

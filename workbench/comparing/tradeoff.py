@@ -18,8 +18,8 @@ from workbench.widgets.surfaces import Card
 from workbench.widgets.text import label
 
 FIRST = {
-    "x": ("speed/infer_tokens_per_s", "speed/train_tokens_per_s"),
-    "y": ("quality/test_perplexity", "quality/test_bits_per_char", "quality/test_accuracy", "quality/"),
+    "x": ("speed/infer_tokens_per_s", "speed/train_tokens_per_s", "latency/p50_ms"),
+    "y": ("quality/test_perplexity", "quality/test_bits_per_char", "quality/test_accuracy", "quality/test_"),
     "size": ("memory/infer_peak_host_mib", "size/model_mib", "memory/train_peak_host_mib"),
 }
 """What is shown until the user chooses: speed against quality, sized by memory."""
@@ -80,7 +80,7 @@ class Tradeoff(Part):
             for key in keys:
                 choice.addItem(labels.name(key), key)
                 choice.setItemData(choice.count() - 1, key, Qt.ItemDataRole.ToolTipRole)
-            choice.setCurrentIndex(max(0, choice.findData(kept if kept in keys or kept == "" else _first(keys, FIRST[name]))))
+            choice.setCurrentIndex(max(0, choice.findData(kept if kept in keys or kept == "" else _first(comparison, keys, FIRST[name]))))
         self._fill()
 
     def paint_with(self, theme: Theme) -> None:
@@ -137,5 +137,19 @@ def _keys(comparison: Mapping[str, Any]) -> list[str]:
     return judging + sorted(found - set(judging))
 
 
-def _first(keys: Sequence[str], wishes: Sequence[str]) -> str:
-    return next((key for wish in wishes for key in keys if key.startswith(wish)), keys[0] if keys else "")
+def _first(comparison: Mapping[str, Any], keys: Sequence[str], wishes: Sequence[str]) -> str:
+    """The first wish that tells most variants apart: a figure that many lack, or that is the same for all, is no first choice.
+
+    Judging figures go before others, in the order of the wishes.
+    """
+    judging = set(labels.columns(comparison))
+    wished = [key for wish in wishes for key in keys if key.startswith(wish)]
+    wished = sorted(dict.fromkeys(wished), key=lambda key: key not in judging)
+    return max(wished, key=lambda key: _told_apart(comparison, key)) if wished else keys[0] if keys else ""
+
+
+def _told_apart(comparison: Mapping[str, Any], key: str) -> int:
+    """How many variants have the figure; none where all have the same."""
+    values = [variant["results"][key]["value"] for variant in comparison["variants"].values() if key in variant["results"]]
+    values = [value for value in values if value is not None]
+    return len(values) if len(set(values)) > 1 else 0

@@ -16,6 +16,8 @@ from workbench.icons import pixmap
 from workbench.widgets.surfaces import Card, emptied, scrolled
 from workbench.widgets.text import label, short
 
+FITTED = "It is made from the training text at once: how large it is and what it does are known when it has run."
+
 
 class ProblemsPanel(QWidget):
     """Problems on top, the figures of the model that is shown below."""
@@ -98,9 +100,10 @@ class ProblemsPanel(QWidget):
     def show_model(self, shapes: dict[str, Any] | None, state: str = "") -> None:
         """shapes: the inspector's answer about the model that is shown."""
         emptied(self._figures)
-        for name, value, unit, tip in _figures(shapes) if shapes else ():
+        fitted = bool(shapes and shapes.get("fitted"))
+        for name, value, unit, tip in _figures(shapes) if shapes and not fitted else ():
             self._figures.addLayout(figure_row(name, value, unit, tip))
-        self._model_state.setText(state)
+        self._model_state.setText(f"{FITTED} {state}".strip() if fitted else state)
         self._model_state.setVisible(bool(state))
 
 

@@ -20,6 +20,8 @@ from workbench.widgets.text import label, number
 
 HEIGHT = 350
 """Pixels; with what stands above and below, all of it fits a small screen."""
+SHAPES = (("o", "●"), ("t1", "▲"), ("s", "■"), ("d", "◆"))
+"""Symbols of points and their signs in the legend: more curves than colours have another one each time the colours begin anew."""
 NEAR = 40.0
 """Pixels around the mouse in which a point is told."""
 
@@ -105,10 +107,12 @@ class StudyPlot(QWidget):
         names = [curve["name"] for curve in result["curves"]]
         entries = []
         for place, curve in enumerate(curves):
-            colour = self._theme.curve(names.index(curve["name"]) if curve["name"] in names else place)
-            self._curve(curve, colour)
+            number_of = names.index(curve["name"]) if curve["name"] in names else place
+            colour = self._theme.curve(number_of)
+            symbol, sign = SHAPES[number_of // len(self._theme.series) % len(SHAPES)]
+            self._curve(curve, colour, symbol)
             words = f"against {curve['over']}" if self._speedups else exponent_words(curve, result["x"]["name"])
-            entries.append((colour, curve["name"] + (f": {words}" if words else "") + (f" ({curve['note']})" if curve.get("note") else "")))
+            entries.append((colour, curve["name"] + (f": {words}" if words else "") + (f" ({curve['note']})" if curve.get("note") else ""), sign))
         lines = [{"name": "the same", "value": 1.0}] if self._speedups else result.get("lines", [])
         self._fit(lines)
         for line in lines:
@@ -132,14 +136,15 @@ class StudyPlot(QWidget):
         across, up = ((math.log10 if log else float) for log in self._logs)
         return across, up
 
-    def _curve(self, curve: Mapping[str, Any], colour: str) -> None:
+    def _curve(self, curve: Mapping[str, Any], colour: str, symbol: str) -> None:
         assert self._plot is not None
         across, up = self._scales()
         points = [point for point in curve["points"] if self._drawable(point)]
         if not points:
             return
         xs, ys = [across(point["x"]) for point in points], [up(point["value"]) for point in points]
-        self._plot.plot(xs, ys, pen=pg.mkPen(colour, width=1), symbol="o", symbolSize=6, symbolBrush=colour, symbolPen=None)
+        size = 6 if symbol == SHAPES[0][0] else 9
+        self._plot.plot(xs, ys, pen=pg.mkPen(colour, width=1), symbol=symbol, symbolSize=size, symbolBrush=colour, symbolPen=None)
         ends_x, ends_y = [], []
         for point, x in zip(points, xs, strict=True):
             low, high = point.get("low"), point.get("high")

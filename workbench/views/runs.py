@@ -23,7 +23,7 @@ from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
 from workbench.watching import run_actions
-from workbench.watching.curves import DEFAULT_KEYS, ONLY_WHERE_RECORDED, CurveBoard
+from workbench.watching.curves import DEFAULT_KEYS, CurveBoard, default_keys
 from workbench.watching.experiment_list import ExperimentList
 from workbench.watching.plot_controls import PlotControls
 from workbench.watching.run_table import RunTable
@@ -207,7 +207,7 @@ class RunsView(QWidget):
             self._fit_table()
         self._offer()
         units = {row.key: row.unit for row in update.series}
-        keys = [key for key in DEFAULT_KEYS if key in self._keys and (key in units or not key.startswith(ONLY_WHERE_RECORDED))]
+        keys = [key for key in default_keys(units.keys()) if key in self._keys]
         keys += sorted(key for key in self._keys - set(DEFAULT_KEYS) if key in units)
         if not self.controls.menu.isVisible():
             self.controls.offer(units.keys(), self._keys)

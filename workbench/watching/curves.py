@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,15 @@ TITLES = {
     "progress/tokens": "Tokens seen",
 }
 FROM_ZERO = ("memory/", "speed/", "load/", "progress/")
+
+
+def default_keys(recorded: Collection[str]) -> list[str]:
+    """The quantities that are drawn unless somebody chooses: those that are recorded, and empty plots for what every run will record."""
+    judged = any(key.startswith("quality/valid_") for key in recorded)
+    return [
+        key for key in DEFAULT_KEYS
+        if key in recorded or not (key.startswith(ONLY_WHERE_RECORDED) or (judged and key == "quality/valid_perplexity"))
+    ]  # fmt: skip
 
 
 def title_of(key: str) -> str:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 
 class Legend(QLabel):
-    """Entries of (colour as "#RRGGBB", text)."""
+    """Entries of (colour as "#RRGGBB", text), or of (colour, text, the sign that stands for it)."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -18,9 +18,9 @@ class Legend(QLabel):
         self.setWordWrap(True)
         self.setProperty("role", "caption")
 
-    def show_entries(self, entries: Iterable[tuple[str, str]]) -> None:
-        kept = list(entries)
+    def show_entries(self, entries: Iterable[tuple[str, str] | tuple[str, str, str]]) -> None:
+        kept = [(*entry, "■")[:3] for entry in entries]
         # Joined inside an entry, so that a line never breaks between a square and its text.
-        parts = [f"<span style='color:{colour}'>■</span>&nbsp;{escape(text).replace(' ', '&nbsp;')}" for colour, text in kept]
+        parts = [f"<span style='color:{colour}'>{sign}</span>&nbsp;{escape(text).replace(' ', '&nbsp;')}" for colour, text, sign in kept]
         self.setText("&nbsp;&nbsp;&nbsp; ".join(parts))
-        self.setAccessibleName(", ".join(text for _colour, text in kept))
+        self.setAccessibleName(", ".join(text for _colour, text, _sign in kept))

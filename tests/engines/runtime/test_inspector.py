@@ -124,6 +124,8 @@ def test_a_head_whose_work_depends_on_values_is_counted_for_real_where_it_is_not
     assert "flops_per_token" not in answer
     assert answer["parameters"] > 0
     assert answer["uncounted"] == ["the whole model: its operations depend on values"]
+    assert not answer["fitted"]
+    assert shapes.shapes(plan() | {"model": {"id": "baselines/ngram", "order": 2}})["fitted"]
 
 
 def test_the_size_of_a_text_that_was_never_tokenised_is_an_assumption_that_is_said(asked: Inspector, tmp_path: Path) -> None:

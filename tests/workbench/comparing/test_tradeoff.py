@@ -91,3 +91,20 @@ def test_what_is_missing_is_said(tradeoff: Tradeoff, comparison: dict[str, Any])
         variant["results"] = {}
     tradeoff.draw(thin)
     assert tradeoff.pages.currentWidget() is tradeoff.missing
+
+
+def test_what_all_share_or_many_lack_is_not_what_is_shown_first(qtbot: QtBot, subject: Subject, comparison: dict[str, Any]) -> None:
+    """As in an experiment on searches: one perplexity for all; a recall that tells them apart."""
+    searches = copy.deepcopy(comparison)
+    for place, variant in enumerate(searches["variants"].values()):
+        results = variant["results"]
+        results["quality/test_perplexity"]["value"] = 50.0
+        results["quality/test_recall_at_1"] = results["quality/test_perplexity"] | {"value": 0.5 + place / 100, "better": "higher"}
+        if place:
+            results.pop("quality/test_accuracy", None)
+    part = Tradeoff(subject)
+    qtbot.addWidget(part)
+    part.draw(searches)
+    assert part.choices["y"].currentData() == "quality/test_recall_at_1"
+    assert len(part.scatter.dots) == len(searches["variants"])
+    assert part.scatter._plot.getAxis("left").labelText.startswith("test recall@1")
