@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if key == "compare":
                     _until(partial(_compared, window), 10)  # It stays empty where no variant is done.
                 _shoot(window, given.folder / f"{key}-{theme}")
+                if key == "ask" and _with_words(window):
+                    _shoot(window, given.folder / f"{key}-words-{theme}")
                 for tab in window.view(key).tabs.offered()[1:] if key == "compare" and _compared(window) else ():
                     window.view(key).tabs.go(tab)
                     _shoot(window, given.folder / f"{key}-{tab}-{theme}")
@@ -86,6 +88,13 @@ def _foretold(window: Window) -> bool:
 
 def _compared(window: Window) -> bool:
     return window.view("compare").comparison is not None
+
+
+def _with_words(window: Window) -> bool:
+    """Show the words of the finished model that is chosen; whether it has any."""
+    view = window.view("ask")
+    view.tabs.setCurrentIndex(1)
+    return view.runs.count() > 0 and _until(lambda: bool(view.words.map.words), 30)
 
 
 def _profiled(window: Window) -> bool:

@@ -179,6 +179,11 @@ def test_a_model_of_counts_has_no_vectors(qtbot: QtBot, view: AskView) -> None:
     view._offer_faces({"task": {"id": "tasks/language_model"}, "model": {"id": "baselines/ngram"}})
     assert view.faces.currentIndex() == TEXT
     assert not view.tabs.isVisible()
+    view._offer_faces({"task": {"id": "tasks/language_model"}, "model": EMBEDDING})
+    assert view.tabs.isVisible()
+    assert view.tabs.isTabVisible(WORDS)
+    qtbot.waitUntil(lambda: view.tabs.width() >= view.tabs.tabRect(WORDS).right(), timeout=5000)
+    assert view.faces.currentIndex() == TEXT
 
 
 def test_blanks_of_tokens_are_seen() -> None:

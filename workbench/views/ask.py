@@ -134,12 +134,11 @@ class AskView(QWidget):
         task = self._desk.entry(str(plan.get("task", {}).get("id"))) or {}
         offered = {WORDS: bool(plan.get("model", {}).get("embedding")), TEXT: not task.get("no_steps")}
         offered[TEXT] = offered[TEXT] or not offered[WORDS]
-        for place, there in offered.items():
-            self.tabs.setTabVisible(place, there)
-        self.tabs.setVisible(all(offered.values()))
         self._stale = {TEXT, WORDS}
         if not offered[self.tabs.currentIndex()]:
             self.tabs.setCurrentIndex(TEXT if offered[TEXT] else WORDS)
+        # Both tabs or none: Qt draws a tab that comes back where there was no room for it.
+        self.tabs.setVisible(all(offered.values()))
         self._show_face(self.tabs.currentIndex())
 
     def _show_face(self, place: int) -> None:
