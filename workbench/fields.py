@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from workbench.schemas import MISSING, Shape, broken_rule, read, write
 from workbench.widgets.choices import Choice
@@ -116,6 +117,65 @@ class TextField(Field):
             self.changed.emit(stepped)
 
 
+class EntriesField(Field):
+    """A table with keys of one's own, as JSON with an entry on each line; what is no JSON stays as it was typed and becomes the value."""
+
+    LEAST, MOST = 2, 8
+    """Lines that are seen at once."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._value: Any = MISSING
+        self._problem = ""
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.text = QPlainTextEdit()
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setTabChangesFocus(True)
+        self.text.textChanged.connect(self._edited)
+        row.addWidget(self.text)
+        self.setFocusProxy(self.text)
+
+    def value(self) -> Any:
+        return self._value
+
+    def set_value(self, value: Any) -> None:
+        self._value, self._problem = value, "" if isinstance(value, Mapping) else "A table is needed."
+        self.text.blockSignals(True)
+        self.text.setPlainText(_entries(value))
+        self.text.blockSignals(False)
+        self._fit()
+
+    def problem(self) -> str:
+        return self._problem
+
+    def mark(self, wrong: bool) -> None:
+        flag(self.text, "problem", wrong)
+
+    def _edited(self) -> None:
+        text = self.text.toPlainText().strip()
+        try:
+            self._value = json.loads(text) if text else {}
+            self._problem = "" if isinstance(self._value, dict) else 'Write a table: {"name": value, ...}.'
+        except json.JSONDecodeError as error:
+            self._value = text
+            self._problem = f'Line {error.lineno}, column {error.colno}: {error.msg}. Write a table: {{"name": value, ...}}.'
+        self._fit()
+        self.changed.emit(self._value)
+
+    def _fit(self) -> None:
+        lines = min(self.MOST, max(self.LEAST, self.text.blockCount()))
+        self.text.setFixedHeight(lines * self.text.fontMetrics().lineSpacing() + 34)
+
+
+def _entries(value: Any) -> str:
+    """JSON with an entry on each line."""
+    if not isinstance(value, Mapping):
+        return "" if value is MISSING or value is None else str(value)
+    lines = [f"  {json.dumps(key, ensure_ascii=False)}: {json.dumps(entry, ensure_ascii=False)}" for key, entry in value.items()]
+    return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
+
+
 class ChoiceField(Field):
     """One of several values; an unknown value of the file is kept, shown and marked."""
 
@@ -208,4 +268,6 @@ def field_for(shape: Shape, name: str, variants: Sequence[str], folder: Path) ->
         return ChoiceField(variants, shape.nullable)
     if shape.kind == "path":
         return PathField(shape, folder)
+    if shape.kind == "json" and not shape.nullable and (shape.schema or {}).get("type") == "object":
+        return EntriesField()
     return TextField(shape)

@@ -10,7 +10,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from workbench.fields import Field, field_for
+from workbench.fields import EntriesField, Field, field_for
 from workbench.schemas import MISSING, Shape, bounds, default, resolved, shape
 from workbench.widgets.text import flag, label
 
@@ -177,7 +177,7 @@ class Form(QWidget):
         self._columns = columns
         line, place = 0, 0
         for row in self.rows.values():
-            wide = isinstance(row, Group)
+            wide = isinstance(row, Group) or isinstance(row.field, EntriesField)
             if wide and place:
                 line, place = line + 1, 0
             self._grid.addWidget(row, line, place, 1, columns if wide else 1)

@@ -5,7 +5,7 @@ from typing import Any
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from workbench.fields import ChoiceField, SwitchField, TextField
+from workbench.fields import ChoiceField, EntriesField, SwitchField, TextField
 from workbench.forms import Form, Group, Row
 from workbench.schemas import MISSING, default, shape, write
 
@@ -145,3 +145,25 @@ def test_every_field_is_named_for_screen_readers(qtbot: QtBot, catalogue: dict[s
 
 def test_write_shows_what_is_not_set_as_nothing() -> None:
     assert write(None, shape({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {})) == ""
+
+
+def test_a_table_with_keys_of_ones_own_has_an_entry_on_each_line(qtbot: QtBot) -> None:
+    heads = {"full": {"id": "softmax/full"}, "größer": {"id": "softmax/nce", "samples": 9}}
+    schema = {"type": "object", "additionalProperties": {"type": "object"}, "default": heads}
+    form = Form({"properties": {"heads": schema, "width": {"type": "integer", "default": 1}}})
+    qtbot.addWidget(form)
+    form.set_values({})
+    row = form.rows["heads"]
+    assert isinstance(row, Row)
+    field = row.field
+    assert isinstance(field, EntriesField)
+    assert field.text.toPlainText().splitlines()[1:3] == ['  "full": {"id": "softmax/full"},', '  "größer": {"id": "softmax/nce", "samples": 9}']
+    assert form.values() == {}
+    field.text.setPlainText('{"full": {"id": "softmax/full"},\n "x": }')
+    assert form.problems()["heads"].startswith("Line 2, column 7: ")
+    assert field.text.toPlainText().endswith('"x": }')
+    field.text.setPlainText("[1]")
+    assert form.problems()["heads"].startswith("Write a table")
+    field.text.setPlainText('{"x": {"id": "softmax/full"}}')
+    assert form.problems() == {}
+    assert form.values() == {"heads": {"x": {"id": "softmax/full"}}}
