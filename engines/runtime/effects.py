@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from engines.toolbox.packed import matrices_in
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -31,7 +33,8 @@ class Structure:
     @classmethod
     def of(cls, module: nn.Module) -> Structure:
         tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}.values()
-        parameters = {id(p): p for p in module.parameters()}.values()
+        packed = {id(matrix.packed): matrix for matrix in matrices_in(module)}
+        parameters = [packed[id(p)].dense() if id(p) in packed else p for p in module.parameters()]
         return cls(
             types=Counter(type(m).__name__ for m in module.modules()),
             parameters=sum(p.numel() for p in parameters),

@@ -32,6 +32,7 @@ from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import PlanError, threads_of
 from engines.runtime.runners import GraphRunner, Runner, Work, device_for, runner_of, score
 from engines.store.rows import ResultRow
+from engines.toolbox.packed import matrices_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,8 +176,10 @@ def threads(number: int) -> Iterator[None]:
 
 
 def _size(model: Any, weights_bytes: int) -> list[ResultRow]:
-    """Numbers in the finished model's state (scales of quantised weights included), tied ones once."""
-    tensors = {(t.data_ptr(), t.shape): t for t in model.state_dict().values() if isinstance(t, torch.Tensor)}.values()
+    """Numbers in the finished model's state (scales of quantised weights included), tied ones once; packed weights one by one, not by bytes."""
+    packed = {matrix.packed.data_ptr(): matrix for matrix in matrices_in(model)}
+    states = {(t.data_ptr(), t.shape): t for t in model.state_dict().values() if isinstance(t, torch.Tensor)}.values()
+    tensors = [packed[t.data_ptr()].dense() if t.data_ptr() in packed else t for t in states]
     return [
         _row("size/parameters", sum(t.numel() for t in tensors), "", "lower"),
         _row("size/nonzero_parameters", sum(int(t.count_nonzero()) for t in tensors), "", "lower"),

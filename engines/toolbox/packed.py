@@ -126,6 +126,11 @@ class CodebookMatrix(StoredMatrix):
         return {"form": "codebook", "rows": self.rows, "columns": self.columns, "bits": self.bits, "size": size}
 
 
+def matrices_in(module: nn.Module) -> list[StoredMatrix]:
+    """The packed matrices of a model, shared ones once. Each stands for rows x columns numbers, not for the bytes it takes."""
+    return [matrix for matrix in module.modules() if isinstance(matrix, StoredMatrix)]
+
+
 def empty(description: Mapping[str, Any]) -> StoredMatrix:
     """Room for the matrix that a state_dict will bring."""
     rows, columns = int(description["rows"]), int(description["columns"])

@@ -30,6 +30,10 @@ class Packing(Technique):
         False, "Unpack once, at the first call, and keep the floats: the speed and memory of a float model, a small file. Else at each call."
     )
 
+    def prepare(self, module: nn.Module, weights: Mapping[str, nn.Parameter], ctx: Context) -> str:
+        """Changes weights without changing the model, before they are rounded; what is to be said of it, or nothing."""
+        return ""
+
     def compress(self, module: nn.Module, weights: Mapping[str, nn.Parameter], ctx: Context) -> tuple[dict[str, StoredMatrix], str]:
         """A stored form of each matrix, and what is to be said beside its size: sentences, or nothing. Tied weights share one form."""
         raise NotImplementedError
@@ -45,9 +49,11 @@ class Packing(Technique):
                 f"{list(self.exclude)}.{left}"
             )
             return module, {"matrices": {}}
+        prepared = self.prepare(module, weights, ctx)
         before, size = {name: weight.detach().clone() for name, weight in weights.items()}, _bytes(module)
         shared = _shared_outside(module, weights)
         matrices, said = self.compress(module, weights, ctx)
+        said = " ".join(part for part in (prepared, said) if part)
         for matrix in matrices.values():
             matrix.kept = self.keep_unpacked
         store(module, matrices)

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engines.api import Trial
+from engines.runtime.effects import Structure
+from engines.runtime.evaluate import _size
 from engines.toolbox.packed import PackedEmbedding, PackedLinear, PackedLSTM
 from engines.toolbox.specimen import Surroundings, batches, specimen
 from plugins.quantization.weight_only import WeightOnly
@@ -45,6 +47,17 @@ def test_the_file_shrinks_to_the_bits_that_are_stated(tmp_path: Path, bits: int)
     ids_BT = batches(TRIAL, 1)[0].inputs_BT
     assert torch.equal(restored.hidden(ids_BT)[0], module.hidden(ids_BT)[0])
     assert torch.equal(restored.head.log_prob(restored.hidden(ids_BT)[0][0]), module.head.log_prob(module.hidden(ids_BT)[0][0]))
+
+
+def test_numbers_are_counted_as_weights_and_not_as_bytes() -> None:
+    module, _, original, _, figures = finished(WeightOnly(bits=2, group_size=8, symmetric=False))
+    before, after = Structure.of(original), Structure.of(module)
+    assert after.parameters == before.parameters
+    assert after.bytes < before.bytes / 2
+    counted = {row.key: row.value for row in _size(module, 1)}
+    scales = sum(buffer.numel() for buffer in module.buffers())
+    assert counted["size/parameters"] == before.parameters + scales
+    assert figures["bits"] == pytest.approx(2 + 5)
 
 
 def test_more_bits_err_less_and_8_bits_hardly() -> None:
