@@ -64,6 +64,8 @@ class Inference:
         self._finished: Finished = finished
         self._sizes = {f"{INFER}/batch_{size}": size for size in batches}
         self._works: dict[str, Work] = {}
+        self._targets: dict[str, int] = {}
+        """Targets in one scoring pass."""
         self._begin: Callable[[], Work] | None = None
 
     def warm(self) -> dict[str, Any]:
@@ -74,7 +76,9 @@ class Inference:
             if key != INFER and size == self.batch:
                 continue
             try:
-                self._works[key] = self._runner.scoring(*held_out_batch(self._finished, size, self.length))
+                inputs, targets = held_out_batch(self._finished, size, self.length)
+                self._targets[key] = targets.numel()
+                self._works[key] = self._runner.scoring(inputs, targets)
                 seconds[key] = self._warm_scoring(key)
             except NotExportable as reason:
                 absent[key] = str(reason)
@@ -94,7 +98,7 @@ class Inference:
         if not seconds:
             raise NotExportable(" ".join(dict.fromkeys(absent.values())))
         return {
-            "seconds": seconds, "absent": absent, "tokens_a_pass": self._tokens(INFER), "batch": self.batch, "length": self.length,
+            "seconds": seconds, "absent": absent, "tokens_a_pass": self._targets[INFER], "batch": self.batch, "length": self.length,
             "device": str(self.device), "threads": self.threads, "torch": torch.__version__, "warm_up": WARM_UP_PASSES, **self._runner.facts,
         }  # fmt: skip
 
@@ -112,7 +116,7 @@ class Inference:
                 continue
             self._passes(key, 1)
             with uncollected():
-                figures[key] = passes * self._tokens(key) / self._passes(key, passes)
+                figures[key] = passes * self._targets[key] / self._passes(key, passes)
         for key, size in self._sizes.items():
             if size == self.batch and INFER in figures:
                 figures[key] = figures[INFER]
@@ -127,10 +131,6 @@ class Inference:
             "latency/p50_ms": 1000 * statistics.median(latencies),
             "latency/p95_ms": 1000 * latencies[math.ceil(0.95 * len(latencies)) - 1],
         }
-
-    def _tokens(self, key: str) -> int:
-        """Targets in one scoring pass."""
-        return self._sizes.get(key, self.batch) * self.length
 
     def _warm_scoring(self, key: str) -> float:
         self._passes(key, WARM_UP_PASSES)

@@ -18,6 +18,7 @@ from engines.runtime.evaluate import figures, operations
 from engines.runtime.finished import load_finished, save_finished
 from engines.runtime.plan import block
 from engines.runtime.shapes import shapes
+from engines.runtime.turns import INFER, STEPS, Inference
 from engines.runtime.validate import problems
 from plugins.tasks.text_classification import TextClassification
 from tests.engines.runtime import session as small
@@ -195,6 +196,19 @@ def test_techniques_apply_and_the_finished_model_is_judged_as_it_was_kept(name: 
         assert {"compute/flops_per_token", "speed/infer_tokens_per_s", "size/parameters"} <= keys
         assert not any(key.startswith("latency/") for key in keys)
         assert any(sentence.startswith("No latency is measured: Classifiers read whole texts") for sentence in told)
+
+
+def test_a_timing_session_counts_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_it = plan(table(), [], budget={"steps": 3})
+    trainer = small.trainer(tmp_path, of_it)
+    text = trainer.session.text
+    save_finished(trainer.session.model, of_it, [], tmp_path / "model", text.fingerprint)
+    monkeypatch.setattr("engines.runtime.turns.load_finished", lambda folder: load_finished(folder, "cpu", text))
+    subject = Inference(tmp_path / "model", {}, [8])
+    pace = subject.warm()
+    assert pace["tokens_a_pass"] == 16
+    assert pace["absent"] == {STEPS: TextClassification.no_steps}
+    assert set(subject.turn({INFER: 2, f"{INFER}/batch_8": 2})) == {INFER, f"{INFER}/batch_8"}
 
 
 def test_accumulated_parts_have_the_gradient_of_the_whole(tmp_path: Path) -> None:
