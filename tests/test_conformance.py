@@ -44,6 +44,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "softmax/negative_sampling": {"samples": 64},
     "experts/switch": {"experts": 2},
     "optimization/clip_norm": {"max_norm": 0.01},
+    "pruning/structured": {"recurrent": 0.5},
     "batching/random_bptt": {"spread": 3.0, "shortest": 4},
     "studies/combined_operations": {"words": [1, 3, 5], "width": 8, "batch": 2},
     "studies/data_movement": {"mib": [0.0625, 0.125], "words": 4, "width": 8},

@@ -148,6 +148,8 @@ class Trainer:
         goal = math.inf if tokens is None else session.tokens + tokens
         if tokens is None and session.progress >= 1:
             return
+        if tokens is not None:
+            self.state, self._extras = None, {}  # `finish` may have made another structure: no state of the old one, and no graph, lives on
         for _ in self.steps(lambda batch: lr_scale * (self._scheduled(batch) if tokens is None else batch.lr_scale)):
             # No checkpoint here: resuming repeats `finish` from the end of training.
             if self.control.stop:

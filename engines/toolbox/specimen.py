@@ -13,7 +13,9 @@ from torch import nn
 from engines.api import Trial
 from engines.toolbox import trials
 from engines.toolbox.assembly import LanguageModel, Layer
+from engines.toolbox.attention import SelfAttention
 from engines.toolbox.batches import Batch
+from engines.toolbox.feedforward import Activation, FeedForward
 from engines.toolbox.heads import LinearSoftmax
 
 
@@ -51,6 +53,38 @@ def specimen(trial: Trial, *, layers: int = 2, dropout: float = 0.0, tied: bool 
         parts = [Layer(SpecimenMixer(trial.width), SpecimenFeedforward(trial.width, dropout), width=trial.width) for _ in range(layers)]
         head = LinearSoftmax(trials.site(trial, embedding=embedding), tied=tied, bias=True)
         return LanguageModel(embedding, parts, head, nn.LayerNorm(trial.width), length=trial.length)
+
+
+class SpecimenDense(nn.Module):
+    """x_BTD -> (y_BTD, {}) by the feed-forward network of a transformer."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.network = FeedForward(width, hidden, activation)
+
+    def forward(self, x_BTD: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        return self.network(x_BTD), {}
+
+
+def transformer(trial: Trial, *, layers: int = 2, heads: int = 4, kv_heads: int | None = None, activation: Activation = "gelu") -> LanguageModel:
+    """Attention and feed-forward layers with residuals and norms, of the trial's seed, sizes, device and number format."""
+    with trials.seeded(trial):
+        embedding = nn.Embedding(trial.vocabulary, trial.width)
+        parts = []
+        for _ in range(layers):
+            mixer = SelfAttention(trial.width, heads=heads, kv_heads=kv_heads, window=trial.length, positions="none")
+            dense = SpecimenDense(trial.width, 4 * trial.width, activation)
+            parts.append(Layer(mixer, dense, width=trial.width, residual=True, feedforward_residual=True, norm="layer"))
+        head = LinearSoftmax(trials.site(trial, embedding=embedding), tied=False, bias=True)
+        return LanguageModel(embedding, parts, head, nn.LayerNorm(trial.width), length=trial.length)
+
+
+def stacked_lstm(trial: Trial, *, layers: int = 2) -> LanguageModel:
+    """LSTM layers that read each other with nothing between, and a head that reads the last."""
+    with trials.seeded(trial):
+        embedding = nn.Embedding(trial.vocabulary, trial.width)
+        head = LinearSoftmax(trials.site(trial), tied=False, bias=True)
+        return LanguageModel(embedding, [Layer(SpecimenMixer(trial.width), width=trial.width) for _ in range(layers)], head, length=trial.length)
 
 
 def batches(trial: Trial, count: int, *, rows: int | None = None) -> list[Batch]:

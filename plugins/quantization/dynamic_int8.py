@@ -40,7 +40,7 @@ class DynamicInt8(Technique):
 
     paper: ClassVar[str] = "Jacob et al. (2018), https://arxiv.org/abs/1712.05877"
     replaces: ClassVar[tuple[str, ...]] = ("Linear", "LSTM")
-    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude",)
+    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude", "pruning/structured")
 
     per_channel: bool = param(False, "One scale for each output row of a matrix instead of one for the matrix.")
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
