@@ -54,7 +54,8 @@ class Structured(Technique):
         "Fan, Grave and Joulin (2020), https://arxiv.org/abs/1909.11556"
     )
     conflicts: ClassVar[dict[str, str]] = {
-        "pruning/magnitude": "its masks have the shapes from before the cut: give each of the two a variant of its own."
+        f"pruning/{name}": "its masks have the shapes from before the cut: give each of the two a variant of its own."
+        for name in ("magnitude", "random", "gradient", "activation", "obd", "obs", "movement", "lottery_ticket")
     }
 
     neurons: float = param(0.5, "Share of the neurons of each feed-forward network that goes.", unit="share", ge=0, lt=1)
