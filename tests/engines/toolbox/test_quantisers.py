@@ -177,4 +177,4 @@ def test_packed_modules_on_a_gpu() -> None:
     form = PackedLSTM(lstm, {name: grid_of(p) for name, p in lstm.named_parameters() if p.ndim > 1})
     y = torch.randn(2, 3, 6)
     before = form(y)[0]
-    assert torch.allclose(form.cuda()(y.cuda())[0].cpu(), before, atol=1e-5)
+    assert torch.allclose(form.cuda()(y.cuda())[0].cpu(), before, atol=2e-3)  # cuDNN multiplies recurrent layers in TF32 unless told otherwise

@@ -174,4 +174,5 @@ def test_on_a_gpu_it_finds_the_same(make) -> None:
     index.to("cuda")
     there = index.search(h_NE.cuda(), 3, made.output.weight.cuda(), made.output.bias.cuda())
     assert there.ids_NK.device.type == "cuda"
-    assert float((there.ids_NK.cpu() == here.ids_NK).float().mean()) > 0.98
+    # A projection next to zero may have the other sign there, and its row another code.
+    assert float((there.ids_NK.cpu() == here.ids_NK).float().mean()) > 0.95
