@@ -21,7 +21,7 @@ class Packing(Technique):
     """A technique that stores matrices in fewer bits. A subclass says by `compress` how each is rounded."""
 
     replaces: ClassVar[tuple[str, ...]] = ("Linear", "LSTM", "Embedding", "LookupTable")
-    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude",)
+    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude", "pruning/structured")
 
     types: tuple[Kind, ...] = param(("Linear", "LSTM"), "Types of modules whose matrices are packed.")
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")

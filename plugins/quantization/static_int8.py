@@ -43,7 +43,7 @@ class StaticInt8(Technique):
 
     paper: ClassVar[str] = "Jacob et al. (2018), https://arxiv.org/abs/1712.05877"
     replaces: ClassVar[tuple[str, ...]] = ("Linear",)
-    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude",)
+    after: ClassVar[tuple[str, ...]] = ("pruning/magnitude", "pruning/structured")
 
     per_channel: bool = param(True, "One scale for each output row of a matrix instead of one for the matrix.")
     observer: Literal["min_max", "moving_average", "percentile", "mse"] = param("min_max", "How the range of activations is chosen.")

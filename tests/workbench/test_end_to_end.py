@@ -102,9 +102,9 @@ def test_run_watch_compare_export_ask(qtbot: QtBot, make_window: Callable[..., W
     assert set(json.loads((tmp_path / "report.json").read_text())["variants"]) == {"full", "adaptive"}
     window.desk.wants_answers.emit(runs.model.runs[0].id)
     ask = window.view("ask")
-    qtbot.waitUntil(lambda: ask.runs.currentData() is not None, timeout=30_000)
-    ask.text.text.prompt.setPlainText("word1 word2")
-    ask.text.text.write_button.click()
+    qtbot.waitUntil(lambda: ask.runs.currentData() is not None and ask.faces.isEnabled(), timeout=30_000)
+    ask.text.prompt.setPlainText("word1 word2")
+    ask.text.write_button.click()
     qtbot.waitUntil(lambda: ask.text.text.isVisible() or bool(ask.notice.text), timeout=120_000)
     assert "word1 word2" in ask.text.text.toPlainText(), ask.notice.text
     ask.text.sentence.setPlainText("word3 word4 word5 unheard")

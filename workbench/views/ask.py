@@ -67,6 +67,7 @@ class AskView(QWidget):
         self.text = TextFace(desk, self.notice, lambda: self._run)
         self.words = WordsFace(desk, self.notice, lambda: self._run)
         self.faces = QStackedWidget()
+        self.faces.setEnabled(False)
         self.faces.addWidget(scrolled(self.text))
         self.faces.addWidget(self.words)
         column.addWidget(self.faces, 1)
@@ -117,6 +118,7 @@ class AskView(QWidget):
             return
         self._run = run
         self.notice.clear()
+        self.faces.setEnabled(False)  # a question asked before it is known what this model can be asked would be lost
 
         def work() -> dict[str, Any]:
             from engines.store import queries
@@ -140,6 +142,7 @@ class AskView(QWidget):
         # Both tabs or none: Qt draws a tab that comes back where there was no room for it.
         self.tabs.setVisible(all(offered.values()))
         self._show_face(self.tabs.currentIndex())
+        self.faces.setEnabled(True)
 
     def _show_face(self, place: int) -> None:
         """Show a face; it looks at the model when it is first shown with it, so that no model is loaded for nothing."""
