@@ -153,9 +153,12 @@ def _add_queue(verb) -> None:
     _store(serve)
     _jobs(serve)
     listing = verb("list", "queue", "list_experiments", "List the experiments of a store.")
+    line = verb("queue", "queue", "show_queue", "Show what is running and queued with the time left; pause it, resume it, or move runs in it.")
+    line.add_argument("act", nargs="?", choices=("pause", "resume", "first", "up", "down", "last"), help="default: show it")
+    line.add_argument("ids", metavar="ID", nargs="*", help="to move: a run (r12), or all queued runs of an experiment (3)")
     show = verb("show", "queue", "show", "Show an experiment (3) or a run (r12).")
     show.add_argument("id", metavar="ID")
-    for asked in (listing, show):
+    for asked in (listing, line, show):
         _store(asked)
         asked.add_argument("--json", action="store_true", help="for machines")
     cancel = verb("cancel", "queue", "cancel", "Cancel a run, or all unfinished runs of an experiment.")
@@ -163,6 +166,7 @@ def _add_queue(verb) -> None:
     for asked in (cancel, resume):
         asked.add_argument("ids", metavar="ID", nargs="+", help="an experiment (3) or a run (r12)")
         _store(asked)
+    resume.add_argument("--failed", action="store_true", help="only failed and lost runs, not those that were cancelled")
     resume.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
     _jobs(resume)
     collect = verb("gc", "queue", "collect", "Free what deleted experiments still hold, and checkpoints nobody can resume.")

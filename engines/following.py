@@ -12,7 +12,7 @@ from types import FrameType
 from engines.launching import ensure_supervisor, holder
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.store.rows import RunRow
+from engines.store.rows import QUEUED, RunRow
 
 LOOK_SECONDS = 0.5
 """Drawing more often would take from the runs what it shows of them, where they share the cores."""
@@ -75,6 +75,7 @@ def follow(
     rows: list[RunRow] = []
     experiments = sorted({queries.run(store, run).experiment_id for run in run_ids})
     next_guard = 0.0
+    said = False
     cancelled_at: float | None = None
     while True:
         now = time.monotonic()
@@ -90,6 +91,9 @@ def follow(
             found = {row.id: row for experiment in experiments for row in queries.runs(store, experiment)}
             rows = [found[run] for run in run_ids if run in found]
             tell(rows)
+            if queries.paused(store) is not None and not said and any(row.status == QUEUED for row in rows):
+                said = True
+                warn("The queue of this store is paused: these runs start when it goes on (workbench queue resume).")
             if all(row.over for row in rows):
                 return rows
         if now >= next_guard:

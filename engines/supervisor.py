@@ -23,7 +23,7 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from engines import launching, probes
+from engines import energy, launching, probes
 from engines.custody import WORKER_MODULE, Custody, Spare, end_leftover, explain_death
 from engines.store import commands, queries
 from engines.store.address import store_url
@@ -62,6 +62,10 @@ class Supervisor:
         self.ending = ""
         """Why it was told to end; empty while it serves."""
         self._gpus = probes.Gpus()
+        self._meter: energy.Meter | None = None
+        with suppress(energy.NotMeasurable):
+            self._meter = energy.Rapl()
+        self._metered = (0.0, time.monotonic())
         facts = probes.machine_facts(self._gpus)
         machine = commands.put_machine(store, probes.fingerprint(facts), facts)
         self.id = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()), machine)
@@ -163,6 +167,8 @@ class Supervisor:
             if self._ready() is not None:
                 self.timekeeper.postpone()
             return
+        if queries.paused(self.store) is not None:
+            return
         while not self.ending and len(self.watches) < self.jobs:
             if self._has_to_wait():
                 return
@@ -189,8 +195,10 @@ class Supervisor:
         return True
 
     def _ready(self) -> RunRow | None:
-        """A queued run that needs no other run first."""
-        return next((row for row in queries.runs(self.store, status="queued") if not row.waits), None)
+        """The queued run that comes next; None where all need another run first, or the queue is paused."""
+        if queries.paused(self.store) is not None:
+            return None
+        return next((row for row in queries.queue(self.store) if not row.waits), None)
 
     def _start(self, row: RunRow) -> None:
         folder = Path(self.store.folder) / "runs" / str(row.id)
@@ -282,9 +290,21 @@ class Supervisor:
     def _sample(self) -> None:
         if not self.watches:
             return
-        machine = probes.load_facts()["machine_percent"]
+        machine, power = probes.load_facts()["machine_percent"], self._processor_power()
         for watch in self.watches:
-            watch.sample(machine)
+            watch.sample(machine, power)
+
+    def _processor_power(self) -> float | None:
+        """Watts of the processor since the last sample; None where it has no counter that we may read."""
+        if self._meter is None:
+            return None
+        try:
+            joules, now = self._meter.joules(), time.monotonic()
+        except energy.NotMeasurable:
+            self._meter = None
+            return None
+        before, self._metered = self._metered, (joules, now)
+        return (joules - before[0]) / (now - before[1]) if now > before[1] else None
 
     def _flush(self) -> None:
         used, self._processor_seconds = self._processor_seconds, time.process_time()
@@ -320,7 +340,9 @@ class Supervisor:
         return self.once or now - self._alone_since > LINGER_SECONDS
 
     def _is_needed(self) -> bool:
-        return self.timekeeper.pending or bool(queries.runs(self.store, status="queued")) or (not self.once and launching.clients(self.store.url) > 0)
+        # Runs of a paused queue need nobody: whoever lets it go on sees that somebody serves it.
+        waiting = bool(queries.runs(self.store, status="queued")) and queries.paused(self.store) is None
+        return self.timekeeper.pending or waiting or (not self.once and launching.clients(self.store.url) > 0)
 
     def _leave(self, lock: FileLock) -> bool:
         """Look once more while nobody can be starting a supervisor, then let go of the lock. False where somebody came meanwhile."""

@@ -14,6 +14,10 @@ HOST_MEMORY: Series = ("memory/host_mib", "MiB", "lower")
 DEVICE_MEMORY: Series = ("memory/device_mib", "MiB", "lower")
 WORKER_LOAD: Series = ("load/cpu_percent", "%", "none")
 MACHINE_LOAD: Series = ("load/machine_percent", "%", "none")
+GPU_LOAD: Series = ("load/gpu_percent", "%", "none")
+GPU_POWER: Series = ("power/gpu_w", "W", "lower")
+PROCESSOR_POWER: Series = ("power/processor_w", "W", "lower")
+_OF_GPU = {"used_mib": DEVICE_MEMORY, "busy_percent": GPU_LOAD, "power_w": GPU_POWER}
 
 
 class Watch:
@@ -31,17 +35,22 @@ class Watch:
         self._pending: dict[Series, list[tuple[float, float]]] = {}
         self._memory: dict[str, float] = {}
 
-    def sample(self, machine_percent: float) -> None:
-        """Measure once. machine_percent: share of all cores in use. Device memory is the driver's figure for the whole GPU."""
+    def sample(self, machine_percent: float, processor_w: float | None = None) -> None:
+        """Measure once. machine_percent: share of all cores in use; processor_w: what the processor draws, where that is known.
+
+        Memory, load and power of the device are the driver's figures for the whole GPU.
+        """
         seen = self.custody.sample()
         if seen is None:
             return
         figures = [(HOST_MEMORY, seen.host_mib), (WORKER_LOAD, seen.cpu_percent), (MACHINE_LOAD, machine_percent)]
         self._memory["host_mib"] = seen.host_mib
-        used = self._gpus.used_mib(self._gpu) if self._gpu is not None else None
-        if used is not None:
-            figures.append((DEVICE_MEMORY, used))
-            self._memory["device_mib"] = used
+        if processor_w is not None:
+            figures.append((PROCESSOR_POWER, processor_w))
+        seen_gpu = self._gpus.figures(self._gpu) if self._gpu is not None else {}
+        figures += [(series, seen_gpu[name]) for name, series in _OF_GPU.items() if name in seen_gpu]
+        if "used_mib" in seen_gpu:
+            self._memory["device_mib"] = seen_gpu["used_mib"]
         for series, value in figures:
             self._pending.setdefault(series, []).append((seen.time, value))
 

@@ -1,13 +1,15 @@
-"""`workbench serve`, `list`, `show`, `cancel`, `resume`, `gc`: what is in the store and what happens to it."""
+"""`workbench serve`, `list`, `queue`, `show`, `cancel`, `resume`, `gc`: what is in the store and what happens to it."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from engines import remaining
 from engines.console.opening import existing_experiment, existing_run, opened
 from engines.console.output import RequestError, columns, note, say, span, split_id, when, write_json
 from engines.console.running import watch
@@ -16,7 +18,9 @@ from engines.probes import MIB
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store
-from engines.store.rows import RESUMABLE, RunRow
+from engines.store.rows import ACTIVE, FAILED, LOST, QUEUED, RESUMABLE, RunRow
+
+MOVES = ("first", "up", "down", "last")
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -42,13 +46,78 @@ def list_experiments(arguments: argparse.Namespace) -> int:
         for run in queries.runs(store):
             if run.experiment_id in by_experiment:
                 by_experiment[run.experiment_id][run.status] += 1
+        state = _queue(store)
     if arguments.json:
         write_json([{"id": row.id, "name": row.name, "created": row.created, "runs": dict(by_experiment[row.id])} for row in found])
     elif not found:
         say(f"No experiments in {store.url} yet. Start one: workbench run FILE, or workbench demo")
     else:
         say(columns(["id", "created", "runs", "name"], [[row.id, when(row.created), _counts(by_experiment[row.id]), row.name] for row in found]))
+        if state["runs"]:
+            say()
+            _print_queue(state)
     return 0
+
+
+def show_queue(arguments: argparse.Namespace) -> int:
+    """Show the queue, pause it, let it go on, or move runs in it."""
+    looks = arguments.act is None
+    if bool(arguments.ids) != (arguments.act in MOVES):
+        known = " | ".join(MOVES)
+        raise RequestError(f"Name the runs to move, and where: workbench queue {known} ID...; pause, resume and the bare word take no runs.")
+    with opened(arguments, looking=looks) as store:
+        if arguments.act in MOVES:
+            queued = [row.id for row in _named(store, arguments.ids) if row.status == QUEUED]
+            if not queued:
+                raise RequestError("Nothing to move: none of these runs is queued.")
+            commands.move_runs(store, queued, arguments.act)
+        elif not looks:
+            commands.set_paused(store, arguments.act == "pause")
+            if arguments.act == "resume" and queries.queue(store):
+                ensure_supervisor(store.url)
+        state = _queue(store)
+    if arguments.json:
+        write_json(state)
+    else:
+        _print_queue(state)
+    return 0
+
+
+def _queue(store: Store) -> dict[str, Any]:
+    """What has not ended, in the order of start, with the time left: {paused, low_s, high_s, unmeasured, runs}."""
+    active, queued = queries.runs(store, status=ACTIVE), queries.queue(store)
+    names = {row.id: row.name for row in queries.experiments(store)}
+    peers = [row for number in {run.experiment_id for run in (*active, *queued)} for row in queries.runs(store, number)]
+    now = time.time()
+    left = remaining.of_runs([*active, *queued], now=now, peers=peers, jobs=len(active))
+    rows = []
+    for run in (*active, *queued):
+        own = remaining.of_runs([run], now=now, peers=peers)
+        rows.append(
+            {"id": run.id, "experiment": run.experiment_id, "name": names.get(run.experiment_id, ""), "waits": run.waits}
+            | _brief(run) | _bounds(own)
+        )  # fmt: skip
+    return {"paused": queries.paused(store), **_bounds(left), "runs": rows}
+
+
+def _bounds(left: remaining.Remaining) -> dict[str, Any]:
+    """Bounds are absent where nothing is known."""
+    return ({"low_s": left.low, "high_s": left.high} if left.known else {}) | {"unmeasured": left.unmeasured}
+
+
+def _print_queue(state: dict[str, Any]) -> None:
+    paused = f", paused since {when(state['paused'])} (workbench queue resume lets it go on)" if state["paused"] else ""
+    if not state["runs"]:
+        say(f"The queue is empty{paused}.")
+        return
+    left = remaining.Remaining(state.get("low_s", 0.0), state.get("high_s", 0.0), state["unmeasured"])
+    say(f"Queue{paused}: {remaining.words(left, span)}")
+    rows = []
+    for run in state["runs"]:
+        status = "waits for another run" if run["waits"] else _state(run)
+        own = f"{span(run['low_s'])} to {span(run['high_s'])}" if "low_s" in run else "unknown"
+        rows.append([f"r{run['id']}", status, own, run["variant"], run["seed"], f"{run['experiment']} {run['name']}"])
+    say(columns(["run", "status", "left", "variant", "seed", "experiment"], rows))
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -176,9 +245,10 @@ def cancel(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store, Presence(store.url):
-        ended = [row.id for row in _named(store, arguments.ids) if row.status in RESUMABLE]
+        wanted = (FAILED, LOST) if arguments.failed else RESUMABLE
+        ended = [row.id for row in _named(store, arguments.ids) if row.status in wanted]
         if not ended:
-            raise RequestError("Nothing to resume: none of these runs is failed, cancelled or lost.")
+            raise RequestError(f"Nothing to resume: none of these runs is {'failed or lost' if arguments.failed else 'failed, cancelled or lost'}.")
         commands.requeue(store, ended)
         ensure_supervisor(store.url, jobs=arguments.jobs)
         return watch(store, ended, quiet=arguments.quiet, jobs=arguments.jobs)

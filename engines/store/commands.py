@@ -18,6 +18,7 @@ from engines.store.claims import ClaimLost, hold
 from engines.store.collection import gc
 from engines.store.database import Store
 from engines.store.failures import StoreError
+from engines.store.ordering import move_runs, set_paused
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.studies import begin_study, delete_study, finish_study
@@ -27,8 +28,8 @@ from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark
 __all__ = [
     "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "add_artifact", "append_points", "begin_study", "claim_run",
     "clear_request", "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat",
-    "mark_lost", "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
-    "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_phase", "set_process",
+    "mark_lost", "move_runs", "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
+    "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_paused", "set_phase", "set_process",
     "set_progress", "set_status", "set_tag", "submit", "truncate_points",
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from engines.store import tables
 from engines.store.curves import curve, marks, points
 from engines.store.database import Store
 from engines.store.failures import StoreError
+from engines.store.ordering import since
 from engines.store.rows import (
     DONE,
     QUEUED,
@@ -35,8 +36,8 @@ from engines.store.rows import (
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
     "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
-    "experiments", "machine", "marks", "notes", "plan", "points", "results", "rounds", "run", "runs", "series", "studies", "study", "supervisors",
-    "tags", "variants",
+    "experiments", "machine", "marks", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "runs",
+    "series", "studies", "study", "supervisors", "tags", "variants",
 ]  # fmt: skip
 
 
@@ -68,6 +69,17 @@ def runs(store: Store, experiment_id: int | None = None, status: str | Sequence[
         conditions.append(tables.run.c.status.in_([status] if isinstance(status, str) else list(status)))
     with store.reading() as connection:
         return run_rows(connection, *conditions)
+
+
+def queue(store: Store) -> list[RunRow]:
+    """The queued runs in the order in which they start."""
+    return sorted(runs(store, status=QUEUED), key=lambda row: (row.place, row.id))
+
+
+def paused(store: Store) -> float | None:
+    """Since when the queue is paused, in unix seconds; None while it is not."""
+    with store.reading() as connection:
+        return since(connection)
 
 
 def run(store: Store, run_id: int) -> RunRow:

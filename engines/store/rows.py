@@ -42,7 +42,10 @@ class VariantRow:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One variant, one seed. variant: its name. waits: queued behind runs that are not done yet. folder: relative to the store's folder."""
+    """One variant, one seed. variant: its name. waits: queued behind runs that are not done yet. folder: relative to the store's folder.
+
+    place: queued runs start in the order of their places.
+    """
 
     id: int
     experiment_id: int
@@ -67,6 +70,7 @@ class RunRow:
     machine_id: int | None
     progress: dict[str, Any]
     folder: str
+    place: int = 0
     waits: bool = False
 
     @property

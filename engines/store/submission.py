@@ -11,6 +11,7 @@ from sqlalchemy import Connection, String, cast, delete, insert, literal, select
 from engines.store import tables
 from engines.store.database import Store
 from engines.store.failures import StoreError
+from engines.store.ordering import next_place
 from engines.store.rows import ACTIVE, CANCELLED, DONE, QUEUED, RESUMABLE, RUNNING
 
 _run = tables.run.c
@@ -53,7 +54,8 @@ def submit(
             )
             for position, variant in enumerate(variants)
         }
-        for seed in seeds:
+        first = next_place(connection)
+        for number, seed in enumerate(seeds):
             runs = {
                 variant["name"]: _insert(
                     connection,
@@ -61,9 +63,10 @@ def submit(
                     {
                         "experiment_id": experiment_id, "variant_id": ids[variant["name"]], "seed": int(seed), "status": QUEUED,
                         "smoke": bool(smoke), "attempt": 0, "needs": [], "queued": now, "progress": {},
+                        "place": first + number * len(variants) + position,
                     },
                 )
-                for variant in variants
+                for position, variant in enumerate(variants)
             }
             for variant in variants:
                 if variant.get("needs"):
@@ -106,7 +109,9 @@ def requeue(store: Store, run_ids: Iterable[int]) -> list[int]:
             "status": QUEUED, "request": "", "claim": "", "phase": "", "queued": time.time(), "started": None, "ended": None, "reason": "",
             "advice": "", "pid": None, "pid_started": None, "supervisor_id": None,
         }  # fmt: skip
-        connection.execute(update(tables.run).where(_run.id.in_(queued)).values(fresh))
+        first = next_place(connection)
+        for place, run_id in enumerate(sorted(queued), first):
+            connection.execute(update(tables.run).where(_run.id == run_id).values(fresh | {"place": place}))
     return sorted(queued)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from engines.store import tables
 from engines.store.claims import ClaimLost
 from engines.store.database import Store
+from engines.store.ordering import since
 from engines.store.queries import run_rows
 from engines.store.rows import ACTIVE, DONE, FAILED, LOST, QUEUED, RESUMABLE, STARTING, RunRow
 
@@ -42,14 +43,14 @@ def end_supervisor(store: Store, supervisor_id: int) -> None:
 
 
 def claim_run(store: Store, supervisor_id: int) -> RunRow | None:
-    """Take the oldest queued run whose needs are done; None where there is none.
+    """Take the first queued run whose needs are done; None where there is none, or the queue is paused.
 
     The run gets status starting, a fresh claim and its next attempt. Queued runs whose need failed, was cancelled or lost become failed with a
     reason. Of many processes that ask at once each run goes to one.
     """
     # A look without the write lock first: supervisors ask often, mostly in vain.
     with store.reading() as connection:
-        if not connection.execute(select(_run.id).where(_run.status == QUEUED).limit(1)).all():
+        if not connection.execute(select(_run.id).where(_run.status == QUEUED).limit(1)).all() or since(connection) is not None:
             return None
         ready, hopeless = _choose(connection)
     if ready is None and not hopeless:
@@ -62,7 +63,7 @@ def claim_run(store: Store, supervisor_id: int) -> RunRow | None:
                 ended = {"status": FAILED, "ended": time.time(), "reason": reason, "advice": advice}
                 connection.execute(update(tables.run).where(_run.id == run_id).values(ended))
             ready, hopeless = _choose(connection)
-        if ready is None:
+        if ready is None or since(connection) is not None:
             return None
         machine_id = connection.execute(select(_supervisor.machine_id).where(_supervisor.id == supervisor_id)).scalar()
         taken = {
@@ -107,7 +108,7 @@ def mark_lost(store: Store, run_id: int, reason: str) -> bool:
 def _choose(connection: Connection) -> tuple[int | None, dict[int, str]]:
     """(the run to take next, queued runs that can never start with the reason)."""
     kept = tables.experiment.c.deleted.is_(None)
-    asked = select(_run.id, _run.needs).join(tables.experiment).where(_run.status == QUEUED, kept).order_by(_run.queued, _run.id)
+    asked = select(_run.id, _run.needs).join(tables.experiment).where(_run.status == QUEUED, kept).order_by(_run.place, _run.id)
     queued = connection.execute(asked).all()
     states = _states(connection, {need for row in queued for need in row.needs})
     hopeless: dict[int, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-VERSION = "0002"
+VERSION = "0003"
 """The migration that makes the tables below. Versions are numbered, so that a newer store is recognised without its migrations."""
 
 BRANCHING = 16
@@ -69,6 +69,7 @@ supervisor = Table(
     _moment("heartbeat"), _moment("ended", optional=True), _of("machine", optional=True), sqlite_autoincrement=True,
 )  # fmt: skip
 
+# place: queued runs start in this order; who is queued comes after all others.
 run = Table(
     "run", metadata, _id(), _of("experiment"), _of("variant"), Column("seed", BigInteger, nullable=False),
     Column("status", String(20), nullable=False), Column("smoke", Boolean, nullable=False), Column("attempt", Integer, nullable=False),
@@ -76,8 +77,12 @@ run = Table(
     Column("pid", BigInteger), _moment("pid_started", optional=True), _text("phase"),
     _moment("queued"), _moment("started", optional=True), _moment("ended", optional=True), _text("reason"), _text("advice"),
     _of("machine", optional=True), _json("progress"), _text("folder"),
+    Column("place", BigInteger, nullable=False, default=0, server_default="0"),
     Index(None, "experiment_id"), Index(None, "status"), sqlite_autoincrement=True,
 )  # fmt: skip
+
+# One row at most. paused: since when no queued run is started (NULL: it is).
+queue = Table("queue", metadata, Column("id", Integer, primary_key=True, autoincrement=False), _moment("paused", optional=True))
 
 # cuts counts how often its tail was cut off: a reader that follows by cursor reads anew when it moves.
 series = Table(

@@ -15,7 +15,7 @@ import pytest
 
 from engines import cli
 from engines.console.output import columns, span, split_id
-from engines.store import queries
+from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import SeriesBatch
 from tests.engines.processes import SCRIPTED, ended, nothing_left, queue, under_way, until
@@ -255,3 +255,33 @@ def test_certificates_on_a_device_that_is_not_here_are_one_refusal(capsys: pytes
     assert said.out == ""
     assert 'device = "cuda:99"' in said.err
     assert said.err.count("\n") == 1
+
+
+def test_the_queue_is_shown_paused_ordered_and_goes_on(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = queue(store, [{"train": 3}], [{"train": 3}])
+    asked: list[str] = []
+    monkeypatch.setattr("engines.console.queue.ensure_supervisor", asked.append)
+    assert cli.main(["queue", "pause", "--store", store.url]) == 0
+    assert "paused since" in capsys.readouterr().out
+    assert cli.main(["queue", "first", f"r{second}", "--store", store.url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [run["id"] for run in found["runs"]] == [second, first]
+    assert found["unmeasured"] == 2
+    assert "low_s" not in found
+    assert cli.main(["list", "--store", store.url]) == 0
+    assert "time left unknown until a run has been under way for a while" in capsys.readouterr().out
+    assert asked == []
+    assert cli.main(["queue", "resume", "--store", store.url]) == 0
+    assert asked == [store.url]
+    assert cli.main(["queue", "down", "--store", store.url]) == 2
+    assert "Name the runs to move" in capsys.readouterr().err
+    commands.request_cancel(store, [first, second])
+    assert cli.main(["queue", "up", f"r{first}", "--store", store.url]) == 2
+    assert "none of these runs is queued" in capsys.readouterr().err
+
+
+def test_only_failed_runs_are_retried_where_that_is_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    (run,) = queue(store, [{"train": 3}])
+    commands.request_cancel(store, [run])
+    assert cli.main(["resume", f"r{run}", "--failed", "--store", store.url]) == 2
+    assert "none of these runs is failed or lost" in capsys.readouterr().err

@@ -299,3 +299,17 @@ def test_told_to_end_it_stops_its_workers_cleanly(store: Store) -> None:
     psutil.Process(found.pid).terminate()
     assert ended(store, run, 10).status == "cancelled"
     until(lambda: supervisor_gone(store.url), "its leaving", 10)
+
+
+def test_a_paused_queue_starts_nothing_and_needs_nobody_until_it_goes_on(store: Store) -> None:
+    first, second = queue(store, [{"train": -1}], [{"train": 3}])
+    serve(store)
+    under_way(store, first)
+    commands.set_paused(store, True)
+    commands.request_cancel(store, [first])
+    assert ended(store, first).status == "cancelled"
+    until(lambda: supervisor_gone(store.url), "its leaving", 15)
+    assert queries.run(store, second).status == "queued"
+    commands.set_paused(store, False)
+    serve(store)
+    assert ended(store, second).status == "done"

@@ -19,7 +19,7 @@ from engines.store.database import Store, StoreError
 LATER = '''
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 def upgrade():
     with op.batch_alter_table("tag") as batch:
         batch.add_column(sa.Column("colour", sa.Text(), server_default="", nullable=False))
@@ -62,9 +62,9 @@ def with_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     def advance(then: str = "pass") -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(schema.MIGRATIONS, folder)
-        (folder / "versions" / "v0003_colours.py").write_text(LATER.format(then=then))
+        (folder / "versions" / "v0004_colours.py").write_text(LATER.format(then=then))
         monkeypatch.setattr(schema, "MIGRATIONS", folder)
-        monkeypatch.setattr(tables, "VERSION", "0003")
+        monkeypatch.setattr(tables, "VERSION", "0004")
 
     return advance
 
@@ -89,11 +89,11 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path: Path, with_a_la
     path = tmp_path / "store.sqlite"
     old_store(path)
     with_a_later_version()
-    with pytest.raises(StoreError, match=r"has the older format 0002: open it for writing once"):
+    with pytest.raises(StoreError, match=r"has the older format 0003: open it for writing once"):
         Store.open(str(path), read_only=True)
     with Store.open(str(path)) as store, store.reading() as connection:
         assert connection.exec_driver_sql("SELECT * FROM tag").all() == [(1, "star", "red")]
-        assert schema.version(connection) == "0003"
+        assert schema.version(connection) == "0004"
     Store.open(str(path), read_only=True).close()
 
 
