@@ -24,6 +24,7 @@ _REFUSALS = {
     "engines.asking": "InspectorError",
     "engines.catalogue": "CatalogueError",
     "engines.comparison": "ComparisonError",
+    "engines.exporting": "ExportError",
     "engines.profiling": "ProfileError",
     "engines.scaffold": "ScaffoldError",
     "engines.studying": "StudyRefused",
@@ -193,9 +194,9 @@ def _add_comparing(verb) -> None:
     ):
         compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
-    export = verb("export", "exporting", "export", "Write the finished model of a run (safetensors), its word vectors, or its points (csv, json).")
+    export = verb("export", "exporting", "export", "Write the finished model of a run, checked after reading back, with its card; its word vectors, or its points.")
     export.add_argument("id", metavar="RUN", help="a run (r12)")
-    export.add_argument("--format", choices=("safetensors", "onnx", "word2vec", "csv", "json"), required=True)
+    export.add_argument("--format", choices=("safetensors", "torch-export", "onnx", "word2vec", "csv", "json"), required=True)
     export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
     _store(export)
 

@@ -84,13 +84,21 @@ def load_finished(folder: Path, device: torch.device | str = "cpu", text: Text |
             f"The model in {folder} was trained on another text or vocabulary than the one it is now asked to read (its ids mean other words). "
             "Use the corpus it was trained on; a teacher and its student need the same one."
         )
+    return rebuilt(plan, records, task, text, weights | {alias: weights[name] for alias, name in aliases.items()}, device)
+
+
+def rebuilt(
+    plan: Mapping[str, Any], records: list[dict[str, Any]], task: Task, text: Text, weights: Mapping[str, torch.Tensor],
+    device: torch.device | str,
+) -> Finished:  # fmt: skip
+    """The structure that a plan and the records of its techniques describe, with these weights. In evaluation mode, frozen."""
     model = task.assemble(plan["model"], block, text, plan["training"]["sequence"])
     for entry in records:
         technique = cast(Technique, plugin({"id": entry["id"], **entry["parameters"]}))
         if hasattr(technique, "restore"):
             model = technique.restore(model, entry["record"])
     model.to(device)
-    model.load_state_dict(weights | {alias: weights[name] for alias, name in aliases.items()})
+    model.load_state_dict(weights)
     return Finished(model.eval().requires_grad_(False), plan, task, text)
 
 

@@ -1,4 +1,4 @@
-"""Models as ONNX graphs: one that judges text, one that makes a next-token step with carried state.
+"""Models as ONNX graphs: one that judges text, one that reads a prompt, one that makes a next-token step with carried state.
 
 Both are exported by torch's own exporter (torch.export, "dynamo") for fixed shapes. A graph is to be used or kept only after a check that
 onnxruntime gives with it what torch gives. Shapes: B rows, T tokens, N = B T.
@@ -46,6 +46,44 @@ class Scoring(nn.Module):
         return nll_N
 
 
+class ScoringByAll(nn.Module):
+    """The same figures from the log probabilities of all tokens, for heads whose own way of judging depends on values."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        hidden_BTD, _, _ = self.model.hidden(inputs_BT, None)
+        log_prob_NV: Tensor = self.model.head.log_prob_rows(hidden_BTD.flatten(0, 1))
+        return -log_prob_NV.gather(1, targets_BT.reshape(-1, 1)).squeeze(1)
+
+
+class Classes(nn.Module):
+    """texts_BT -> log p of each class, (B, C); places behind the end of a text hold -100."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, texts_BT: Tensor) -> Tensor:
+        log_prob_BC: Tensor = self.model.head.log_prob_rows(self.model.hidden(texts_BT, None)[0].flatten(0, 1))
+        return log_prob_BC
+
+
+class Prompt(nn.Module):
+    """prompt_1T -> (log p_11 of the most probable next token, that token_11, *state after the prompt)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, prompt_1T: Tensor) -> tuple[Tensor, ...]:
+        hidden_1TD, after, _ = self.model.hidden(prompt_1T, None)
+        log_p_11, best_11 = self.model.head.topk(hidden_1TD[:, -1], 1)
+        return (log_p_11, best_11, *pytree.tree_leaves(after))
+
+
 class Step(nn.Module):
     """(token_11, *state) -> (log p_11 of the most probable next token, that token_11, *state)."""
 
@@ -63,7 +101,7 @@ def export_scoring(model: Any, inputs_BT: Tensor, targets_BT: Tensor, path: Path
     """Write the graph that judges text of this shape. Inputs: inputs, targets, int64 (B, T); output: nll, (B T,). Raises NotExportable."""
     if not getattr(model.head, "normalised", True):
         raise NotExportable("Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding.")
-    _export(model, Scoring(model), (inputs_BT, targets_BT), ["inputs", "targets"], ["nll"], path)
+    write_graph(model, Scoring(model), (inputs_BT, targets_BT), ["inputs", "targets"], ["nll"], path)
 
 
 def export_step(model: Any, prompt_1T: Tensor, path: Path) -> None:
@@ -78,7 +116,7 @@ def export_step(model: Any, prompt_1T: Tensor, path: Path) -> None:
     if grown != [tuple(leaf.shape) for leaf in state]:
         raise NotExportable("Its state grows from token to token, and a graph with fixed shapes cannot carry that.")
     states, afters = ([f"{word}_{n}" for n in range(len(state))] for word in ("state", "after"))
-    _export(model, step, (token_11, *state), ["token", *states], ["log_p", "next", *afters], path)
+    write_graph(model, step, (token_11, *state), ["token", *states], ["log_p", "next", *afters], path)
 
 
 def after_prompt(model: Any, prompt_1T: Tensor) -> tuple[Tensor, list[Tensor], pytree.TreeSpec]:
@@ -92,20 +130,24 @@ def after_prompt(model: Any, prompt_1T: Tensor) -> tuple[Tensor, list[Tensor], p
     return token_11, [leaf.contiguous() for leaf in leaves], shape
 
 
-def _export(model: nn.Module, module: nn.Module, example: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path) -> None:
+def write_graph(model: nn.Module, module: nn.Module, example: tuple[Tensor, ...], names: list[str], outputs: list[str], path: Path) -> None:
+    """Write what `module` computes with a model as a graph for inputs of these shapes. Raises NotExportable."""
     if missing := extras.missing(extras.ONNX):
         raise PlanError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
     own = next(((name, type(part).__name__) for name, part in model.named_modules() if isinstance(part, Int8Module)), None)
     if own is not None:
-        raise NotExportable(f"{own[0]} is an {own[1]}, which calls torch's own integer kernels: they have no ONNX form.")
+        raise NotExportable(
+            f"{own[0]} is an {own[1]}, which calls torch's own integer kernels: they have no ONNX form. The safetensors file keeps them, and "
+            "quantization/weight_only has a graph."
+        )
     try:
-        with _silence(), torch.no_grad():
+        with silence(), torch.no_grad():
             program = torch.onnx.export(module.eval(), example, input_names=names, output_names=outputs, dynamo=True, verbose=False)
             assert program is not None
             program.save(path)
     except Exception as error:
         # The exporter lets through whatever it meets, of many types.
-        raise NotExportable(_reason(error)) from error
+        raise NotExportable(reason_of(error)) from error
 
 
 _GUARD = re.compile(r"data-dependent|GuardOnDataDependent")
@@ -115,7 +157,7 @@ _CAUSE = re.compile(r"Caused by: \((?:[^\s()]*/)?([\w.]+):(\d+) in")
 _OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w:.]+)'")
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Why the exporter gave up, in a sentence: the first of its causes that is one of the known ones, else its own last words."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
@@ -134,7 +176,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """The exporter's progress, its warnings and its dumps of graphs that failed are nobody's business: the error is told."""
     logging.disable(logging.ERROR)
     try:
@@ -167,7 +209,7 @@ def checked_scoring(graph: Graph, model: Any, inputs_BT: Tensor, targets_BT: Ten
     with torch.no_grad():
         expected_N = Scoring(model)(inputs_BT, targets_BT)
     found_N = torch.from_numpy(graph(values_of(graph, inputs_BT, targets_BT))[0].numpy())
-    return _agreed(found_N, expected_N)
+    return agreed(found_N, expected_N)
 
 
 def checked_steps(graph: Graph, model: Any, prompt_1T: Tensor) -> float:
@@ -179,14 +221,15 @@ def checked_steps(graph: Graph, model: Any, prompt_1T: Tensor) -> float:
         with torch.no_grad():
             log_p_11, token_11, *state = step(token_11, *state)
         found, *values = graph(values)
-        worst = max(worst, _agreed(torch.from_numpy(found.numpy()), log_p_11))
+        worst = max(worst, agreed(torch.from_numpy(found.numpy()), log_p_11))
         if int(values[0].numpy().item()) != int(token_11):
             break
     return worst
 
 
-def _agreed(found: Tensor, expected: Tensor) -> float:
+def agreed(found: Tensor, expected: Tensor, who: str = "onnxruntime") -> float:
+    """The largest difference in nats, relative where they are above 1. Raises NotExportable where that is too large."""
     error = float(((found.double() - expected.cpu().double()).abs() / expected.cpu().double().abs().clamp(min=1)).max())
     if not error <= TOLERANCE:
-        raise NotExportable(f"onnxruntime gives other figures than torch: they differ by {error:.2g}, allowed is {TOLERANCE:g}.")
+        raise NotExportable(f"{who} gives other figures than torch: they differ by {error:.2g}, allowed is {TOLERANCE:g}.")
     return error

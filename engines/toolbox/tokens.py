@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -207,6 +208,11 @@ class Coder:
         self._lowercase = lowercase
         self._number = {token: i for i, token in enumerate(lexicon.tokens)}
         self._tokenizer = Tokenizer.from_str(lexicon.merges) if lexicon.merges else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides, beside the vocabulary, how text is cut: plain values."""
+        return {"level": self._level, "lowercase": self._lowercase, "merges": self._lexicon.merges}
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; a token outside the vocabulary becomes the unknown one (at character and word level)."""

@@ -205,3 +205,17 @@ def test_no_plot_stays_empty_for_a_perplexity_that_the_task_has_not() -> None:
     assert "quality/valid_perplexity" not in words
     both = default_keys(["quality/valid_perplexity", "quality/valid_reciprocal_rank"])
     assert both[1:3] == ["quality/valid_perplexity", "quality/valid_reciprocal_rank"]
+
+
+def test_a_model_is_exported_beside_the_window_and_what_fails_stands_in_place(qtbot: QtBot, view: RunsView, store: Store, tmp_path: Path) -> None:
+    samples.finished(store)
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    assert not view.bar._export.isEnabled()
+    view.table.selectRow(0)
+    assert view.bar._export.isEnabled()
+    view.exporting.start(view.selected[0], "safetensors", tmp_path / "model.safetensors")
+    assert "Exporting full, seed 0" in view.notice.text
+    qtbot.waitUntil(lambda: "Run r1 has no finished model" in view.notice.text, timeout=30_000)
+    view.exporting._heard = ["Equals the model.", f"Wrote {tmp_path / 'model.safetensors'}"]
+    view.exporting.program.answered.emit("")
+    assert view.notice.text == "Written: model.safetensors. Equals the model."

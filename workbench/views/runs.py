@@ -25,6 +25,7 @@ from workbench.theme import Theme
 from workbench.watching import run_actions
 from workbench.watching.curves import DEFAULT_KEYS, CurveBoard, default_keys
 from workbench.watching.experiment_list import ExperimentList
+from workbench.watching.export_action import ExportAction
 from workbench.watching.plot_controls import PlotControls
 from workbench.watching.run_table import RunTable
 from workbench.watching.runs_bar import RunsBar
@@ -91,6 +92,7 @@ class RunsView(QWidget):
             (self.bar.log, self.toggle_log),
             (self.bar.ask, self._ask),
             (self.bar.profile, lambda: self._desk.wants_profile.emit(self.selected[0].id)),
+            (self.bar.export, self._export),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
         ):
@@ -102,6 +104,7 @@ class RunsView(QWidget):
         body.setSpacing(12)
         self.notice = Notice()
         body.addWidget(self.notice)
+        self.exporting = ExportAction(self._desk, self.notice, self)
         self.model = RunTable(self)
         self.model.toggled.connect(self._toggled)
         self.table = self._table()
@@ -167,6 +170,7 @@ class RunsView(QWidget):
     def leave(self) -> None:
         """The window closes."""
         self.feed.stop()
+        self.exporting.program.close()
 
     def choose(self, experiment_id: int) -> None:
         """Show an experiment, also one that the list will only hold after the next read."""
@@ -284,6 +288,10 @@ class RunsView(QWidget):
     def _ask(self) -> None:
         if self.selected:
             self._desk.wants_answers.emit(self.selected[0].id)
+
+    def _export(self) -> None:
+        if self.selected:
+            self.exporting.ask(self.selected[0])
 
     def _refused(self, sentence: str) -> None:
         self.notice.say("error", sentence)

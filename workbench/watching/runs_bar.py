@@ -25,6 +25,7 @@ class RunsBar(QFrame):
     log = Signal()
     ask = Signal()
     profile = Signal()
+    export = Signal()
     edit = Signal()
     delete = Signal()
 
@@ -66,6 +67,7 @@ class RunsBar(QFrame):
         self._log = self.menu.addAction("Show or hide the log of the run", self.log.emit)
         self._ask = self.menu.addAction("Ask the model of the run", self.ask.emit)
         self._profile = self.menu.addAction("Profile the run", self.profile.emit)
+        self._export = self.menu.addAction("Export the model …", self.export.emit)
         self.menu.addAction("Open in the editor", self.edit.emit)
         self.menu.addSeparator()
         self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
@@ -84,6 +86,7 @@ class RunsBar(QFrame):
         self._log.setEnabled(len(selected) == 1 or log_shown)
         self._ask.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._profile.setEnabled(len(selected) == 1)
+        self._export.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._delete.setEnabled(not any(run.active for run in runs))
         counts = {status: sum(run.status == status for run in runs) for status in ORDER}
         words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
