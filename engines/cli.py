@@ -194,7 +194,7 @@ def _add_comparing(verb) -> None:
     ):
         compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
-    export = verb("export", "exporting", "export", "Write the finished model of a run, checked after reading back, with its card; its word vectors, or its points.")
+    export = verb("export", "exporting", "export", "Write the finished model of a run, checked and with a card; its word vectors, or its points.")
     export.add_argument("id", metavar="RUN", help="a run (r12)")
     export.add_argument("--format", choices=("safetensors", "torch-export", "onnx", "word2vec", "csv", "json"), required=True)
     export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
