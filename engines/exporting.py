@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import extras
+from engines import extras, modelcard
 from engines.launching import process_environment
 from engines.store.database import Store
 
@@ -37,12 +37,17 @@ class Exported:
 
 
 def export(store: Store, run_id: int, form: str, out: Path) -> Exported:
-    """Write the finished model of a run to `out` and files beside it. Raises ExportError; then nothing was written."""
+    """Write the finished model of a run to `out`, with its card and files of the same stem beside it. Raises ExportError."""
     if form == "onnx" and (missing := extras.missing(extras.ONNX)):
         raise ExportError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
     folder = store.folder / "runs" / str(run_id) / "model"
     answer = asked(MODULE, ["--model", str(folder), "--out", str(out), "--format", form, "--attended"], run_id)
-    return Exported([Path(path) for path in answer["written"]], answer["told"])
+    beside = out.with_name(f"{out.stem}.card.md")
+    try:
+        beside.write_text(modelcard.card(store, run_id, form, answer["facts"]), encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"The model was written, but its card {beside} was not: {error.strerror or error}.") from error
+    return Exported([*(Path(path) for path in answer["written"]), beside], answer["told"])
 
 
 def asked(module: str, words: Sequence[str], run_id: int) -> dict[str, Any]:
