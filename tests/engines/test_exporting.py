@@ -80,7 +80,8 @@ def test_a_card_says_what_was_done_and_how_good_it_is(store: Store) -> None:
     simulated = card.split("## What is simulated")[1].split("\n## ")[0]
     assert "Half is zero, multiplied like others (simulated)." in simulated
     assert "40 updates" not in card
-    for words in ("- licence: PSF-2.0", "`abc`", "A processor", "torch 2.13.0", 'torch.export.load("m.pt2")', "program(inputs, targets)", "train.txt"):
+    assert "- processor: A processor" in card
+    for words in ("- licence: PSF-2.0", "`abc`", "torch 2.13.0", 'torch.export.load("m.pt2")', "program(inputs, targets)", "train.txt"):
         assert words in card
     # The card goes to others: neither folders nor the name of the machine do.
     assert "secret" not in card
