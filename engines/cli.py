@@ -27,6 +27,7 @@ _REFUSALS = {
     "engines.exporting": "ExportError",
     "engines.profiling": "ProfileError",
     "engines.scaffold": "ScaffoldError",
+    "engines.sensitivity": "SensitivityError",
     "engines.studying": "StudyRefused",
 }
 """Errors whose text is a sentence for the user: module -> class. Looked up among what is loaded, so that no verb pays for another's imports."""
@@ -179,6 +180,16 @@ def _add_queue(verb) -> None:
     profile.add_argument("--steps", type=int, metavar="N", default=10, help="plain steps that are timed (default: 10)")
     profile.add_argument("--json", metavar="OUT", help="write the profile as JSON (-: standard output)")
     _store(profile)
+
+
+    sensitive = verb("sensitivity", "sensitivity", "measure", "How much quality a finished model loses when one layer alone is pruned or rounded.")
+    sensitive.add_argument("id", metavar="RUN", help="a run that is done (r12)")
+    sensitive.add_argument("--bits", metavar="LIST", help="round to so many bits, as in 4,3 (default: 8,4,3,2)")
+    sensitive.add_argument("--sparsity", metavar="LIST", help="prune the smallest weights to these shares, as in 0.5,0.9")
+    sensitive.add_argument("--tokens", type=int, metavar="N", help="validation targets that are judged (default: as many as the run was judged on)")
+    sensitive.add_argument("--allow", type=float, metavar="NATS", default=0.01, help="what the suggested mix may lose a target (default: 0.01)")
+    sensitive.add_argument("--json", action="store_true", help="for machines")
+    _store(sensitive)
 
 
 def _add_comparing(verb) -> None:
