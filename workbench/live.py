@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from workbench.desk import Desk
 
 if TYPE_CHECKING:
+    from engines.remaining import Remaining
     from engines.store.rows import Curve, ExperimentRow, RunRow, SeriesRow
 
 SHORTEST_MS, LONGEST_MS = 300, 3000
@@ -27,6 +29,10 @@ SHARE = 0.04
 LONG = 20_000
 """A series with more points than this is first shown from the stored pyramid, not point by point."""
 OVERVIEW_PIXELS = 2500
+LATEST = ("train/loss", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib")
+"""Series whose last values tables show."""
+MOST = 200
+"""Runs of an experiment whose points are read at once."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +49,28 @@ class Piece:
 
 @dataclass(frozen=True)
 class Update:
-    """What one read found. experiment is the watched one; its runs are complete, the points are only the new ones."""
+    """What one read found. active: runs at work, then those queued in the order of their start; paused: since when the queue is.
+
+    experiment is the watched one; its runs are complete, and the same object where a run is as it was; the points are only the new ones.
+    latest: the last values of LATEST by run and key. left, queue_left: the time until the runs of the experiment, and all there are, have ended.
+    """
 
     experiments: list[ExperimentRow]
     active: list[RunRow]
+    paused: float | None = None
     experiment: int | None = None
     runs: list[RunRow] = field(default_factory=list)
     variants: list[Any] = field(default_factory=list)
     series: list[SeriesRow] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
+    latest: dict[tuple[int, str], float | None] = field(default_factory=dict)
+    left: Remaining | None = None
+    queue_left: Remaining | None = None
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """The series keys that the runs have recorded, each with its unit."""
+        return {row.key: row.unit for row in self.series}
 
 
 @dataclass
@@ -62,9 +81,10 @@ class _Cursor:
 
 @dataclass
 class _Known:
-    """What was read already: how far each series, and the series of runs that had ended and so cannot change."""
+    """What was read already: how far each series, the runs, and the series of runs that had ended and so cannot change."""
 
     cursors: dict[int, _Cursor] = field(default_factory=dict)
+    runs: dict[int, RunRow] = field(default_factory=dict)
     ended: dict[int, tuple[int, list[SeriesRow]]] = field(default_factory=dict)
 
 
@@ -83,7 +103,7 @@ class LiveFeed(QObject):
         self._series = series
         self._experiment: int | None = None
         self._keys: frozenset[str] = frozenset()
-        self._exact = False
+        self._runs: frozenset[int] = frozenset()
         self._known = _Known()
         self._seen: int | None = None
         self._generation = 0
@@ -110,12 +130,19 @@ class LiveFeed(QObject):
             self._experiment = experiment
             self._forget()
 
-    def follow(self, keys: Collection[str], *, exact: bool = False) -> None:
-        """The series keys whose points are wanted; exact: point by point even for long series (times are needed)."""
+    def follow(self, keys: Collection[str]) -> None:
+        """The series keys whose points are wanted. What is dropped is forgotten; what is new comes with the next update."""
         wanted = frozenset(keys)
-        if exact != self._exact or wanted != self._keys:
-            self._keys, self._exact = wanted, exact
+        if wanted != self._keys:
+            self._keys = wanted
             self._forget()
+
+    def prefer(self, runs: Collection[int]) -> None:
+        """The runs whose points are wanted where the experiment has more than MOST; without them those are its first ones."""
+        wanted = frozenset(runs)
+        if wanted != self._runs:
+            self._runs = wanted
+            self.refresh()
 
     def refresh(self) -> None:
         """Read now, whether the store changed or not."""
@@ -146,14 +173,14 @@ class LiveFeed(QObject):
             return
         self._busy, self._again = True, False
         generation, seen = self._generation, self._seen
-        experiment, keys, exact, known, series = self._experiment, self._keys, self._exact, self._known, self._series
+        experiment, keys, preferred, known, series = self._experiment, self._keys, self._runs, self._known, self._series
 
         def work() -> tuple[int | None, Update | None, float]:
             started = time.perf_counter()
             change = store.changed()
             if change == seen:
                 return change, None, time.perf_counter() - started
-            update = _gather(store, experiment, keys, exact, known, series=series)
+            update = _gather(store, experiment, keys, preferred, known, series=series)
             return change, update, time.perf_counter() - started
 
         def done(answer: tuple[int | None, Update | None, float]) -> None:
@@ -178,41 +205,66 @@ class LiveFeed(QObject):
             self._timer.start(0 if at_once else self.pause_ms)
 
 
-def _gather(store: Any, experiment: int | None, keys: frozenset[str], exact: bool, memory: _Known, *, series: bool) -> Update:
+def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred: frozenset[int], memory: _Known, *, series: bool) -> Update:
     """One read of the store. Advances what is known, which belongs to this read alone while it is under way."""
+    from engines import remaining
     from engines.store import queries
 
     experiments = queries.experiments(store)
-    active = queries.runs(store, status=("queued", "starting", "running"))
+    active = [*queries.runs(store, status=("starting", "running")), *queries.queue(store)]
+    paused = queries.paused(store)
+    queue_left = _left(queries, store, active)
     if experiment is None:
-        return Update(experiments, active)
-    runs = queries.runs(store, experiment)
-    found: list[SeriesRow] = []
-    pieces: list[Piece] = []
-    for run in runs if series else ():
-        attempt, rows = memory.ended.get(run.id, (-1, []))
-        if attempt == run.attempt and run.over:
-            found += rows
-            continue
-        rows = queries.series(store, run.id)
-        found += rows
-        for row in rows:
-            if row.key not in keys or not row.count:
-                continue
-            cursor = memory.cursors.get(row.id)
-            fresh = cursor is None or row.count < cursor.count or row.cuts != cursor.cuts
-            if not fresh and cursor is not None and row.count == cursor.count:
-                continue
-            known = 0 if fresh or cursor is None else cursor.count
-            history = None
-            if fresh and row.count > LONG and not exact:
-                history = queries.curve(store, row.id, pixels=OVERVIEW_PIXELS)
-                steps = times = values = np.empty(0)
-                known = history.points
-            else:
-                steps, times, values = queries.points(store, row.id, after=known - 1)
-            memory.cursors[row.id] = _Cursor(known + len(steps), row.cuts)
-            pieces.append(Piece(row, steps, times, values, restart=fresh, history=history))
+        return Update(experiments, active, paused, queue_left=queue_left)
+    read = queries.runs(store, experiment)
+    runs = [old if (old := memory.runs.get(run.id)) == run and old is not None else run for run in read]
+    memory.runs = {run.id: run for run in runs}
+    found = _series(queries, store, runs, memory) if series else []
+    chosen = {run.id for run in runs[:MOST]} if len(runs) <= MOST or not preferred else preferred
+    pieces = [piece for row in found if row.key in keys and row.run_id in chosen and (piece := _news(queries, store, row, memory)) is not None]
+    latest = {(row.run_id, row.key): row.last_value for row in found if row.key in LATEST}
+    left = remaining.of_runs(runs, now=time.time(), peers=runs, jobs=sum(run.active for run in active))
+    update = Update(experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left)
+    _ = update.units  # Worked out here, in the thread.
+    return update
+
+
+def _left(queries: Any, store: Any, active: list[RunRow]) -> Remaining | None:
+    """The time until nothing is queued any more; None where nothing is."""
+    from engines import remaining
+
+    if not active:
+        return None
+    peers = [run for number in {run.experiment_id for run in active} for run in queries.runs(store, number)]
+    return remaining.of_runs(active, now=time.time(), peers=peers, jobs=sum(run.active for run in active))
+
+
+def _series(queries: Any, store: Any, runs: list[RunRow], memory: _Known) -> list[SeriesRow]:
+    """The series of all runs: those of runs that had ended are known, all others come in one go."""
+    kept = {run.id: memory.ended[run.id][1] for run in runs if run.over and memory.ended.get(run.id, (-1,))[0] == run.attempt}
+    asked = [run for run in runs if run.id not in kept and (run.attempt or run.over)]
+    by_run: dict[int, list[SeriesRow]] = {run.id: [] for run in asked}
+    for row in queries.series(store, list(by_run)):
+        by_run[row.run_id].append(row)
+    for run in asked:
         if run.over:
-            memory.ended[run.id] = (run.attempt, rows)
-    return Update(experiments, active, experiment, runs, queries.variants(store, experiment), found, pieces)
+            memory.ended[run.id] = (run.attempt, by_run[run.id])
+    return [row for run in runs for row in kept.get(run.id) or by_run.get(run.id, [])]
+
+
+def _news(queries: Any, store: Any, row: SeriesRow, memory: _Known) -> Piece | None:
+    """The points of a series behind what is known of it; None where there are none."""
+    cursor = memory.cursors.get(row.id)
+    fresh = cursor is None or row.count < cursor.count or row.cuts != cursor.cuts
+    if not row.count or (not fresh and cursor is not None and row.count == cursor.count):
+        return None
+    known = 0 if fresh or cursor is None else cursor.count
+    history = None
+    if fresh and row.count > LONG:
+        history = queries.curve(store, row.id, pixels=OVERVIEW_PIXELS)
+        steps = times = values = np.empty(0)
+        known = history.points
+    else:
+        steps, times, values = queries.points(store, row.id, after=known - 1)
+    memory.cursors[row.id] = _Cursor(known + len(steps), row.cuts)
+    return Piece(row, steps, times, values, restart=fresh, history=history)

@@ -38,3 +38,17 @@ class LogAxis(pg.AxisItem):
 
     def tickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
         return [decade(value) for value in values]
+
+
+class ScaleAxis(LogAxis):
+    """An axis whose scale can be changed: logarithmic (its data are logarithms to base ten) or plain."""
+
+    logarithmic = False
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        return super().tickValues(low, high, size) if self.logarithmic else pg.AxisItem.tickValues(self, low, high, size)
+
+    def tickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
+        if self.logarithmic:
+            return super().tickStrings(values, scale, spacing)
+        return pg.AxisItem.tickStrings(self, values, scale, spacing)

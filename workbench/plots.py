@@ -1,19 +1,26 @@
-"""Curves that stay fast: one thin opaque line each, reduced to the viewport before it is drawn, redrawn only when its points changed."""
+"""Curves that stay fast: each reduced to columns of pixels, drawn into one picture, of which only what changed is drawn again."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from functools import partial
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QContextMenuEvent
+from PySide6.QtWidgets import QGraphicsItem, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
-from workbench.reduction import EMPTY, Outline, outline
+from workbench.logaxis import ScaleAxis
+from workbench.plotting.layer import CurveLayer
+from workbench.plotting.lines import Line, Trace
+from workbench.plotting.panebox import PaneBox
+from workbench.plotting.readout import Readout, nearest, readings
 from workbench.theme import Theme
-from workbench.widgets.text import label, number
+from workbench.widgets.legend import Legend
+from workbench.widgets.surfaces import icon_button
+from workbench.widgets.text import ElidedLabel, label, number
 
 pg.setConfigOptions(antialias=False, useOpenGL=False)
 FILLED = 0.7
@@ -22,202 +29,279 @@ DOT = 8
 """Pixels of the dot that a curve of one point is."""
 AHEAD = 0.15
 """How far the x range of growing curves runs ahead of them."""
-
-
-@dataclass
-class _Line:
-    item: pg.PlotCurveItem
-    name: str
-    colour: str
-    x: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    drawn: Outline
-    stale: bool = True
+PAUSE_MS, LATEST_MS = 12, 100
+"""Between a movement and its drawing: movements that come faster are drawn together."""
+FAINT = 0.35
+"""How much of a curve's colour its raw band has, behind the smoothed curve."""
 
 
 class CurvePlot(QWidget):
-    """One quantity over steps or time for several runs. `set_curve` only stores points; `redraw` draws what changed."""
+    """One quantity over steps, tokens or time for several runs. `set_curve` only stores points; `redraw` draws what changed.
+
+    On a logarithmic axis all x and y in here are logarithms to base ten, also those of `viewed` and `pointed`.
+    """
 
     viewed = Signal(float, float)
     """The user zoomed or panned to this x range (or back to everything, then NaN, NaN)."""
     pointed = Signal(float)
     """The mouse is over this x; NaN when it left."""
+    export_wanted = Signal(str)
+    """svg, png or csv."""
+    unwanted = Signal()
+    """The user closes this plot."""
 
     def __init__(self, title: str, unit: str, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.title, self.unit = title, unit
         column = QVBoxLayout(self)
-        column.setContentsMargins(14, 10, 10, 6)
-        column.setSpacing(2)
-        self._heading = label(title, "strong")
-        self._caption = label("", "caption")
-        self._x_name = "steps"
-        column.addWidget(self._heading)
+        column.setContentsMargins(14, 8, 8, 6)
+        column.setSpacing(1)
+        head = QHBoxLayout()
+        head.addWidget(label(title, "strong"), 1)
+        self.menu_button = icon_button("more", f"Export or close: {title}", theme)
+        self.menu_button.clicked.connect(lambda: self._menu().popup(self.menu_button.mapToGlobal(self.menu_button.rect().bottomLeft())))
+        head.addWidget(self.menu_button)
+        column.addLayout(head)
+        self._caption = ElidedLabel("caption")
+        self._note = ""
+        self.x_name = "steps"
         column.addWidget(self._caption)
-        self._plot = pg.PlotItem(enableMenu=False)
+        self.legend = Legend()
+        self.legend.hide()
+        column.addWidget(self.legend)
+        self._box = PaneBox()
+        self.axes = {side: ScaleAxis(side) for side in ("left", "bottom")}
+        self._plot = pg.PlotItem(viewBox=self._box, axisItems=self.axes, enableMenu=False)
         self._canvas = pg.PlotWidget(plotItem=self._plot)
         self._canvas.setFrameShape(self._canvas.Shape.NoFrame)
         self._canvas.setAccessibleName(f"{title} in {unit}" if unit else title)
-        self._canvas.setMinimumHeight(110)
+        self._canvas.setMinimumHeight(120)
         column.addWidget(self._canvas, 1)
         self._plot.hideButtons()
-        self._box = self._plot.getViewBox()
-        self._box.disableAutoRange()
-        self._box.setDefaultPadding(0)
-        self._lines: dict[object, _Line] = {}
+        self._layer = CurveLayer(self._box)
+        self._lines: dict[object, Line] = {}
         self._single: list[tuple[float, float, str]] = []
-        self._follow = True
-        self._from_zero = False
+        self._follow, self._by_hand_y, self._from_zero = True, False, False
+        self.extent: tuple[float, float] | None = None
+        """The first and last x of everything that is to be seen together, where that is more than this plot's own curves."""
         self._range = (0.0, 1.0)
         self._heights = (math.inf, -math.inf)
         self._scaled = True
+        self._anew = False
+        self._cost = 0.0
+        self._grown: dict[object, float] = {}
+        self._emphasised: frozenset[object] = frozenset()
         self._shown: tuple[float, float, float, float] | None = None
-        self._dots = pg.ScatterPlotItem(pxMode=True)
-        self._plot.addItem(self._dots, ignoreBounds=True)
+        self._dots, self._marks = pg.ScatterPlotItem(pxMode=True), pg.ScatterPlotItem(pxMode=True)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
-        self._cross.setZValue(50)
+        for item, height in ((self._dots, 20), (self._cross, 50), (self._marks, 60)):
+            item.setZValue(height)
+            self._plot.addItem(item, ignoreBounds=True)
         self._cross.hide()
-        self._plot.addItem(self._cross, ignoreBounds=True)
+        self._readout = Readout(self._canvas)
+        self._pointer: QPointF | None = None
         self._box.sigRangeChangedManually.connect(self._by_hand)
         self._box.sigXRangeChanged.connect(lambda *_: self._moved())
-        self._canvas.scene().sigMouseMoved.connect(self._mouse)
+        self._box.sigResized.connect(lambda *_: self._layer.look())
+        scene = self._canvas.scene()
+        scene.sigMouseMoved.connect(self._mouse)
+        scene.sigMouseClicked.connect(lambda event: self.show_all() if event.double() else None)
         self._show_caption()
         self._late = QTimer(self)
         self._late.setSingleShot(True)
-        self._late.setInterval(16)
+        self._late.setInterval(PAUSE_MS)
         self._late.timeout.connect(self.redraw)
         self.paint_with(theme)
 
     def paint_with(self, theme: Theme) -> None:
         """Take the colours of a theme; curves keep the colours they were given until they are set again."""
-        self._theme = theme
+        self.theme = theme
         self._canvas.setBackground(QColor(theme.surface))
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
+        for axis in self.axes.values():
             axis.setPen(QColor(theme.border))
             axis.setTextPen(QColor(theme.muted))
             axis.setStyle(tickLength=-4, maxTickLevel=1)
             axis.enableAutoSIPrefix(False)
             # An axis that did not change is a picture that is only copied: its texts cost more than all curves together.
             axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        self._plot.getAxis("left").setWidth(58)
-        self._plot.showGrid(x=False, y=True, alpha=0.18)
+        self.axes["left"].setWidth(58)
+        self._layer.stand_on(theme.surface, mixed(theme.surface, theme.grid, 0.5), self._rules)
         self._cross.setPen(pg.mkPen(theme.strong, width=1))
+        self._readout.paint_with(theme)
+
+    # --- Curves --------------------------------------------------------------------------------------------------------------------------------
 
     def start_at_zero(self) -> None:
         """Let the y axis begin at zero (memory, throughput): differences then look as large as they are."""
         self._from_zero = True
 
-    def set_curve(self, key: object, name: str, colour: str, x: np.ndarray, low: np.ndarray, high: np.ndarray | None = None) -> None:
-        """Store the points of a curve, x (n,) rising; NaN is a gap. Drawn at the next `redraw`."""
-        line = self._lines.get(key)
-        if line is None:
-            item = pg.PlotCurveItem(skipFiniteCheck=True, antialias=False)
-            self._plot.addItem(item, ignoreBounds=True)
-            line = self._lines[key] = _Line(item, name, "", x, low, low if high is None else high, EMPTY)
-        if line.colour != colour:
-            line.colour = colour
-            line.item.setPen(pg.mkPen(colour, width=1))
-        line.name, line.x, line.low, line.high, line.stale = name, x, low, low if high is None else high, True
+    def set_scales(self, *, log_x: bool, log_y: bool) -> None:
+        """Logarithmic axes. Curves that were given before have to be given again."""
+        changed = (log_x, log_y) != (self.axes["bottom"].logarithmic, self.axes["left"].logarithmic)
+        self.axes["bottom"].logarithmic, self.axes["left"].logarithmic = log_x, log_y
+        if changed:
+            for axis in self.axes.values():
+                axis.picture = None
+                axis.update()
+            self.show_all()
+
+    def set_curve(
+        self, key: object, name: str, colour: str, x: np.ndarray, low: np.ndarray, high: np.ndarray | None = None, *,
+        raw: tuple[np.ndarray, np.ndarray] | None = None, filled: bool = False, shown: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """Store the points of a curve, x (n,) rising; NaN is a gap. raw: lows and highs that are drawn faintly behind it (what was smoothed).
+        filled: the area between low and high; shown: the values to read off there. Drawn at the next `redraw`."""
+        high = low if high is None else high
+        arrays = [x, low, high, *(raw or ())]
+        log_x, log_y = self.axes["bottom"].logarithmic, self.axes["left"].logarithmic
+        if log_x or log_y:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                arrays = [np.log10(each) if (log_x if place == 0 else log_y) else each for place, each in enumerate(arrays)]
+                arrays[1:] = [np.where(np.isfinite(each), each, np.nan) for each in arrays[1:]]
+                shown = np.log10(shown) if shown is not None and log_y else shown
+            known = np.isfinite(arrays[0])  # Zero and below have no logarithm.
+            if not known.all():
+                arrays, shown = [each[known] for each in arrays], None if shown is None else shown[known]
+        old = self._lines.get(key)
+        same = old is not None and not filled and old.colour == colour and (old.behind is None) == (raw is None)
+        front = Trace(*arrays[:3], old.front if same and old is not None else None)
+        behind = Trace(arrays[0], *arrays[3:], old.behind if same and old is not None else None) if raw is not None else None
+        line = Line(name, colour, mixed(self.theme.surface, colour, FAINT), front, behind, filled, shown)
+        if same and old is not None and front.continued:
+            self._grown.setdefault(key, float(old.front.x[-1]))
+        else:
+            self._anew = True
+        self._lines[key] = line
 
     def remove_curve(self, key: object) -> None:
-        line = self._lines.pop(key, None)
-        if line is not None:
-            self._plot.removeItem(line.item)
+        if self._lines.pop(key, None) is not None:
+            self._anew = True
 
     def clear(self) -> None:
         for key in list(self._lines):
             self.remove_curve(key)
+        self.extent = None
+        self.point_at(math.nan)
         self.show_all()
 
     @property
     def keys(self) -> list[object]:
         return list(self._lines)
 
+    @property
+    def lines(self) -> list[Line]:
+        return list(self._lines.values())
+
     def drawn_points(self, key: object) -> int:
         """How many points of a curve are on the screen, after reduction."""
-        return len(self._lines[key].drawn.x)
+        return len(self._lines[key].front.outline(*self._range, max(100, self._canvas.width())).x)
 
-    def emphasise(self, key: object | None) -> None:
-        """Bring one curve to the front (None: as they came)."""
-        for other, line in self._lines.items():
-            line.item.setZValue(10 if other == key else 0)
-            colour = QColor(line.colour)
-            colour.setAlpha(255 if key is None or other == key else 70)
-            line.item.setPen(pg.mkPen(colour, width=1))
+    def emphasise(self, keys: frozenset[object]) -> None:
+        """Let these curves stand out from the others (none: all alike)."""
+        keys &= frozenset(self._lines)
+        if keys != self._emphasised:
+            self._emphasised, self._anew = keys, True
+            self._late.start(PAUSE_MS)
+
+    # --- What is seen ------------------------------------------------------------------------------------------------------------------------
 
     def show_all(self) -> None:
         """Follow the data again after zooming."""
-        self._follow, self._range, self._heights, self._shown = True, (0.0, 1.0), (math.inf, -math.inf), None
+        self._follow, self._by_hand_y = True, False
+        self._range, self._heights, self._shown = (0.0, 1.0), (math.inf, -math.inf), None
         self.viewed.emit(math.nan, math.nan)
-        self._late.start()
+        self._late.start(PAUSE_MS)
 
     def show_range(self, start: float, stop: float) -> None:
         """Zoom to an x range; the y range fits what is inside."""
-        self._follow = False
-        self._box.setXRange(start, stop, padding=0)
-        self._late.start()
+        self._follow, self._range, self._shown = False, (start, stop), None
+        if not self._late.isActive():
+            # Where a drawing is long, the plots beside the one that is moved come after it: the hand is not to feel them.
+            self._late.start(min(LATEST_MS, max(PAUSE_MS, round(2000 * self._cost))))
 
     def redraw(self) -> None:
         """Draw the curves whose points changed since the last call, and fit the axes."""
-        lines = [line for line in self._lines.values() if len(line.x)]
+        began = time.perf_counter()
+        lines = [line for line in self._lines.values() if len(line.front.x)]
         self._show_scales(on=bool(lines))
         self._draw_dots(lines)
-        if not lines:
-            for line in self._lines.values():
-                line.item.setData(EMPTY.x, EMPTY.y)
-            return
-        start, stop = self._followed(lines) if self._follow else self._range
-        if (start, stop) != self._range:
-            self._range = (start, stop)
-            for line in lines:
-                line.stale = True
-        pixels = max(100, int(self._canvas.width()))
-        for line in lines:
-            if line.stale:
-                line.drawn = outline(line.x, line.low, line.high, start, stop, pixels)
-                line.item.setData(line.drawn.x, line.drawn.y, connect=line.drawn.connect, skipFiniteCheck=True)
-                line.stale = False
-        self._fit(lines, start, stop)
+        if lines:
+            if self._follow:
+                self._range = self._followed(lines)
+            self._fit(lines, *self._range)
+        if self._anew:
+            self._layer.draw_anew(self._coloured(lines))
+        else:
+            if self._grown:
+                self._layer.know(self._coloured(lines))
+            self._layer.look()
+            if self._grown:
+                self._layer.draw_more([(self._lines[key], start) for key, start in self._grown.items() if key in self._lines])
+        self._anew, self._grown = False, {}
+        self._cost = time.perf_counter() - began
 
-    def _draw_dots(self, lines: list[_Line]) -> None:
+    def seconds(self) -> float:
+        """What drawing has taken of the window's thread since the last call."""
+        return self._layer.take_seconds()
+
+    def finish(self) -> None:
+        """Draw at once what would be drawn in slices."""
+        self.redraw()
+        self._layer.finish()
+
+    def _coloured(self, lines: list[Line]) -> list[Line]:
+        """In the order of drawing: what stands out comes last, the others are paler then."""
+        if not self._emphasised:
+            return lines
+        chosen = [line for key, line in self._lines.items() if key in self._emphasised]
+        others = [line for line in lines if not any(line is each for each in chosen)]
+        pale = [Line(o.name, o.faint, mixed(self.theme.surface, o.colour, FAINT / 2), o.front, o.behind, o.filled, o.shown) for o in others]
+        return [*pale, *chosen]
+
+    def _draw_dots(self, lines: list[Line]) -> None:
         """A curve of one point has no line: it is a dot, which is drawn anew only when there are others."""
-        single = [(float(line.x[0]), float(line.high[0]), line.colour) for line in lines if len(line.x) == 1 and math.isfinite(line.high[0])]
+        fronts = [(line.front, line.colour) for line in lines if len(line.front.x) == 1]
+        single = [(float(front.x[0]), float(front.high[0]), colour) for front, colour in fronts if math.isfinite(front.high[0])]
         if single != self._single:
             self._single = single
             self._dots.setData(
-                [{"pos": (x, y), "size": DOT, "brush": pg.mkBrush(colour), "pen": pg.mkPen(self._theme.surface)} for x, y, colour in single]
+                [{"pos": (x, y), "size": DOT, "brush": pg.mkBrush(colour), "pen": pg.mkPen(self.theme.surface)} for x, y, colour in single]
             )
 
     def _show_scales(self, *, on: bool) -> None:
         """Ticks and grid only where there is something to read off: they are most of what painting a plot costs."""
         if on != self._scaled:
             self._scaled = on
-            for side in ("left", "bottom"):
-                self._plot.getAxis(side).setTicks(None if on else [[]])
+            for axis in self.axes.values():
+                axis.setTicks(None if on else [[]])
+            self._show_caption()
 
-    def _followed(self, lines: list[_Line]) -> tuple[float, float]:
+    def _followed(self, lines: list[Line]) -> tuple[float, float]:
         """The x range that shows all points. While they grow it runs ahead, so that axes and scales move now and then, not at every redraw."""
-        first, last = min(float(line.x[0]) for line in lines), max(float(line.x[-1]) for line in lines)
+        first, last = min(float(line.front.x[0]) for line in lines), max(float(line.front.x[-1]) for line in lines)
+        if self.extent is not None:
+            first, last = min(first, self.extent[0]), max(last, self.extent[1])
         start, stop = self._range
         if first == start and last <= stop and last - first >= FILLED * (stop - start):
             return start, stop
         grows = first == start and last > stop
         return first, last + AHEAD * (last - first) if grows else last if last > first else first + 1.0
 
-    def _fit(self, lines: list[_Line], start: float, stop: float) -> None:
-        drawn = [line.drawn.y for line in lines if len(line.drawn.y)]
-        if not drawn:
+    def _fit(self, lines: list[Line], start: float, stop: float) -> None:
+        pairs = [line.extremes(start, stop) for line in lines]
+        low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+        if low > high or not (math.isfinite(low) and math.isfinite(high)):
             return
-        low, high = min(float(y.min()) for y in drawn), max(float(y.max()) for y in drawn)
-        if self._from_zero:
+        zero = self._from_zero and not self.axes["left"].logarithmic
+        if zero:
             low = min(low, 0.0)
         room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-        bottom, top = (low if self._from_zero and low == 0 else low - room), high + room
+        bottom, top = (low if zero and low == 0 else low - room), high + room
         if self._heights[0] <= low and high <= self._heights[1] and top - bottom >= FILLED * (self._heights[1] - self._heights[0]):
             bottom, top = self._heights
-        side = (stop - start) * 0.01
+        if self._by_hand_y:
+            bottom, top = self._box.viewRange()[1]
+        side = (stop - start) * 0.01 if self._follow else 0.0
         wanted = (start - side, stop + side, bottom, top)
         if wanted == self._shown:
             return
@@ -229,41 +313,72 @@ class CurvePlot(QWidget):
         for side_name, axis_range in zip(("bottom", "left"), self._box.viewRange(), strict=True):
             self._plot.getAxis(side_name).setRange(*axis_range)
 
-    def _by_hand(self, *_: object) -> None:
+    def _rules(self) -> list[float]:
+        """At which y the axis has its numbers."""
+        if not self._scaled:
+            return []
+        bottom, top = self._box.viewRange()[1]
+        found = self.axes["left"].tickValues(bottom, top, self._box.height())
+        return [float(tick) for tick in found[0][1]] if found else []
+
+    def _by_hand(self, mouse: tuple[bool, bool]) -> None:
         self._follow = False
+        self._by_hand_y = self._by_hand_y or bool(mouse[1])
+        if mouse[1]:
+            self._late.start(PAUSE_MS)
 
     def _moved(self) -> None:
         if self._follow:
             return
         (start, stop), _ = self._box.viewRange()
         self._range, self._shown = (start, stop), None
-        for line in self._lines.values():
-            line.stale = True
-        self._late.start()
+        if not self._late.isActive():
+            self._late.start(PAUSE_MS)
         self.viewed.emit(start, stop)
 
-    def mouseDoubleClickEvent(self, event) -> None:
-        self.show_all()
-        super().mouseDoubleClickEvent(event)
+    # --- Pointing ------------------------------------------------------------------------------------------------------------------------------
 
     def _mouse(self, position: QPointF) -> None:
-        inside = self._plot.sceneBoundingRect().contains(position)
+        inside = self._box.sceneBoundingRect().contains(position)
+        self._pointer = position if inside else None
         self.pointed.emit(self._box.mapSceneToView(position).x() if inside else math.nan)
 
     def point_at(self, x: float) -> None:
-        """Show the crosshair and the values there; NaN hides it. Called by all linked plots, so that they point at the same x."""
-        if math.isnan(x):
-            self._cross.hide()
+        """Show the crosshair and the values there; NaN hides it. Called for all linked plots, so that they point at the same x."""
+        found = [] if math.isnan(x) else readings((line for line in self._lines.values()), x, log_y=self.axes["left"].logarithmic)
+        if not found:
+            for item in (self._cross, self._readout, self._marks):
+                item.hide()
             self._show_caption()
             return
-        self._cross.setPos(x)
+        if self._pointer is None:
+            y = max(each.y for each in found)
+            closest = found[0] if len(found) == 1 else None
+        else:
+            y = self._box.mapSceneToView(self._pointer).y()
+            closest = min(found, key=lambda each: abs(each.y - y))
+        at = (closest or found[0]).x
+        self._cross.setPos(at)
         self._cross.show()
-        parts = []
-        for line in self._lines.values():
-            if len(line.x):
-                nearest = min(len(line.x) - 1, int(np.searchsorted(line.x, x)))
-                parts.append(f"{line.name} {number(float(line.high[nearest]))}")
-        self._caption.setText(f"at {number(x)}:  " + "   ".join(parts[:5]) if parts else "")
+        heading = f"{self.x_name} {number(10**at if self.axes['bottom'].logarithmic else at, 7)}"
+        kept = nearest(found, y)
+        self._marks.setData(
+            [{"pos": (e.x, e.y), "size": 7, "brush": pg.mkBrush(e.line.colour), "pen": pg.mkPen(self.theme.surface)} for e in kept]
+        )
+        self._marks.show()
+        if self._pointer is None:
+            self._readout.hide()
+            values = sorted(each.value for each in found)
+            span = number(values[0]) if len(values) == 1 else f"{number(values[0])} to {number(values[-1])}"
+            self._caption.setText(f"{heading}:  {span} {self.unit}".rstrip())
+        else:
+            self._show_caption()
+            self._readout.show_at(self._canvas.mapFromScene(self._pointer), heading, kept, closest, len(found) - len(kept))
+
+    @property
+    def readout(self) -> str:
+        """What the label at the pointer says; empty while there is none."""
+        return "" if self._readout.isHidden() else self._readout.text()
 
     def set_unit(self, unit: str) -> None:
         """The unit, which is known only once the first point is there."""
@@ -273,14 +388,23 @@ class CurvePlot(QWidget):
             self._show_caption()
 
     def name_x(self, name: str) -> None:
-        """What x counts: steps, seconds."""
-        self._x_name = name
+        """What x counts: steps, tokens, seconds."""
+        self.x_name = name
         self._show_caption()
 
+    def say(self, note: str) -> None:
+        """Something to know about these curves, beside unit and axis."""
+        if note != self._note:
+            self._note = note
+            self._show_caption()
+
     def _show_caption(self) -> None:
-        self._caption.setText(f"{self.unit} over {self._x_name}" if self.unit else f"over {self._x_name}")
+        text = f"{self.unit} over {self.x_name}" if self.unit else f"over {self.x_name}"
+        parts = [text, self._note, "" if self._scaled else "nothing recorded yet"]
+        self._caption.setText(" · ".join(part for part in parts if part))
 
     def leaveEvent(self, event) -> None:
+        self._pointer = None
         self.pointed.emit(math.nan)
         super().leaveEvent(event)
 
@@ -289,3 +413,33 @@ class CurvePlot(QWidget):
             self.show_all()
         else:
             super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self._menu().popup(event.globalPos())
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Show everything", self.show_all)
+        menu.addSeparator()
+        for form, name in (("svg", "Export as SVG …"), ("png", "Export as PNG …"), ("csv", "Export the points as CSV …")):
+            menu.addAction(name, partial(self.export_wanted.emit, form))
+        menu.addSeparator()
+        menu.addAction("Close this plot", self.unwanted.emit)
+        return menu
+
+    def close_down(self) -> None:
+        """It is taken away: draw nothing any more."""
+        self._late.stop()
+        self._layer.close()
+
+    def view(self) -> tuple[float, float, float, float]:
+        """x at the left and right, y at the bottom and top."""
+        (left, right), (bottom, top) = self._box.viewRange()
+        return left, right, bottom, top
+
+
+def mixed(ground: str, colour: str, share: float) -> str:
+    """`share` of a colour on a ground, opaque: translucent pens are slow."""
+    parts = [(QColor(ground).getRgb()[n], QColor(colour).getRgb()[n]) for n in range(3)]  # type: ignore[index]
+    return QColor(*(round(g + (c - g) * share) for g, c in parts)).name()

@@ -27,11 +27,11 @@ def outline(x: np.ndarray, low: np.ndarray, high: np.ndarray, start: float, stop
     """
     if len(x) == 0 or stop <= start:
         return EMPTY
-    first = max(0, int(np.searchsorted(x, start, "left")) - 1)
-    last = min(len(x), int(np.searchsorted(x, stop, "right")) + 1)
+    first, last = seen(x, start, stop)
     x, low, high = x[first:last], low[first:last], high[first:last]
     if len(x) > 2 * pixels:
-        x, low, high = _columns(x, low, high, pixels)
+        starts = _starts(x, start, stop, pixels)
+        x, low, high = x[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
     if low is high or np.array_equal(low, high, equal_nan=True):
         return _joined(x, low)
     xs = np.repeat(x, 2)
@@ -42,19 +42,16 @@ def outline(x: np.ndarray, low: np.ndarray, high: np.ndarray, start: float, stop
     return _joined(xs, ys)
 
 
-def _columns(x: np.ndarray, low: np.ndarray, high: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Extremes over runs of equally many points. A column with a gap and values keeps the values; one of gaps only stays a gap."""
-    size = -(-len(x) // pixels)
-    starts = np.arange(0, len(x), size)
-    lows, highs = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-    gaps = np.isnan(lows) | np.isnan(highs)
-    if gaps.any():
-        # Only now the long way over all points, which few curves need: gaps do not count as extremes.
-        lows = np.minimum.reduceat(np.where(np.isnan(low), np.inf, low), starts)
-        highs = np.maximum.reduceat(np.where(np.isnan(high), -np.inf, high), starts)
-        empty = lows > highs
-        lows[empty] = highs[empty] = np.nan
-    return x[starts], lows, highs
+def seen(x: np.ndarray, start: float, stop: float) -> tuple[int, int]:
+    """First and last (exclusive) ordinal of the points between x = start and x = stop, and one more on either side."""
+    return max(0, int(np.searchsorted(x, start, "left")) - 1), min(len(x), int(np.searchsorted(x, stop, "right")) + 1)
+
+
+def _starts(x: np.ndarray, start: float, stop: float, pixels: int) -> np.ndarray:
+    """Where the columns that hold points begin. Columns are as wide as pixels, so that sparse parts of an uneven (logarithmic) axis stay exact."""
+    edges = np.searchsorted(x, np.linspace(start, stop, pixels + 1))
+    starts = np.unique(np.concatenate(([0], edges)))
+    return starts[starts < len(x)]
 
 
 def _joined(x: np.ndarray, y: np.ndarray) -> Outline:
@@ -71,7 +68,8 @@ def _joined(x: np.ndarray, y: np.ndarray) -> Outline:
 
 
 def smoothed(values: np.ndarray, span: float) -> np.ndarray:
-    """Moving average over about `span` points, exponential and bias-corrected; gaps stay gaps. span <= 1 changes nothing."""
+    """Exponential moving average over about `span` points, debiased: m_t = d m_(t-1) + (1 - d) v_t, given as m_t / (1 - d^t), with
+    d = 1 - 2 / (span + 1). Gaps stay gaps and count for nothing. span <= 1 changes nothing."""
     if span <= 1 or len(values) == 0:
         return values
     keep = np.isfinite(values)
@@ -79,14 +77,19 @@ def smoothed(values: np.ndarray, span: float) -> np.ndarray:
     if len(kept) == 0:
         return values
     decay = 1 - 2 / (span + 1)
-    window = min(len(kept), max(1, int(np.ceil(np.log(1e-3) / np.log(decay)))))
-    kernel = decay ** np.arange(window)
-    # The convolution of values and of ones: their ratio is the weighted mean of the points there are.
-    weight = np.convolve(np.ones(min(len(kept), 2 * window)), kernel)[: min(len(kept), 2 * window)]
-    weights = np.full(len(kept), weight[-1])
-    weights[: len(weight)] = weight
+    # The recursion in blocks: within a block it is a cumulative sum of v_t d^-t, which stays exact while d^-t is moderate.
+    size = max(1, min(len(kept), int(np.log(1e6) / -np.log(decay))))
+    blocks = -(-len(kept) // size)
+    padded = np.zeros(blocks * size)
+    padded[: len(kept)] = kept
+    powers = decay ** np.arange(size)
+    sums = (1 - decay) * powers * np.cumsum(padded.reshape(blocks, size) / powers, axis=1)
+    carried, carry = np.zeros(blocks), 0.0
+    for block in range(1, blocks):
+        carried[block] = carry = sums[block - 1, -1] + powers[-1] * decay * carry
+    means = (sums + carried[:, None] * (powers * decay)).ravel()[: len(kept)]
     result = np.full(len(values), np.nan)
-    result[keep] = np.convolve(kept, kernel)[: len(kept)] / weights
+    result[keep] = means / -np.expm1(np.log(decay) * np.arange(1, len(kept) + 1))
     return result
 
 

@@ -41,6 +41,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+MANY = 5_000
+"""Ids in one statement: databases take only so many."""
+
+
 def experiments(store: Store, *, deleted: bool = False) -> list[ExperimentRow]:
     """All experiments, oldest first; those deleted (and not yet freed) where asked for instead."""
     column = tables.experiment.c.deleted
@@ -114,11 +118,15 @@ def plan(store: Store, run_id: int) -> dict[str, Any]:
     return dict(found)
 
 
-def series(store: Store, run_id: int) -> list[SeriesRow]:
-    """The series of a run in the order of their keys."""
+def series(store: Store, run_ids: int | Sequence[int]) -> list[SeriesRow]:
+    """The series of a run, or of several, by run in the order of their keys."""
+    wanted = [run_ids] if isinstance(run_ids, int) else list(run_ids)
     c = tables.series.c
+    rows: list[dict[str, Any]] = []
     with store.reading() as connection:
-        rows = [dict(row._mapping) for row in connection.execute(select(tables.series).where(c.run_id == run_id).order_by(c.key))]
+        for first in range(0, len(wanted), MANY):
+            asked = select(tables.series).where(c.run_id.in_(wanted[first : first + MANY])).order_by(c.run_id, c.key)
+            rows += [dict(row._mapping) for row in connection.execute(asked)]
     for row in rows:
         if row["count"] and row["last_value"] is None:
             row["last_value"] = float("nan")

@@ -231,7 +231,7 @@ def drawing() -> None:
 def _detail(store: Any, view: Any, start_: float, width: float) -> Any:
     from engines.store import queries
 
-    series = view.board._curves[next(iter(view.board._curves))].series
+    series = next(iter(view.board._held.values())).series
     return queries.curve(store, series.id, low=start_, high=start_ + width, pixels=1600)
 
 
@@ -247,7 +247,7 @@ def _write(store: Any, run: Any, first: int, count: int) -> None:
 
 def _longest(view: Any) -> float:
     plot = view.board.plot("train/loss")
-    lasts = [float(plot._lines[key].x[-1]) for key in plot.keys if len(plot._lines[key].x)] if plot is not None else []
+    lasts = [float(line.front.x[-1]) for line in plot.lines if len(line.front.x)] if plot is not None else []
     return min(lasts, default=0.0)
 
 

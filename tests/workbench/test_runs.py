@@ -16,7 +16,8 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from workbench.desk import Desk
 from workbench.views.runs import RunsView
-from workbench.watching.curves import default_keys
+from workbench.watching import clocks
+from workbench.watching.quantities import default_keys
 from workbench.watching.run_table import observed
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -92,15 +93,16 @@ def test_a_long_series_comes_reduced_and_with_detail_on_zooming(qtbot: QtBot, vi
     qtbot.waitUntil(lambda: _points(view) > 100, timeout=20_000)
     plot = view.board.plot("train/loss")
     assert plot is not None
-    line = plot._lines[plot.keys[0]]
-    assert len(line.x) < 20_000
-    assert line.drawn.y.max() == 40.0
+    line = plot.lines[0]
+    assert len(line.front.x) < 20_000
+    assert line.extremes(0, 60_000)[1] == 40.0
+    assert plot.view()[3] > 40.0
     plot.show_range(31_000, 31_500)
     plot.viewed.emit(31_000, 31_500)
-    qtbot.waitUntil(lambda: 400 < len(plot._lines[plot.keys[0]].x) < 2000, timeout=10_000)
+    qtbot.waitUntil(lambda: 400 < len(plot.lines[0].front.x) < 2000, timeout=10_000)
     samples.write(store, run, 60_000, 10, keys=samples.KEYS[:1])
     plot.show_all()
-    qtbot.waitUntil(lambda: plot._lines[plot.keys[0]].x[-1] == 60_009, timeout=10_000)
+    qtbot.waitUntil(lambda: plot.lines[0].front.x[-1] == 60_009, timeout=10_000)
 
 
 def test_curves_can_be_hidden_and_shown(qtbot: QtBot, view: RunsView, store: Store) -> None:
@@ -116,9 +118,9 @@ def test_curves_can_be_hidden_and_shown(qtbot: QtBot, view: RunsView, store: Sto
 def test_over_seconds_and_other_quantities(qtbot: QtBot, view: RunsView, store: Store) -> None:
     samples.finished(store)
     qtbot.waitUntil(lambda: _points(view) == 600, timeout=10_000)
-    view._set_axis(True)
+    view._set_axis(clocks.WALL)
     qtbot.waitUntil(lambda: _points(view) > 0, timeout=10_000)
-    view._toggle_key("train/loss", False)
+    view._toggle_pane("train/loss", False)
     qtbot.waitUntil(lambda: view.board.plot("train/loss") is None, timeout=10_000)
     assert view.board.plot("memory/host_mib") is not None
 

@@ -1,17 +1,21 @@
-"""Runs, live: which experiments there are, what their runs are doing, their curves; stop, resume, read the log."""
+"""Runs, live: which experiments there are, what their runs are doing, their curves, each run's page; the queue; stop, resume, read the log."""
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtCore import QModelIndex, Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QApplication,
+    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QMessageBox,
-    QPlainTextEdit,
+    QPushButton,
     QSplitter,
     QStackedWidget,
     QTableView,
@@ -20,14 +24,15 @@ from PySide6.QtWidgets import (
 )
 
 from workbench.desk import Desk
-from workbench.live import LiveFeed, Update
+from workbench.live import MOST, LiveFeed, Update
 from workbench.theme import Theme
-from workbench.watching import run_actions
-from workbench.watching.curves import DEFAULT_KEYS, CurveBoard, default_keys
+from workbench.watching import clocks, colours, run_actions
 from workbench.watching.experiment_list import ExperimentList
-from workbench.watching.export_action import ExportAction
-from workbench.watching.plot_controls import PlotControls
+from workbench.watching.legend import Entry
+from workbench.watching.quantities import DEFAULT_KEYS, STACK, default_keys, panes, series_of
+from workbench.watching.queue_page import QueuePage, left_words, summary
 from workbench.watching.run_table import RunTable
+from workbench.watching.run_tabs import CURVES, LOG, RUN, RunTabs
 from workbench.watching.runs_bar import RunsBar
 from workbench.widgets.pills import PillDelegate
 from workbench.widgets.surfaces import Empty, Notice, recolour
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 
 ROW = 32
 GPU_COLUMN = 7
+NOTHING, RUNS, QUEUE = 0, 1, 2
+"""Places of the pages."""
 
 
 class RunsView(QWidget):
@@ -48,18 +55,17 @@ class RunsView(QWidget):
         self._desk = desk
         self._wanted: int | None = None
         self._update: Update | None = None
-        self._keys: set[str] = set(DEFAULT_KEYS)
-        self._by_time = False
+        self._panes: set[str] = set(_remembered(desk))
+        self._colours: dict[int, str] = {}
+        self._coloured: tuple[Any, ...] = ()
         self.feed = LiveFeed(desk, self)
         self.feed.updated.connect(self._show_update)
         self.feed.failed.connect(self._refused)
-        self.list = ExperimentList()
-        self.list.chosen.connect(self._watch)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.setChildrenCollapsible(False)
-        splitter.addWidget(self.list)
+        splitter.addWidget(self._side())
         self.pages = QStackedWidget()
         self.empty = Empty(
             "runs",
@@ -69,15 +75,40 @@ class RunsView(QWidget):
         )
         self.empty.acted.connect(desk.wants_editor)
         self.empty.paint_with(desk.theme)
-        self.pages.addWidget(self.empty)
-        self.pages.addWidget(self._page())
+        self.queue = QueuePage(desk.theme)
+        self.queue.moved.connect(lambda runs, where: run_actions.move(desk, runs, where, self.feed.refresh, self._refused))
+        self.queue.paused.connect(lambda on: run_actions.pause(desk, on, self.feed.refresh, self._refused))
+        self.queue.cancelled.connect(lambda runs: run_actions.cancel(desk, runs, self.feed.refresh, self._refused))
+        self.queue.opened.connect(self.choose)
+        for page in (self.empty, self._page(), self.queue):
+            self.pages.addWidget(page)
         splitter.addWidget(self.pages)
         splitter.setStretchFactor(1, 1)
         splitter.setSizes([240, 900])
         row.addWidget(splitter)
         desk.theme_changed.connect(self._recolour)
         desk.store_opened.connect(lambda _store: self.feed.refresh())
-        self.feed.follow(self._keys)
+        self._follow()
+
+    def _side(self) -> QWidget:
+        side = QWidget()
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 0, 10)
+        column.setSpacing(4)
+        self.list = ExperimentList()
+        self.list.chosen.connect(self._watch)
+        self.list.list.itemClicked.connect(lambda _item: self._show_runs())
+        column.addWidget(self.list, 1)
+        self.queue_button = QPushButton("Queue")
+        self.queue_button.setCheckable(True)
+        self.queue_button.setProperty("quiet", True)
+        self.queue_button.setToolTip("What runs and what comes next, in all experiments")
+        self.queue_button.clicked.connect(lambda on: self.show_queue() if on else self._show_runs())
+        row = QHBoxLayout()
+        row.setContentsMargins(12, 0, 12, 0)
+        row.addWidget(self.queue_button)
+        column.addLayout(row)
+        return side
 
     def _page(self) -> QWidget:
         page = QWidget()
@@ -88,11 +119,11 @@ class RunsView(QWidget):
         for signal, act in (
             (self.bar.stop, self.stop_selected),
             (self.bar.resume, self.resume_selected),
+            (self.bar.retry, self.retry_failed),
             (self.bar.compare, lambda: self._desk.wants_comparison.emit(self.list.current or 0)),
             (self.bar.log, self.toggle_log),
             (self.bar.ask, self._ask),
             (self.bar.profile, lambda: self._desk.wants_profile.emit(self.selected[0].id)),
-            (self.bar.export, self._export),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
         ):
@@ -101,36 +132,33 @@ class RunsView(QWidget):
         inside = QWidget()
         body = QVBoxLayout(inside)
         body.setContentsMargins(14, 14, 14, 12)
-        body.setSpacing(12)
+        body.setSpacing(10)
         self.notice = Notice()
         body.addWidget(self.notice)
-        self.exporting = ExportAction(self._desk, self.notice, self)
         self.model = RunTable(self)
         self.model.toggled.connect(self._toggled)
         self.table = self._table()
-        self.controls = PlotControls()
+        self.lower = RunTabs(self._desk)
+        self.board, self.controls, self.log = self.lower.board, self.lower.controls, self.lower.log
+        self.lower.tabs.currentChanged.connect(lambda _place: self._tab_changed())
         self.controls.axis_chosen.connect(self._set_axis)
-        self.controls.key_toggled.connect(self._toggle_key)
-        self.board = CurveBoard(self._desk.theme)
-        self.board.detail_wanted.connect(self._fetch_detail)
+        self.controls.scales_chosen.connect(lambda x, y: self.board.set_scales(log_x=x, log_y=y))
+        self.controls.pane_toggled.connect(self._toggle_pane)
         self.controls.smoothing_chosen.connect(self.board.set_smoothing)
-        curves = QWidget()
-        stack = QVBoxLayout(curves)
-        stack.setContentsMargins(0, 0, 0, 0)
-        stack.setSpacing(10)
-        stack.addWidget(self.controls)
-        stack.addWidget(self.board, 1)
-        self.log = QPlainTextEdit()
-        self.log.setReadOnly(True)
-        self.log.setAccessibleName("Log of the selected run")
-        self.log.setStyleSheet("font-family: monospace")
-        self.log.hide()
+        self.board.detail_wanted.connect(self._fetch_detail)
+        self.board.unwanted.connect(lambda pane: self._toggle_pane(pane, False))
+        self.board.export_wanted.connect(self._export_pane)
+        self.lower.legend.toggled.connect(self.model.toggle_runs)
+        self.lower.legend.soloed.connect(self.model.solo)
+        self.lower.run.asked.connect(self._desk.wants_answers)
+        self.lower.run.profiled.connect(self._desk.wants_profile)
+        self.lower.run.export_wanted.connect(self._export_model)
         self.vertical = QSplitter(Qt.Orientation.Vertical)
         self.vertical.setChildrenCollapsible(False)
-        for part, stretch in ((self.table, 0), (curves, 1), (self.log, 0)):
+        for part, stretch in ((self.table, 0), (self.lower, 1)):
             self.vertical.addWidget(part)
             self.vertical.setStretchFactor(self.vertical.count() - 1, stretch)
-        self.vertical.setHandleWidth(12)
+        self.vertical.setHandleWidth(10)
         self.vertical.setStyleSheet("QSplitter::handle { background: transparent; }")
         body.addWidget(self.vertical, 1)
         column.addWidget(inside, 1)
@@ -143,6 +171,7 @@ class RunsView(QWidget):
         table.setItemDelegate(self.delegate)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setShowGrid(False)
+        table.setTabKeyNavigation(False)
         table.setAccessibleName("Runs of the experiment")
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(ROW)
@@ -151,7 +180,7 @@ class RunsView(QWidget):
         for place, width in ((1, 56), (2, 112), (3, 150), (4, 76), (5, 84), (6, 76), (GPU_COLUMN, 76), (8, 118)):
             table.setColumnWidth(place, width)
         table.clicked.connect(self._clicked)
-        table.doubleClicked.connect(lambda _index: self.toggle_log())
+        table.doubleClicked.connect(lambda _index: self.lower.tabs.setCurrentIndex(RUN))
         table.selectionModel().selectionChanged.connect(lambda *_: self._selected())
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(lambda point: self.bar.menu.popup(table.viewport().mapToGlobal(point)))
@@ -170,29 +199,39 @@ class RunsView(QWidget):
     def leave(self) -> None:
         """The window closes."""
         self.feed.stop()
-        self.exporting.program.close()
 
     def choose(self, experiment_id: int) -> None:
         """Show an experiment, also one that the list will only hold after the next read."""
         self._wanted = experiment_id
         if self.list.select(experiment_id):
             self._wanted = None
+        self._show_runs()
         self.feed.refresh()
+
+    def show_queue(self) -> None:
+        """Show the queue of the store instead of one experiment's runs."""
+        self.queue_button.setChecked(True)
+        self.pages.setCurrentIndex(QUEUE)
+
+    def _show_runs(self) -> None:
+        self.queue_button.setChecked(False)
+        self.pages.setCurrentIndex(RUNS if self._update is not None or self.list.list.count() else NOTHING)
 
     def _watch(self, experiment_id: int) -> None:
         self.board.clear()
-        self.model.hidden.clear()
+        self.model.hidden = set()
         self.notice.clear()
+        self.lower.run.show_run(None)
+        self._show_runs()
         self.feed.watch(experiment_id)
-
-    def colours(self) -> dict[str, str]:
-        """Curve colours by variant, in the order of the experiment."""
-        variants = self._update.variants if self._update else []
-        return {variant.name: self._desk.theme.curve(number) for number, variant in enumerate(variants)}
 
     def _show_update(self, update: Update) -> None:
         self.list.show_experiments(update.experiments, update.active)
-        self.pages.setCurrentIndex(1 if update.experiments else 0)
+        self.queue.show_update(update)
+        self.queue_button.setText("Queue: " + summary(update).split(" · ")[0].lower() + (", paused" if update.paused is not None else ""))
+        self.queue_button.setToolTip(f"What runs and what comes next, in all experiments\n{summary(update)}")
+        if self.pages.currentIndex() != QUEUE:
+            self.pages.setCurrentIndex(RUNS if update.experiments else NOTHING)
         if not update.experiments:
             return
         if self._wanted is not None and self.list.select(self._wanted):
@@ -201,37 +240,68 @@ class RunsView(QWidget):
             self.list.list.setCurrentRow(0)
         if update.experiment is None or update.experiment != self.list.current:
             return
-        self._update = update
+        before, self._update = self._update, update
         self.bar.title.setText(next((row.name for row in update.experiments if row.id == update.experiment), ""))
-        colours = self.colours()
-        rows_before = len(self.model.runs)
-        self.model.show_runs(update.runs, update.series, colours)
+        self._colour()
+        same = before is not None and before.experiment == update.experiment and len(before.runs) == len(update.runs)
+        self.model.show_runs(update.runs, update.latest, self._colours)
         self.table.setColumnHidden(GPU_COLUMN, not self.model.has_device)
-        if len(update.runs) != rows_before:
+        if not same:
             self._fit_table()
         self._offer()
-        units = {row.key: row.unit for row in update.series}
-        keys = [key for key in default_keys(units.keys()) if key in self._keys]
-        keys += sorted(key for key in self._keys - set(DEFAULT_KEYS) if key in units)
-        if not self.controls.menu.isVisible():
-            self.controls.offer(units.keys(), self._keys)
-        self.board.show_keys(keys, units)
-        self.board.show_runs(update.runs, colours, self.model.hidden)
-        self.board.add(update.pieces)
-        self.feed.drew(self.board.redraw())
-        if not self.log.isHidden():
+        self._show_curves(update)
+        if self.lower.shown == LOG:
             self._read_log()
+        elif self.lower.shown == RUN and len(self.selected) == 1:
+            earlier = next((run for run in before.runs if run.id == self.selected[0].id), None) if before is not None else None
+            if earlier != self.selected[0]:
+                self.lower.run.show_run(self.selected[0].id)
+
+    def _show_curves(self, update: Update) -> None:
+        recorded = panes(update.units)
+        shown = [key for key in default_keys(recorded) if key in self._panes]
+        shown += [STACK] if STACK in self._panes and STACK in recorded else []
+        shown += sorted(key for key in self._panes - set(DEFAULT_KEYS) - {STACK} if key in recorded)
+        if not self.controls.menu.isVisible():
+            self.controls.offer(recorded, self._panes)
+        self.board.show_keys(shown, update.units)
+        self.board.add(update.pieces)
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draw what there is; while another tab is in front nothing is drawn."""
+        if self._update is None or self.lower.shown != CURVES:
+            return
+        self.board.show_runs(self.model.runs, self._colours, self.model.hidden, [run.id for run in self.selected])
+        self.lower.legend.show_entries(self._entries(), self.model.hidden)
+        self.feed.drew(self.board.redraw())
+
+    def _colour(self) -> None:
+        update = self._update
+        if update is None:
+            return
+        key = (self._desk.theme.name, update.experiment, tuple(run.id for run in update.runs))
+        if key != self._coloured:
+            self._coloured = key
+            self._colours = colours.by_run(self._desk.theme, [variant.name for variant in update.variants], update.runs)
+
+    def _entries(self) -> list[Entry]:
+        """A chip a variant; a chip a run where there is one variant alone."""
+        runs = self.model.runs
+        if len({run.variant for run in runs}) == 1 and len(runs) > 1:
+            return [Entry(f"seed {run.seed}", self._colours[run.id], (run.id,)) for run in runs[:MOST]]
+        groups: dict[str, list[int]] = {}
+        for run in runs:
+            groups.setdefault(run.variant, []).append(run.id)
+        return [Entry(name, self._colours[ids[0]], tuple(ids)) for name, ids in list(groups.items())[:MOST]]
 
     def _fit_table(self) -> None:
-        """As tall as its rows, up to seven; the splitter lets the person change it."""
+        """As tall as its rows, up to four or six; the splitter lets the person change it."""
         around = self.table.horizontalHeader().height() + 6
-        wanted = min(7, max(1, len(self.model.runs))) * ROW + around
-        self.table.setMinimumHeight(min(wanted, 4 * ROW + around))
+        wanted = min(6 if self.height() > 900 else 4, max(1, len(self.model.runs))) * ROW + around
+        self.table.setMinimumHeight(min(wanted, 3 * ROW + around))
         self.table.setMaximumHeight(max(1, len(self.model.runs)) * ROW + around)
-        log = 0 if self.log.isHidden() else 170
-        sizes = [wanted, max(100, self.vertical.height() - wanted - log), log]
-        if sizes != self.vertical.sizes():
-            self.vertical.setSizes(sizes)
+        self.vertical.setSizes([wanted, max(100, self.vertical.height() - wanted)])
 
     def _fetch_detail(self, series_id: int, low: float, high: float) -> None:
         store = self._desk.store
@@ -253,17 +323,30 @@ class RunsView(QWidget):
 
     def _selected(self) -> None:
         self._offer()
-        failed = next((run for run in self.selected if run.reason and run.status in ("failed", "lost", "cancelled")), None)
+        selected = self.selected
+        failed = next((run for run in selected if run.reason and run.status in ("failed", "lost", "cancelled")), None)
         if failed is not None:
             kind = "info" if failed.status == "cancelled" else "error"
             self.notice.say(kind, f"{failed.variant}, seed {failed.seed}: {failed.reason} {failed.advice}".strip())
         else:
             self.notice.clear()
-        if not self.log.isHidden():
+        if len(self.model.runs) > MOST:
+            self.feed.prefer([run.id for run in selected[:MOST]])
+        self._tab_changed()
+
+    def _tab_changed(self) -> None:
+        selected = self.selected
+        if self.lower.shown == CURVES:
+            QTimer.singleShot(0, self, self._draw)
+        elif self.lower.shown == RUN:
+            self.lower.run.show_run(selected[0].id if len(selected) == 1 else None)
+        else:
             self._read_log()
 
     def _offer(self) -> None:
-        self.bar.show_state(self.model.runs, self.selected, log_shown=not self.log.isHidden())
+        left = self._update.left if self._update is not None else None
+        unfinished = any(not run.over for run in self.model.runs)
+        self.bar.show_state(self.model.runs, self.selected, log_shown=self.lower.shown == LOG, left=left_words(left) if left and unfinished else "")
 
     def stop_selected(self) -> None:
         """Ask the selected runs, or all that have not ended, to stop."""
@@ -272,6 +355,11 @@ class RunsView(QWidget):
     def resume_selected(self) -> None:
         """Queue the selected failed, cancelled or lost runs again, or all of them."""
         run_actions.resume(self._desk, self.selected or self.model.runs, self.feed.refresh, self._refused)
+
+    def retry_failed(self) -> None:
+        """Queue the failed and lost runs of the experiment again, and no others."""
+        failed = [run for run in self.model.runs if run.status in ("failed", "lost")]
+        run_actions.resume(self._desk, failed, self.feed.refresh, self._refused)
 
     def delete(self) -> None:
         """Delete the experiment, after a question."""
@@ -289,53 +377,82 @@ class RunsView(QWidget):
         if self.selected:
             self._desk.wants_answers.emit(self.selected[0].id)
 
-    def _export(self) -> None:
-        if self.selected:
-            self.exporting.ask(self.selected[0])
-
     def _refused(self, sentence: str) -> None:
         self.notice.say("error", sentence)
 
     def _clicked(self, index: QModelIndex) -> None:
-        """A click on the coloured square hides or shows the run's curves."""
+        """A click on the coloured square hides or shows the run's curves, with Alt it shows them alone."""
         x = self.table.viewport().mapFromGlobal(self.cursor().pos()).x() - self.table.visualRect(index).left()
         if index.column() == 0 and x < 28:
-            self.model.toggle(index.row())
+            alone = bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
+            self.model.solo((self.model.runs[index.row()].id,)) if alone else self.model.toggle(index.row())
 
     def _toggled(self) -> None:
-        self.board.show_runs(self.model.runs, self.colours(), self.model.hidden)
-        self.board.redraw()
+        self._draw()
 
-    def _set_axis(self, by_time: bool) -> None:
-        self._by_time = by_time
-        self.board.clear()
-        self.board.set_axis(by_time=by_time)
-        self.feed.follow(self._keys, exact=by_time)
+    def _follow(self) -> None:
+        keys = {key for pane in self._panes for key in series_of(pane)} | set(clocks.NEEDED[self.board.axis])
+        self.feed.follow(keys)
 
-    def _toggle_key(self, key: str, on: bool) -> None:
-        (self._keys.add if on else self._keys.discard)(key)
+    def _set_axis(self, axis: str) -> None:
+        self.board.set_axis(axis)
         self.board.clear()
-        self.feed.follow(self._keys, exact=self._by_time)
+        self._follow()
+
+    def _toggle_pane(self, pane: str, on: bool) -> None:
+        (self._panes.add if on else self._panes.discard)(pane)
+        self._desk.settings.setValue("runs/panes", sorted(self._panes))
+        self.board.clear()
+        self._follow()
 
     def toggle_log(self) -> None:
-        """Show or hide the end of the selected run's log."""
-        self.log.setVisible(self.log.isHidden())
-        self._fit_table()
-        if not self.log.isHidden():
-            self._read_log()
+        """Show the end of the selected run's log, or the curves again."""
+        self.lower.tabs.setCurrentIndex(CURVES if self.lower.shown == LOG else LOG)
 
     def _read_log(self) -> None:
-        def show(text: str) -> None:
-            if text != self.log.toPlainText():
-                self.log.setPlainText(text)
-                self.log.verticalScrollBar().setValue(self.log.verticalScrollBar().maximum())
-
         if self.selected:
-            run_actions.read_log(self._desk, self.selected[0], show)
+            run_actions.read_log(self._desk, self.selected[0], self.lower.show_log)
+        else:
+            self.log.clear()
+
+    def _ask_for_file(self, name: str, what: str) -> Path | None:
+        folder = Path(str(self._desk.settings.value("folder", str(Path.home()))))
+        chosen, _ = QFileDialog.getSaveFileName(self, "Export", str(folder / name), what)
+        return Path(chosen) if chosen else None
+
+    def _export_pane(self, pane: str, form: str) -> None:
+        from workbench.plotting import exporting
+
+        plot = self.board.plot(pane)
+        path = self._ask_for_file(f"{pane.replace('/', '_')}.{form}", exporting.FORMS[form])
+        if plot is None or path is None:
+            return
+        try:
+            exporting.write(plot, form, path)
+        except OSError as error:
+            self._refused(f"The plot was not exported: {error}")
+        else:
+            self._desk.says.emit(f"Written to {path}.")
+
+    def _export_model(self, run: int) -> None:
+        path = self._ask_for_file(f"run{run}.safetensors", "Weights and plan (*.safetensors);;ONNX graph (*.onnx)")
+        if path is not None:
+            said = partial(self.lower.run.notice.say, "ok", f"The model of run {run} was written to {path}.")
+            run_actions.export_model(self._desk, self, run, path, said, lambda sentence: self.lower.run.notice.say("error", sentence))
 
     def _recolour(self, theme: Theme) -> None:
         self.delegate.theme = theme
         recolour(self, theme)
-        self.model.colours = self.colours()
+        self._colour()
+        self.model.colours = self._colours
         self.table.viewport().update()
-        self.board.paint_with(theme, self.model.colours)
+        self.queue.paint_with(theme)
+        self.lower.run.paint_again()
+        self.board.paint_with(theme, self._colours)
+        self._draw()
+
+
+def _remembered(desk: Desk) -> list[str]:
+    """The panes that were shown last."""
+    kept = desk.settings.value("runs/panes", list(DEFAULT_KEYS))
+    return [str(each) for each in kept] if isinstance(kept, list | tuple) else [str(kept)]

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PySide6.QtCore import QObject
+
 from workbench.desk import Desk
+from workbench.programs import Program
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
@@ -32,6 +35,43 @@ def resume(desk: Desk, runs: Sequence[RunRow], done: Callable[[], None], failed:
         ensure_supervisor(store.url)
 
     _write(desk, act, f"Resuming {_count(ids)} …", ids, done, failed)
+
+
+def cancel(desk: Desk, ids: Sequence[int], done: Callable[[], None], failed: Callable[[str], None]) -> None:
+    """As `stop`, by number."""
+    _write(desk, lambda store, commands: commands.request_cancel(store, ids), f"Stopping {_count(ids)} …", ids, done, failed)
+
+
+def move(desk: Desk, ids: Sequence[int], where: str, done: Callable[[], None], failed: Callable[[str], None]) -> None:
+    """Move queued runs in the queue: first, up, down, last."""
+    _write(desk, lambda store, commands: commands.move_runs(store, ids, where), f"Moved {_count(ids)}.", ids, done, failed)
+
+
+def pause(desk: Desk, on: bool, done: Callable[[], None], failed: Callable[[str], None]) -> None:
+    """Pause the queue, or let it go on; then somebody has to serve it."""
+
+    def act(store: Any, commands: Any) -> None:
+        from engines.launching import ensure_supervisor
+        from engines.store import queries
+
+        commands.set_paused(store, on)
+        if not on and queries.queue(store):
+            ensure_supervisor(store.url)
+
+    _write(desk, act, "The queue is paused." if on else "The queue goes on.", [0], done, failed)
+
+
+def export_model(desk: Desk, parent: QObject, run: int, path: Path, done: Callable[[], None], failed: Callable[[str], None]) -> None:
+    """Write the finished model of a run to a file, by a process of its own: an ONNX graph needs torch."""
+    store = desk.store
+    if store is None:
+        return
+    program = Program(parent)
+    for signal, then in ((program.answered, lambda _answer: done()), (program.failed, failed)):
+        signal.connect(then)
+        signal.connect(lambda _said: program.deleteLater())
+    form = "onnx" if path.suffix == ".onnx" else "safetensors"
+    program.start(["-m", "workbench", "export", f"r{run}", "--format", form, str(path), "--store", store.url])
 
 
 def delete(desk: Desk, experiment: int, done: Callable[[], None], failed: Callable[[str], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
@@ -12,7 +12,7 @@ from workbench.widgets.pills import BAR, PILL, SWATCH
 from workbench.widgets.text import duration, number, short
 
 if TYPE_CHECKING:
-    from engines.store.rows import RunRow, SeriesRow
+    from engines.store.rows import RunRow
 
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = (
@@ -42,15 +42,17 @@ class RunTable(QAbstractTableModel):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.runs: list[RunRow] = []
-        self.colours: Mapping[str, str] = {}
+        self.colours: Mapping[int, str] = {}
         self.hidden: set[int] = set()
-        self._latest: dict[tuple[int, str], float | None] = {}
+        self._latest: Mapping[tuple[int, str], float | None] = {}
         self._cells: list[list[tuple[str, object]]] = []
 
-    def show_runs(self, runs: Sequence[RunRow], series: Sequence[SeriesRow], colours: Mapping[str, str]) -> None:
-        """Take the runs and the last values of their series; only cells that differ are drawn again."""
-        self._latest = {(row.run_id, row.key): row.last_value for row in series}
-        self.colours = colours
+    def show_runs(self, runs: Sequence[RunRow], latest: Mapping[tuple[int, str], float | None], colours: Mapping[int, str]) -> None:
+        """Take the runs and the last values of their series by run and key; only cells that differ are drawn again.
+
+        A run that has ended and is the same object as before is passed over: there may be thousands.
+        """
+        self._latest, self.colours = latest, colours
         same = [run.id for run in runs] == [run.id for run in self.runs]
         if not same:
             self.beginResetModel()
@@ -58,8 +60,10 @@ class RunTable(QAbstractTableModel):
             self._cells = [self._row(run) for run in self.runs]
             self.endResetModel()
             return
-        self.runs = list(runs)
+        earlier, self.runs = self.runs, list(runs)
         for row, run in enumerate(self.runs):
+            if run is earlier[row] and not run.active:
+                continue
             before, self._cells[row] = self._cells[row], self._row(run)
             for column, (old, new) in enumerate(zip(before, self._cells[row], strict=True)):
                 if old != new:
@@ -120,7 +124,7 @@ class RunTable(QAbstractTableModel):
         if role == BAR:
             return mark if column == 3 else None
         if role == SWATCH:
-            return self.colours.get(self.runs[row].variant) if column == 0 else None
+            return self.colours.get(self.runs[row].id) if column == 0 else None
         run = self.runs[row]
         if role == CHECK:
             return None if column else Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
@@ -137,8 +141,21 @@ class RunTable(QAbstractTableModel):
 
     def toggle(self, row: int) -> None:
         """Hide or show the curves of a run."""
-        self.hidden ^= {self.runs[row].id}
-        self.dataChanged.emit(self.index(row, 0), self.index(row, 0))
+        self.toggle_runs((self.runs[row].id,))
+
+    def toggle_runs(self, runs: Collection[int]) -> None:
+        """Hide the curves of these runs, or show them where they are all hidden."""
+        self._hide(self.hidden - set(runs) if self.hidden.issuperset(runs) else self.hidden | set(runs))
+
+    def solo(self, runs: Collection[int]) -> None:
+        """Show the curves of these runs alone, or all where that is so already."""
+        others = {run.id for run in self.runs} - set(runs)
+        self._hide(set() if self.hidden == others else others)
+
+    def _hide(self, hidden: set[int]) -> None:
+        self.hidden = hidden
+        if self.runs:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.runs) - 1, 0))
         self.toggled.emit()
 
     def _fraction(self, run: RunRow) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ class RunsBar(QFrame):
 
     stop = Signal()
     resume = Signal()
+    retry = Signal()
     compare = Signal()
     log = Signal()
     ask = Signal()
@@ -63,6 +65,7 @@ class RunsBar(QFrame):
             row.addWidget(button)
         self._stop = self.menu.addAction("Stop", self.stop.emit)
         self._resume = self.menu.addAction("Resume", self.resume.emit)
+        self._retry = self.menu.addAction("Retry failed runs only", self.retry.emit)
         self.menu.addSeparator()
         self._log = self.menu.addAction("Show or hide the log of the run", self.log.emit)
         self._ask = self.menu.addAction("Ask the model of the run", self.ask.emit)
@@ -72,8 +75,8 @@ class RunsBar(QFrame):
         self.menu.addSeparator()
         self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
 
-    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool) -> None:
-        """Offer what is possible now."""
+    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool, left: str = "") -> None:
+        """Offer what is possible now. left: the time until all have ended, in words."""
         pool = selected or runs
         for button, action, possible in (
             (self.stop_button, self._stop, any(not run.over and run.request != "cancel" for run in pool)),
@@ -83,12 +86,13 @@ class RunsBar(QFrame):
             action.setEnabled(possible)
         self.stop_button.setText("Stop" if selected else "Stop all")
         self.compare_button.setEnabled(any(run.status == "done" for run in runs))
+        self._retry.setEnabled(any(run.status in ("failed", "lost") for run in runs))
         self._log.setEnabled(len(selected) == 1 or log_shown)
         self._ask.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._profile.setEnabled(len(selected) == 1)
         self._export.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._delete.setEnabled(not any(run.active for run in runs))
-        counts = {status: sum(run.status == status for run in runs) for status in ORDER}
-        words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        counts = Counter(run.status for run in runs)
+        words = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status])
         smoke = " · smoke test, its figures mean nothing" if any(run.smoke for run in runs) else ""
-        self.caption.setText(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}")
+        self.caption.setText(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}" + (f" · {left}" if left else ""))

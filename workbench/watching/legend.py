@@ -1,0 +1,150 @@
+"""Which curve is whose: a chip a variant (or a run). A click hides or shows its curves, with Alt held it shows them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
+from PySide6.QtWidgets import QApplication, QLayout, QLayoutItem, QScrollArea, QToolButton, QWidget
+
+from workbench.plotting.readout import shortened
+
+ROWS = 2
+"""Lines of chips that are seen at once; more are scrolled."""
+LINE = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """name; colour "#RRGGBB"; runs: whose curves it stands for."""
+
+    name: str
+    colour: str
+    runs: tuple[int, ...]
+
+
+class Legend(QScrollArea):
+    """`toggled(runs)` on a click, `soloed(runs)` on a click with Alt."""
+
+    toggled = Signal(tuple)
+    soloed = Signal(tuple)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._inside = QWidget()
+        self._flow = Flow(self._inside)
+        self.setWidget(self._inside)
+        self._entries: list[Entry] = []
+        self._hidden: frozenset[int] | None = None
+        self.chips: list[QToolButton] = []
+        self.setAccessibleName("Legend of the curves")
+
+    def show_entries(self, entries: Sequence[Entry], hidden: Collection[int]) -> None:
+        """Draw the chips again where something differs."""
+        if list(entries) != self._entries:
+            self._entries, self._hidden = list(entries), None
+            while (item := self._flow.takeAt(0)) is not None:
+                item.widget().hide()
+                item.widget().deleteLater()
+            self.chips = [self._chip(entry) for entry in entries]
+            for chip in self.chips:
+                self._flow.addWidget(chip)
+            self._fit()
+        if self._hidden == frozenset(hidden):
+            return
+        self._hidden = frozenset(hidden)
+        for entry, chip in zip(self._entries, self.chips, strict=True):
+            shown = not self._hidden.issuperset(entry.runs)
+            chip.setChecked(shown)
+            chip.setIcon(_swatch(entry.colour, filled=shown))
+
+    def _chip(self, entry: Entry) -> QToolButton:
+        chip = QToolButton()
+        chip.setProperty("chip", True)
+        chip.setCheckable(True)
+        chip.setText(shortened(entry.name, 28))
+        chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        chip.setToolTip(f"{entry.name}\nClick: hide or show its curves. Alt and click: these alone, or all again.")
+        chip.setAccessibleName(f"Curves of {entry.name}")
+        chip.clicked.connect(lambda: self._clicked(entry.runs))
+        return chip
+
+    def _clicked(self, runs: tuple[int, ...]) -> None:
+        self._hidden = None  # Qt has toggled the chip already: what is shown follows from what is hidden.
+        alone = bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
+        (self.soloed if alone else self.toggled).emit(runs)
+
+    def resizeEvent(self, event) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        lines = self._flow.heightForWidth(max(1, self.viewport().width()))
+        self.setFixedHeight(max(LINE, min(lines, ROWS * LINE)))
+
+
+class Flow(QLayout):
+    """Widgets one after the other, in as many lines as the width asks for."""
+
+    GAP = 4
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setContentsMargins(0, 0, 0, 0)
+        self._items: list[QLayoutItem] = []
+
+    def addItem(self, item: QLayoutItem) -> None:
+        self._items.append(item)
+
+    def count(self) -> int:
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return self._place(QRect(0, 0, width, 0), move=False)
+
+    def setGeometry(self, rect: QRect) -> None:
+        super().setGeometry(rect)
+        self._place(rect, move=True)
+
+    def sizeHint(self) -> QSize:
+        return self.minimumSize()
+
+    def minimumSize(self) -> QSize:
+        return QSize(max((item.sizeHint().width() for item in self._items), default=0), LINE)
+
+    def _place(self, rect: QRect, *, move: bool) -> int:
+        x, y, tallest = rect.x(), rect.y(), 0
+        for item in self._items:
+            size = item.sizeHint()
+            if x > rect.x() and x + size.width() > rect.right() + 1:
+                x, y, tallest = rect.x(), y + tallest + self.GAP, 0
+            if move:
+                item.setGeometry(QRect(QPoint(x, y), size))
+            x, tallest = x + size.width() + self.GAP, max(tallest, size.height())
+        return y + tallest - rect.y()
+
+
+def _swatch(colour: str, *, filled: bool) -> QIcon:
+    image = QPixmap(24, 24)
+    image.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QColor(colour))
+    painter.setBrush(QColor(colour) if filled else Qt.BrushStyle.NoBrush)
+    painter.drawRoundedRect(3, 3, 18, 18, 4, 4)
+    painter.end()
+    return QIcon(image)
