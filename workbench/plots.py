@@ -13,22 +13,19 @@ from PySide6.QtGui import QColor, QContextMenuEvent
 from PySide6.QtWidgets import QGraphicsItem, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from workbench.logaxis import ScaleAxis
+from workbench.plotting.framing import Frame
 from workbench.plotting.layer import CurveLayer
 from workbench.plotting.lines import Line, Trace
 from workbench.plotting.panebox import PaneBox
-from workbench.plotting.readout import Readout, nearest, readings
+from workbench.plotting.pointing import Crosshair
 from workbench.theme import Theme
 from workbench.widgets.legend import Legend
 from workbench.widgets.surfaces import icon_button
-from workbench.widgets.text import ElidedLabel, label, number
+from workbench.widgets.text import ElidedLabel, label
 
 pg.setConfigOptions(antialias=False, useOpenGL=False)
-FILLED = 0.7
-"""Share of the visible range that the points must fill; below it the range is fitted anew."""
 DOT = 8
 """Pixels of the dot that a curve of one point is."""
-AHEAD = 0.15
-"""How far the x range of growing curves runs ahead of them."""
 PAUSE_MS, LATEST_MS = 12, 100
 """Between a movement and its drawing: movements that come faster are drawn together."""
 FAINT = 0.35
@@ -81,25 +78,17 @@ class CurvePlot(QWidget):
         self._layer = CurveLayer(self._box)
         self._lines: dict[object, Line] = {}
         self._single: list[tuple[float, float, str]] = []
-        self._follow, self._by_hand_y, self._from_zero = True, False, False
-        self.extent: tuple[float, float] | None = None
-        """The first and last x of everything that is to be seen together, where that is more than this plot's own curves."""
-        self._range = (0.0, 1.0)
-        self._heights = (math.inf, -math.inf)
+        self.frame = Frame()
         self._scaled = True
         self._anew = False
         self._cost = 0.0
         self._grown: dict[object, float] = {}
         self._emphasised: frozenset[object] = frozenset()
         self._shown: tuple[float, float, float, float] | None = None
-        self._dots, self._marks = pg.ScatterPlotItem(pxMode=True), pg.ScatterPlotItem(pxMode=True)
-        self._cross = pg.InfiniteLine(angle=90, movable=False)
-        for item, height in ((self._dots, 20), (self._cross, 50), (self._marks, 60)):
-            item.setZValue(height)
-            self._plot.addItem(item, ignoreBounds=True)
-        self._cross.hide()
-        self._readout = Readout(self._canvas)
-        self._pointer: QPointF | None = None
+        self._dots = pg.ScatterPlotItem(pxMode=True)
+        self._dots.setZValue(20)
+        self._plot.addItem(self._dots, ignoreBounds=True)
+        self._crosshair = Crosshair(self._plot, self._canvas)
         self._box.sigRangeChangedManually.connect(self._by_hand)
         self._box.sigXRangeChanged.connect(lambda *_: self._moved())
         self._box.sigResized.connect(lambda *_: self._layer.look())
@@ -126,14 +115,13 @@ class CurvePlot(QWidget):
             axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.axes["left"].setWidth(58)
         self._layer.stand_on(theme.surface, mixed(theme.surface, theme.grid, 0.5), self._rules)
-        self._cross.setPen(pg.mkPen(theme.strong, width=1))
-        self._readout.paint_with(theme)
+        self._crosshair.paint_with(theme)
 
     # --- Curves --------------------------------------------------------------------------------------------------------------------------------
 
     def start_at_zero(self) -> None:
         """Let the y axis begin at zero (memory, throughput): differences then look as large as they are."""
-        self._from_zero = True
+        self.frame.from_zero = True
 
     def set_scales(self, *, log_x: bool, log_y: bool) -> None:
         """Logarithmic axes. Curves that were given before have to be given again."""
@@ -154,7 +142,7 @@ class CurvePlot(QWidget):
         high = low if high is None else high
         arrays = [x, low, high, *(raw or ())]
         log_x, log_y = self.axes["bottom"].logarithmic, self.axes["left"].logarithmic
-        if log_x or log_y:
+        if log_x or log_y or not np.isfinite(x[[0, -1]] if len(x) else 0.0).all():  # A clock that does not know yet gives NaN.
             with np.errstate(divide="ignore", invalid="ignore"):
                 arrays = [np.log10(each) if (log_x if place == 0 else log_y) else each for place, each in enumerate(arrays)]
                 arrays[1:] = [np.where(np.isfinite(each), each, np.nan) for each in arrays[1:]]
@@ -164,8 +152,8 @@ class CurvePlot(QWidget):
                 arrays, shown = [each[known] for each in arrays], None if shown is None else shown[known]
         old = self._lines.get(key)
         same = old is not None and not filled and old.colour == colour and (old.behind is None) == (raw is None)
-        front = Trace(*arrays[:3], old.front if same and old is not None else None)
-        behind = Trace(arrays[0], *arrays[3:], old.behind if same and old is not None else None) if raw is not None else None
+        front = Trace(arrays[0], arrays[1], arrays[2], old.front if same and old is not None else None)
+        behind = Trace(arrays[0], arrays[3], arrays[4], old.behind if same and old is not None else None) if raw is not None else None
         line = Line(name, colour, mixed(self.theme.surface, colour, FAINT), front, behind, filled, shown)
         if same and old is not None and front.continued:
             self._grown.setdefault(key, float(old.front.x[-1]))
@@ -180,7 +168,7 @@ class CurvePlot(QWidget):
     def clear(self) -> None:
         for key in list(self._lines):
             self.remove_curve(key)
-        self.extent = None
+        self.frame.extent = None
         self.point_at(math.nan)
         self.show_all()
 
@@ -194,7 +182,7 @@ class CurvePlot(QWidget):
 
     def drawn_points(self, key: object) -> int:
         """How many points of a curve are on the screen, after reduction."""
-        return len(self._lines[key].front.outline(*self._range, max(100, self._canvas.width())).x)
+        return len(self._lines[key].front.outline(*self.frame.range, max(100, self._canvas.width())).x)
 
     def emphasise(self, keys: frozenset[object]) -> None:
         """Let these curves stand out from the others (none: all alike)."""
@@ -207,14 +195,15 @@ class CurvePlot(QWidget):
 
     def show_all(self) -> None:
         """Follow the data again after zooming."""
-        self._follow, self._by_hand_y = True, False
-        self._range, self._heights, self._shown = (0.0, 1.0), (math.inf, -math.inf), None
+        self.frame.follow()
+        self._shown = None
         self.viewed.emit(math.nan, math.nan)
         self._late.start(PAUSE_MS)
 
     def show_range(self, start: float, stop: float) -> None:
         """Zoom to an x range; the y range fits what is inside."""
-        self._follow, self._range, self._shown = False, (start, stop), None
+        self.frame.choose(start, stop)
+        self._shown = None
         if not self._late.isActive():
             # Where a drawing is long, the plots beside the one that is moved come after it: the hand is not to feel them.
             self._late.start(min(LATEST_MS, max(PAUSE_MS, round(2000 * self._cost))))
@@ -226,9 +215,7 @@ class CurvePlot(QWidget):
         self._show_scales(on=bool(lines))
         self._draw_dots(lines)
         if lines:
-            if self._follow:
-                self._range = self._followed(lines)
-            self._fit(lines, *self._range)
+            self._show(self.frame.fit(lines, self._box.viewRange()[1], log_y=self.axes["left"].logarithmic))
         if self._anew:
             self._layer.draw_anew(self._coloured(lines))
         else:
@@ -276,36 +263,10 @@ class CurvePlot(QWidget):
                 axis.setTicks(None if on else [[]])
             self._show_caption()
 
-    def _followed(self, lines: list[Line]) -> tuple[float, float]:
-        """The x range that shows all points. While they grow it runs ahead, so that axes and scales move now and then, not at every redraw."""
-        first, last = min(float(line.front.x[0]) for line in lines), max(float(line.front.x[-1]) for line in lines)
-        if self.extent is not None:
-            first, last = min(first, self.extent[0]), max(last, self.extent[1])
-        start, stop = self._range
-        if first == start and last <= stop and last - first >= FILLED * (stop - start):
-            return start, stop
-        grows = first == start and last > stop
-        return first, last + AHEAD * (last - first) if grows else last if last > first else first + 1.0
-
-    def _fit(self, lines: list[Line], start: float, stop: float) -> None:
-        pairs = [line.extremes(start, stop) for line in lines]
-        low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
-        if low > high or not (math.isfinite(low) and math.isfinite(high)):
+    def _show(self, wanted: tuple[float, float, float, float] | None) -> None:
+        if wanted is None or wanted == self._shown:
             return
-        zero = self._from_zero and not self.axes["left"].logarithmic
-        if zero:
-            low = min(low, 0.0)
-        room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-        bottom, top = (low if zero and low == 0 else low - room), high + room
-        if self._heights[0] <= low and high <= self._heights[1] and top - bottom >= FILLED * (self._heights[1] - self._heights[0]):
-            bottom, top = self._heights
-        if self._by_hand_y:
-            bottom, top = self._box.viewRange()[1]
-        side = (stop - start) * 0.01 if self._follow else 0.0
-        wanted = (start - side, stop + side, bottom, top)
-        if wanted == self._shown:
-            return
-        self._shown, self._heights = wanted, (bottom, top)
+        self._shown = wanted
         self._box.blockSignals(True)
         self._box.setRange(xRange=wanted[:2], yRange=wanted[2:], padding=0)
         self._box.blockSignals(False)
@@ -322,16 +283,17 @@ class CurvePlot(QWidget):
         return [float(tick) for tick in found[0][1]] if found else []
 
     def _by_hand(self, mouse: tuple[bool, bool]) -> None:
-        self._follow = False
-        self._by_hand_y = self._by_hand_y or bool(mouse[1])
+        self.frame.follows = False
         if mouse[1]:
+            self.frame.y_is_chosen = True
             self._late.start(PAUSE_MS)
 
     def _moved(self) -> None:
-        if self._follow:
+        if self.frame.follows:
             return
         (start, stop), _ = self._box.viewRange()
-        self._range, self._shown = (start, stop), None
+        self.frame.choose(start, stop)
+        self._shown = None
         if not self._late.isActive():
             self._late.start(PAUSE_MS)
         self.viewed.emit(start, stop)
@@ -340,45 +302,24 @@ class CurvePlot(QWidget):
 
     def _mouse(self, position: QPointF) -> None:
         inside = self._box.sceneBoundingRect().contains(position)
-        self._pointer = position if inside else None
+        self._crosshair.pointer = position if inside else None
         self.pointed.emit(self._box.mapSceneToView(position).x() if inside else math.nan)
 
     def point_at(self, x: float) -> None:
         """Show the crosshair and the values there; NaN hides it. Called for all linked plots, so that they point at the same x."""
-        found = [] if math.isnan(x) else readings((line for line in self._lines.values()), x, log_y=self.axes["left"].logarithmic)
-        if not found:
-            for item in (self._cross, self._readout, self._marks):
-                item.hide()
-            self._show_caption()
-            return
-        if self._pointer is None:
-            y = max(each.y for each in found)
-            closest = found[0] if len(found) == 1 else None
-        else:
-            y = self._box.mapSceneToView(self._pointer).y()
-            closest = min(found, key=lambda each: abs(each.y - y))
-        at = (closest or found[0]).x
-        self._cross.setPos(at)
-        self._cross.show()
-        heading = f"{self.x_name} {number(10**at if self.axes['bottom'].logarithmic else at, 7)}"
-        kept = nearest(found, y)
-        self._marks.setData(
-            [{"pos": (e.x, e.y), "size": 7, "brush": pg.mkBrush(e.line.colour), "pen": pg.mkPen(self.theme.surface)} for e in kept]
-        )
-        self._marks.show()
-        if self._pointer is None:
-            self._readout.hide()
-            values = sorted(each.value for each in found)
-            span = number(values[0]) if len(values) == 1 else f"{number(values[0])} to {number(values[-1])}"
-            self._caption.setText(f"{heading}:  {span} {self.unit}".rstrip())
+        logs = {"log_x": self.axes["bottom"].logarithmic, "log_y": self.axes["left"].logarithmic}
+        said = None if math.isnan(x) else self._crosshair.point_at(self.lines, x, self.x_name, self.unit, **logs)
+        if said is None:
+            self._crosshair.hide()
+        if said:
+            self._caption.setText(said)
         else:
             self._show_caption()
-            self._readout.show_at(self._canvas.mapFromScene(self._pointer), heading, kept, closest, len(found) - len(kept))
 
     @property
     def readout(self) -> str:
         """What the label at the pointer says; empty while there is none."""
-        return "" if self._readout.isHidden() else self._readout.text()
+        return self._crosshair.text
 
     def set_unit(self, unit: str) -> None:
         """The unit, which is known only once the first point is there."""
@@ -404,7 +345,7 @@ class CurvePlot(QWidget):
         self._caption.setText(" · ".join(part for part in parts if part))
 
     def leaveEvent(self, event) -> None:
-        self._pointer = None
+        self._crosshair.pointer = None
         self.pointed.emit(math.nan)
         super().leaveEvent(event)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
+from PySide6.QtCore import QPoint
+from PySide6.QtGui import QImage, QPainter
 
 from workbench.plots import CurvePlot
 from workbench.plotting.lines import Line
@@ -25,14 +27,12 @@ def write(plot: CurvePlot, form: str, path: Path) -> None:
     """Write the plot as it is seen (svg, png), or all its points (csv). Raises OSError with the path where it cannot be written."""
     if form == "png":
         plot.finish()
-        from PySide6.QtGui import QImage, QPainter
-
         image = QImage(plot.size() * SCALE, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(SCALE)
         image.fill(plot.theme.surface)
         painter = QPainter(image)
         plot.menu_button.hide()
-        plot.render(painter)
+        plot.render(painter, QPoint())
         plot.menu_button.show()
         painter.end()
         if not image.save(str(path), "PNG"):  # type: ignore[call-overload]

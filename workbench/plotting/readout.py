@@ -59,6 +59,7 @@ class Readout(QLabel):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
+        self._room = parent
         self.setObjectName("readout")
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -85,7 +86,7 @@ class Readout(QLabel):
         rest = f"<span style='color:{self._theme.muted}'>and {more} more</span>" if more else ""
         self.setText(f"<span style='color:{self._theme.muted}'>{escape(heading)}</span><table cellspacing='0'>{''.join(rows)}</table>{rest}")
         self.adjustSize()
-        room = self.parentWidget().rect()
+        room = self._room.rect()
         left = pointer.x() + APART if pointer.x() + APART + self.width() <= room.right() else pointer.x() - APART - self.width()
         top = min(max(room.top() + 2, pointer.y() - self.height() // 2), max(room.top() + 2, room.bottom() - self.height() - 2))
         self.move(max(room.left(), left), top)

@@ -138,9 +138,9 @@ class RunsView(QWidget):
         self.model = RunTable(self)
         self.model.toggled.connect(self._toggled)
         self.table = self._table()
-        self.lower = RunTabs(self._desk)
-        self.board, self.controls, self.log = self.lower.board, self.lower.controls, self.lower.log
-        self.lower.tabs.currentChanged.connect(lambda _place: self._tab_changed())
+        self.below = RunTabs(self._desk)
+        self.board, self.controls, self.log = self.below.board, self.below.controls, self.below.log
+        self.below.tabs.currentChanged.connect(lambda _place: self._tab_changed())
         self.controls.axis_chosen.connect(self._set_axis)
         self.controls.scales_chosen.connect(lambda x, y: self.board.set_scales(log_x=x, log_y=y))
         self.controls.pane_toggled.connect(self._toggle_pane)
@@ -148,14 +148,14 @@ class RunsView(QWidget):
         self.board.detail_wanted.connect(self._fetch_detail)
         self.board.unwanted.connect(lambda pane: self._toggle_pane(pane, False))
         self.board.export_wanted.connect(self._export_pane)
-        self.lower.legend.toggled.connect(self.model.toggle_runs)
-        self.lower.legend.soloed.connect(self.model.solo)
-        self.lower.run.asked.connect(self._desk.wants_answers)
-        self.lower.run.profiled.connect(self._desk.wants_profile)
-        self.lower.run.export_wanted.connect(self._export_model)
+        self.below.legend.toggled.connect(self.model.toggle_runs)
+        self.below.legend.soloed.connect(self.model.solo)
+        self.below.run.asked.connect(self._desk.wants_answers)
+        self.below.run.profiled.connect(self._desk.wants_profile)
+        self.below.run.export_wanted.connect(self._export_model)
         self.vertical = QSplitter(Qt.Orientation.Vertical)
         self.vertical.setChildrenCollapsible(False)
-        for part, stretch in ((self.table, 0), (self.lower, 1)):
+        for part, stretch in ((self.table, 0), (self.below, 1)):
             self.vertical.addWidget(part)
             self.vertical.setStretchFactor(self.vertical.count() - 1, stretch)
         self.vertical.setHandleWidth(10)
@@ -180,7 +180,7 @@ class RunsView(QWidget):
         for place, width in ((1, 56), (2, 112), (3, 150), (4, 76), (5, 84), (6, 76), (GPU_COLUMN, 76), (8, 118)):
             table.setColumnWidth(place, width)
         table.clicked.connect(self._clicked)
-        table.doubleClicked.connect(lambda _index: self.lower.tabs.setCurrentIndex(RUN))
+        table.doubleClicked.connect(lambda _index: self.below.tabs.setCurrentIndex(RUN))
         table.selectionModel().selectionChanged.connect(lambda *_: self._selected())
         table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.customContextMenuRequested.connect(lambda point: self.bar.menu.popup(table.viewport().mapToGlobal(point)))
@@ -221,7 +221,7 @@ class RunsView(QWidget):
         self.board.clear()
         self.model.hidden = set()
         self.notice.clear()
-        self.lower.run.show_run(None)
+        self.below.run.show_run(None)
         self._show_runs()
         self.feed.watch(experiment_id)
 
@@ -250,12 +250,12 @@ class RunsView(QWidget):
             self._fit_table()
         self._offer()
         self._show_curves(update)
-        if self.lower.shown == LOG:
+        if self.below.shown == LOG:
             self._read_log()
-        elif self.lower.shown == RUN and len(self.selected) == 1:
+        elif self.below.shown == RUN and len(self.selected) == 1:
             earlier = next((run for run in before.runs if run.id == self.selected[0].id), None) if before is not None else None
             if earlier != self.selected[0]:
-                self.lower.run.show_run(self.selected[0].id)
+                self.below.run.show_run(self.selected[0].id)
 
     def _show_curves(self, update: Update) -> None:
         recorded = panes(update.units)
@@ -270,10 +270,10 @@ class RunsView(QWidget):
 
     def _draw(self) -> None:
         """Draw what there is; while another tab is in front nothing is drawn."""
-        if self._update is None or self.lower.shown != CURVES:
+        if self._update is None or self.below.shown != CURVES:
             return
         self.board.show_runs(self.model.runs, self._colours, self.model.hidden, [run.id for run in self.selected])
-        self.lower.legend.show_entries(self._entries(), self.model.hidden)
+        self.below.legend.show_entries(self._entries(), self.model.hidden)
         self.feed.drew(self.board.redraw())
 
     def _colour(self) -> None:
@@ -336,17 +336,17 @@ class RunsView(QWidget):
 
     def _tab_changed(self) -> None:
         selected = self.selected
-        if self.lower.shown == CURVES:
+        if self.below.shown == CURVES:
             QTimer.singleShot(0, self, self._draw)
-        elif self.lower.shown == RUN:
-            self.lower.run.show_run(selected[0].id if len(selected) == 1 else None)
+        elif self.below.shown == RUN:
+            self.below.run.show_run(selected[0].id if len(selected) == 1 else None)
         else:
             self._read_log()
 
     def _offer(self) -> None:
         left = self._update.left if self._update is not None else None
         unfinished = any(not run.over for run in self.model.runs)
-        self.bar.show_state(self.model.runs, self.selected, log_shown=self.lower.shown == LOG, left=left_words(left) if left and unfinished else "")
+        self.bar.show_state(self.model.runs, self.selected, log_shown=self.below.shown == LOG, left=left_words(left) if left and unfinished else "")
 
     def stop_selected(self) -> None:
         """Ask the selected runs, or all that have not ended, to stop."""
@@ -407,11 +407,11 @@ class RunsView(QWidget):
 
     def toggle_log(self) -> None:
         """Show the end of the selected run's log, or the curves again."""
-        self.lower.tabs.setCurrentIndex(CURVES if self.lower.shown == LOG else LOG)
+        self.below.tabs.setCurrentIndex(CURVES if self.below.shown == LOG else LOG)
 
     def _read_log(self) -> None:
         if self.selected:
-            run_actions.read_log(self._desk, self.selected[0], self.lower.show_log)
+            run_actions.read_log(self._desk, self.selected[0], self.below.show_log)
         else:
             self.log.clear()
 
@@ -437,8 +437,8 @@ class RunsView(QWidget):
     def _export_model(self, run: int) -> None:
         path = self._ask_for_file(f"run{run}.safetensors", "Weights and plan (*.safetensors);;ONNX graph (*.onnx)")
         if path is not None:
-            said = partial(self.lower.run.notice.say, "ok", f"The model of run {run} was written to {path}.")
-            run_actions.export_model(self._desk, self, run, path, said, lambda sentence: self.lower.run.notice.say("error", sentence))
+            said = partial(self.below.run.notice.say, "ok", f"The model of run {run} was written to {path}.")
+            run_actions.export_model(self._desk, self, run, path, said, lambda sentence: self.below.run.notice.say("error", sentence))
 
     def _recolour(self, theme: Theme) -> None:
         self.delegate.theme = theme
@@ -447,7 +447,7 @@ class RunsView(QWidget):
         self.model.colours = self._colours
         self.table.viewport().update()
         self.queue.paint_with(theme)
-        self.lower.run.paint_again()
+        self.below.run.paint_again()
         self.board.paint_with(theme, self._colours)
         self._draw()
 

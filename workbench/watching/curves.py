@@ -222,13 +222,13 @@ class CurveBoard(QWidget):
         ends = [(line.front.x[0], line.front.x[-1]) for plot in self._plots.values() for line in plot.lines if len(line.front.x)]
         extent = (float(min(first for first, _ in ends)), float(max(last for _, last in ends))) if ends else None
         for plot in self._plots.values():
-            plot.extent = extent
+            plot.frame.extent = extent
             plot.redraw()
         spent = sum(plot.seconds() for plot in self._plots.values())
         return max(time.perf_counter() - started, spent)
 
     def _draw_stack(self, plot: CurvePlot, by_key: Mapping[str, list[int]], known: dict[int, clocks.Clock]) -> None:
-        """One run's memory by owner, largest total on top of all: that of the selected run, else of the first with such figures."""
+        """Memory by owner of one run: of the selected one, else of the first with such figures."""
         found: dict[int, dict[str, Held]] = {}
         for owner, key in zip(OWNERS, series_of(STACK), strict=True):
             for number in by_key.get(key, []):
@@ -238,8 +238,8 @@ class CurveBoard(QWidget):
         if drawn == self._stacked and plot.keys:
             return
         self._stacked = drawn
-        for key in plot.keys:
-            plot.remove_curve(key)
+        for gone in plot.keys:
+            plot.remove_curve(gone)
         if run is not None:
             plot.say(self._names[run])
             longest = max(found[run].values(), key=lambda held: len(held.steps()[0]))

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
-from PySide6.QtWidgets import QApplication, QLayout, QLayoutItem, QScrollArea, QToolButton, QWidget
+from PySide6.QtGui import QColor, QIcon, QMouseEvent, QPainter, QPixmap
+from PySide6.QtWidgets import QLayout, QLayoutItem, QScrollArea, QToolButton, QWidget
 
 from workbench.plotting.readout import shortened
+from workbench.widgets.surfaces import emptied
 
 ROWS = 2
 """Lines of chips that are seen at once; more are scrolled."""
@@ -23,6 +24,17 @@ class Entry:
     name: str
     colour: str
     runs: tuple[int, ...]
+
+
+class Chip(QToolButton):
+    """A button that knows whether Alt was held when it was clicked."""
+
+    with_alt = False
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.with_alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
+        super().mouseReleaseEvent(event)
+        self.with_alt = False
 
 
 class Legend(QScrollArea):
@@ -41,16 +53,14 @@ class Legend(QScrollArea):
         self.setWidget(self._inside)
         self._entries: list[Entry] = []
         self._hidden: frozenset[int] | None = None
-        self.chips: list[QToolButton] = []
+        self.chips: list[Chip] = []
         self.setAccessibleName("Legend of the curves")
 
     def show_entries(self, entries: Sequence[Entry], hidden: Collection[int]) -> None:
         """Draw the chips again where something differs."""
         if list(entries) != self._entries:
             self._entries, self._hidden = list(entries), None
-            while (item := self._flow.takeAt(0)) is not None:
-                item.widget().hide()
-                item.widget().deleteLater()
+            emptied(self._flow)
             self.chips = [self._chip(entry) for entry in entries]
             for chip in self.chips:
                 self._flow.addWidget(chip)
@@ -63,20 +73,19 @@ class Legend(QScrollArea):
             chip.setChecked(shown)
             chip.setIcon(_swatch(entry.colour, filled=shown))
 
-    def _chip(self, entry: Entry) -> QToolButton:
-        chip = QToolButton()
+    def _chip(self, entry: Entry) -> Chip:
+        chip = Chip()
         chip.setProperty("chip", True)
         chip.setCheckable(True)
         chip.setText(shortened(entry.name, 28))
         chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         chip.setToolTip(f"{entry.name}\nClick: hide or show its curves. Alt and click: these alone, or all again.")
         chip.setAccessibleName(f"Curves of {entry.name}")
-        chip.clicked.connect(lambda: self._clicked(entry.runs))
+        chip.clicked.connect(lambda: self._clicked(entry.runs, alone=chip.with_alt))
         return chip
 
-    def _clicked(self, runs: tuple[int, ...]) -> None:
+    def _clicked(self, runs: tuple[int, ...], *, alone: bool) -> None:
         self._hidden = None  # Qt has toggled the chip already: what is shown follows from what is hidden.
-        alone = bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
         (self.soloed if alone else self.toggled).emit(runs)
 
     def resizeEvent(self, event) -> None:
@@ -104,10 +113,10 @@ class Flow(QLayout):
     def count(self) -> int:
         return len(self._items)
 
-    def itemAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]
+    def itemAt(self, index: int) -> QLayoutItem | None:
         return self._items[index] if 0 <= index < len(self._items) else None
 
-    def takeAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]
+    def takeAt(self, index: int) -> QLayoutItem | None:
         return self._items.pop(index) if 0 <= index < len(self._items) else None
 
     def hasHeightForWidth(self) -> bool:
