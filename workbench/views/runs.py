@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from workbench.live import MOST, LiveFeed, Update
 from workbench.theme import Theme
 from workbench.watching import clocks, colours, run_actions
 from workbench.watching.experiment_list import ExperimentList
+from workbench.watching.export_action import ExportAction
 from workbench.watching.legend import Entry
 from workbench.watching.quantities import DEFAULT_KEYS, STACK, default_keys, panes, series_of
 from workbench.watching.queue_page import QueuePage, left_words, summary
@@ -124,6 +124,7 @@ class RunsView(QWidget):
             (self.bar.log, self.toggle_log),
             (self.bar.ask, self._ask),
             (self.bar.profile, lambda: self._desk.wants_profile.emit(self.selected[0].id)),
+            (self.bar.export, lambda: self.exporting.ask(self.selected[0])),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
         ):
@@ -135,6 +136,7 @@ class RunsView(QWidget):
         body.setSpacing(10)
         self.notice = Notice()
         body.addWidget(self.notice)
+        self.exporting = ExportAction(self._desk, self.notice, self)
         self.model = RunTable(self)
         self.model.toggled.connect(self._toggled)
         self.table = self._table()
@@ -152,7 +154,7 @@ class RunsView(QWidget):
         self.below.legend.soloed.connect(self.model.solo)
         self.below.run.asked.connect(self._desk.wants_answers)
         self.below.run.profiled.connect(self._desk.wants_profile)
-        self.below.run.export_wanted.connect(self._export_model)
+        self.below.run.export_wanted.connect(self.exporting.ask)
         self.vertical = QSplitter(Qt.Orientation.Vertical)
         self.vertical.setChildrenCollapsible(False)
         for part, stretch in ((self.table, 0), (self.below, 1)):
@@ -199,6 +201,7 @@ class RunsView(QWidget):
     def leave(self) -> None:
         """The window closes."""
         self.feed.stop()
+        self.exporting.program.close()
 
     def choose(self, experiment_id: int) -> None:
         """Show an experiment, also one that the list will only hold after the next read."""
@@ -433,12 +436,6 @@ class RunsView(QWidget):
             self._refused(f"The plot was not exported: {error}")
         else:
             self._desk.says.emit(f"Written to {path}.")
-
-    def _export_model(self, run: int) -> None:
-        path = self._ask_for_file(f"run{run}.safetensors", "Weights and plan (*.safetensors);;ONNX graph (*.onnx)")
-        if path is not None:
-            said = partial(self.below.run.notice.say, "ok", f"The model of run {run} was written to {path}.")
-            run_actions.export_model(self._desk, self, run, path, said, lambda sentence: self.below.run.notice.say("error", sentence))
 
     def _recolour(self, theme: Theme) -> None:
         self.delegate.theme = theme

@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject
-
 from workbench.desk import Desk
-from workbench.programs import Program
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
@@ -59,19 +56,6 @@ def pause(desk: Desk, on: bool, done: Callable[[], None], failed: Callable[[str]
             ensure_supervisor(store.url)
 
     _write(desk, act, "The queue is paused." if on else "The queue goes on.", [0], done, failed)
-
-
-def export_model(desk: Desk, parent: QObject, run: int, path: Path, done: Callable[[], None], failed: Callable[[str], None]) -> None:
-    """Write the finished model of a run to a file, by a process of its own: an ONNX graph needs torch."""
-    store = desk.store
-    if store is None:
-        return
-    program = Program(parent)
-    for signal, then in ((program.answered, lambda _answer: done()), (program.failed, failed)):
-        signal.connect(then)
-        signal.connect(lambda _said: program.deleteLater())
-    form = "onnx" if path.suffix == ".onnx" else "safetensors"
-    program.start(["-m", "workbench", "export", f"r{run}", "--format", form, str(path), "--store", store.url])
 
 
 def delete(desk: Desk, experiment: int, done: Callable[[], None], failed: Callable[[str], None]) -> None:

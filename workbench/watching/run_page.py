@@ -29,8 +29,8 @@ class RunPage(QStackedWidget):
 
     asked = Signal(int)
     profiled = Signal(int)
-    export_wanted = Signal(int)
-    """Write the finished model of this run to a file."""
+    export_wanted = Signal(object)
+    """Write the finished model of this run (its row) to a file."""
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,7 +59,7 @@ class RunPage(QStackedWidget):
             head.addWidget(button)
         self.ask_button.clicked.connect(lambda: self.asked.emit(self._run or 0))
         self.profile_button.clicked.connect(lambda: self.profiled.emit(self._run or 0))
-        self.export_button.clicked.connect(lambda: self.export_wanted.emit(self._run or 0))
+        self.export_button.clicked.connect(lambda: self.export_wanted.emit(self.facts.run if self.facts else None))
         self.folder_button.clicked.connect(self._open_folder)
         column.addLayout(head)
         self.notice = Notice()
