@@ -115,7 +115,8 @@ class RunsView(QWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        self.bar = RunsBar()
+        self.bar, self.notice = RunsBar(), Notice()
+        self.exporting = ExportAction(self._desk, self.notice, self)
         for signal, act in (
             (self.bar.stop, self.stop_selected),
             (self.bar.resume, self.resume_selected),
@@ -134,9 +135,7 @@ class RunsView(QWidget):
         body = QVBoxLayout(inside)
         body.setContentsMargins(14, 14, 14, 12)
         body.setSpacing(10)
-        self.notice = Notice()
         body.addWidget(self.notice)
-        self.exporting = ExportAction(self._desk, self.notice, self)
         self.model = RunTable(self)
         self.model.toggled.connect(self._toggled)
         self.table = self._table()
