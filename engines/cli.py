@@ -187,7 +187,7 @@ def _add_queue(verb) -> None:
     sensitive.add_argument("--bits", metavar="LIST", help="round to so many bits, as in 4,3 (default: 8,4,3,2)")
     sensitive.add_argument("--sparsity", metavar="LIST", help="prune the smallest weights to these shares, as in 0.5,0.9")
     sensitive.add_argument("--tokens", type=int, metavar="N", help="validation targets that are judged (default: as many as the run was judged on)")
-    sensitive.add_argument("--allow", type=float, metavar="NATS", default=0.01, help="what the suggested mix may lose a target (default: 0.01)")
+    sensitive.add_argument("--allow", metavar="NATS", default="0.01", help="what the suggested mix may lose a target (default: 0.01)")
     sensitive.add_argument("--json", action="store_true", help="for machines")
     _store(sensitive)
 

@@ -42,7 +42,7 @@ def export(store: Store, run_id: int, form: str, out: Path) -> Exported:
         raise ExportError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
     folder = store.folder / "runs" / str(run_id) / "model"
     answer = asked(MODULE, ["--model", str(folder), "--out", str(out), "--format", form, "--attended"], run_id)
-    beside = out.with_name(f"{out.stem}.card.md")
+    beside = out.with_name(f"{out.name}.card.md")
     try:
         beside.write_text(modelcard.card(store, run_id, form, answer["facts"]), encoding="utf-8")
     except OSError as error:

@@ -62,6 +62,17 @@ def levels_of(mode: Mode, words: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def allowance(words: str) -> float:
+    """What a mix may lose, from what a person typed. Raises SensitivityError with a sentence."""
+    try:
+        value = float(words)
+    except ValueError:
+        raise SensitivityError(f'"{words}" is no number: write what a mix may lose a target, as in {ALLOWED:g}.') from None
+    if not 0 <= value < float("inf"):
+        raise SensitivityError(f"A mix may not lose {words}: it is 0 or more, as in {ALLOWED:g}.")
+    return value
+
+
 def _example(mode: Mode) -> str:
     return ", ".join(f"{level:g}" for level in LEVELS[mode])
 
@@ -202,7 +213,7 @@ def mix_words(found: Mapping[str, Any]) -> str:
     mixed, unit, bits = found["suggestion"], found["loss"]["unit"], found["mode"] == "bits"
     if mixed["recipe"] is None:
         return f"No layer can be {'rounded' if bits else 'pruned'} so within {mixed['allowed']:g} {unit} a target: allow more, or try milder levels."
-    mean = f"{mixed['mean']:.3g} bits a weight on average" if bits else f"{mixed['mean']:.1%} of the weights zero"
+    mean = f"{mixed['mean']:.3g} bits a weight on average, scales not counted" if bits else f"{mixed['mean']:.1%} of the weights zero"
     interval = f" [{mixed['low']:+.4f}, {mixed['high']:+.4f}]" if mixed["low"] is not None else ""
     return (
         f"The mix that saves most within {mixed['allowed']:g} {unit} a target: {mean} (layers that it leaves alone included); foretold, as if losses "

@@ -20,8 +20,7 @@ def measure(arguments: argparse.Namespace) -> int:
     levels = sensitivity.levels_of(mode, arguments.sparsity or arguments.bits or ",".join(map(str, LEVELS[mode])))
     if arguments.tokens is not None and arguments.tokens < 1:
         raise RequestError(f"--tokens {arguments.tokens}: at least one target has to be judged.")
-    if not arguments.allow >= 0:
-        raise RequestError(f"--allow {arguments.allow}: what may be lost is 0 or more.")
+    allowed = sensitivity.allowance(arguments.allow)
     with opened(arguments) as store:
         row = existing_run(store, run_id(arguments.id))
 
@@ -29,7 +28,7 @@ def measure(arguments: argparse.Namespace) -> int:
             if "doing" in said:
                 note(f"r{row.id} {row.variant}: {said['done']} of {said['of']}, {said['doing']}" if said["of"] else f"r{row.id}: {said['doing']}")
 
-        path = sensitivity.measure(store, row.id, mode, levels, allowed=arguments.allow, tokens=arguments.tokens, tell=tell)
+        path = sensitivity.measure(store, row.id, mode, levels, allowed=allowed, tokens=arguments.tokens, tell=tell)
     found = sensitivity.read(path)
     if arguments.json:
         write_json(found, "-")

@@ -86,5 +86,5 @@ def _writing_on(model: Any, prompt_1T: Tensor) -> Iterator[Offer]:
     free = tuple(tuple(dim for dim, size in enumerate(leaf.shape) if size != after[dim]) for leaf, after in zip(state, grown, strict=True))
     what = "Writes on, a token at a time"
     words = f"{what}: gets a token and the state before it, gives the most probable next token with its log probability, and the state after."
-    names = ("token", *(f"state_{n}" for n in range(len(state))))
+    names, afters = ("token", *afters[2:]), ("log_p", "next", *(f"after_{n}" for n in range(len(state))))
     yield Offer(what, (Part("step", words, step, (token_11, *state), names, afters, ((), *free), CHECKED_STEPS, grows=any(free)),))

@@ -196,7 +196,8 @@ def runnable() -> Iterator[None]:
     try:
         yield
     except GraphError as error:
-        raise NotExportable(f"onnxruntime does not run the graph: {error}") from error
+        # The file is one that nobody will see.
+        raise NotExportable(f"onnxruntime does not run the graph: {re.sub(r'Load model from .+? failed: ?', '', str(error))}") from error
 
 
 def values_of(graph: Graph, *tensors: Tensor) -> list[Any]:

@@ -212,10 +212,24 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
         piece = packed[:, start : start + filled * size // 8]
         start += filled * size // 8
         if size < 8:
-            piece = torch.cat([(piece >> (slot * size)) & (2**size - 1) for slot in range(8 // size)], dim=1)
-        codes = piece << shift if codes is None else codes | (piece << shift)
+            piece = torch.cat([_down(piece, slot * size) & (2**size - 1) for slot in range(8 // size)], dim=1)
+        codes = _up(piece, shift) if codes is None else codes | _up(piece, shift)
     assert codes is not None
     return codes[:, :columns]
+
+
+def _down(piece: Tensor, by: int) -> Tensor:
+    """piece >> by. In an ONNX graph by division: its shifts of bytes come out signed (onnxscript 0.7.2)."""
+    if not torch.onnx.is_in_onnx_export():
+        return piece >> by
+    return torch.div(piece, torch.full((), 2**by, dtype=torch.uint8), rounding_mode="floor") if by else piece
+
+
+def _up(piece: Tensor, by: int) -> Tensor:
+    """piece << by."""
+    if not torch.onnx.is_in_onnx_export():
+        return piece << by
+    return piece * torch.full((), 2**by, dtype=torch.uint8) if by else piece
 
 
 # Ranges of what streams by.

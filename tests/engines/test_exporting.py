@@ -125,8 +125,8 @@ def test_a_model_leaves_with_its_card(store: Store, tmp_path: Path, capsys: pyte
     save_finished(model, plan, [], Path(store.folder) / "runs" / str(run) / "model", text.fingerprint)
     out = tmp_path / "small.safetensors"
     assert cli.main(["export", f"r{run}", "--format", "safetensors", str(out), "--store", store.url]) == 0
-    assert f"Wrote {out.with_name('small.card.md')}" in capsys.readouterr().err
-    assert f"`{text.fingerprint}`" in out.with_name("small.card.md").read_text()
+    assert f"Wrote {out.with_name('small.safetensors.card.md')}" in capsys.readouterr().err
+    assert f"`{text.fingerprint}`" in out.with_name("small.safetensors.card.md").read_text()
     (tmp_path / "train.txt").unlink()
     found = load_exported(out)
     assert found.text.encode is not None

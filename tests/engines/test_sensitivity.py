@@ -183,6 +183,7 @@ def test_wrong_levels_are_a_sentence(mode: Any, words: str, sentence: str) -> No
         (["r1"], "Run r1 is queued"),
         (["r1", "--bits", "4", "--sparsity", "0.5"], "two questions"),
         (["r1", "--bits", "x"], "no number"),
+        (["r1", "--allow=-1"], "A mix may not lose -1"),
     ],
 )
 def test_a_wrong_request_is_a_sentence(store: Store, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:

@@ -18,6 +18,7 @@ from workbench.profiling.bar import ProfileBar
 from workbench.profiling.pages import FlamePage, LayersPage, MemoryPage, OperatorsPage, step_words
 from workbench.profiling.reading import Files, Profile, read, stored
 from workbench.profiling.roofline import Roofline
+from workbench.profiling.sensitivity_page import SensitivityPage
 from workbench.profiling.step_bar import StepBar
 from workbench.programs import Program
 from workbench.theme import Theme
@@ -92,7 +93,14 @@ class ProfileView(QWidget):
         self.unprofiled.paint_with(self._desk.theme)
         self.inner.addWidget(self.unprofiled)
         self.inner.addWidget(self._found())
-        body.addWidget(self.inner, 1)
+        self.sensitivity = SensitivityPage(self._desk)
+        self.faces = QTabWidget()
+        self.faces.setDocumentMode(True)
+        self.faces.tabBar().setDrawBase(False)
+        self.faces.addTab(self.inner, "Time and memory")
+        self.faces.addTab(self.sensitivity, "Sensitivity")
+        self.faces.setTabToolTip(1, "Which layers of the finished model bear to be rounded or pruned")
+        body.addWidget(self.faces, 1)
         column.addLayout(body, 1)
         return page
 
@@ -141,6 +149,7 @@ class ProfileView(QWidget):
         """The window closes."""
         self.feed.stop()
         self.program.close()
+        self.sensitivity.program.close()
 
     def choose(self, run_id: int) -> None:
         """Show a run."""
@@ -234,6 +243,7 @@ class ProfileView(QWidget):
         QTimer.singleShot(0, self, partial(self.roofline.show_layers, profile.layers, data["roofline"].get("peaks")))
 
     def _show_state(self) -> None:
+        self.sensitivity.show_run(self._runs.get(self.bar.run or 0))
         profiled = self.profile is not None
         self.inner.setCurrentIndex(1 if profiled else 0)
         self.bar.show_state(working=self.program.running, profiled=profiled, traced=profiled and self.profile.trace is not None)  # type: ignore[union-attr]
@@ -304,5 +314,5 @@ class ProfileView(QWidget):
     def _recolour(self, theme: Theme) -> None:
         recolour(self, theme)
         self.step.paint_with(theme)
-        for part in self._parts:
+        for part in (*self._parts, self.sensitivity):
             part.paint_with(theme)

@@ -13,11 +13,13 @@ from safetensors import safe_open
 from engines.runtime import export, finished
 from engines.runtime.finished import FinishedError, save_finished
 from engines.runtime.freshload import outputs_of
-from engines.runtime.graphs import NotExportable
+from engines.runtime.graphs import NotExportable, values_of
+from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import Parts, block, plugin
 from engines.runtime.portable import load_exported
 from engines.runtime.programs import loaded_afresh
 from engines.runtime.runners import score
+from engines.toolbox.packed import matrices_in
 from engines.toolbox.specimen import Surroundings
 from tests.engines.runtime import session as small
 
@@ -172,6 +174,25 @@ def test_a_module_of_ones_own_and_a_classifier_leave(tmp_path: Path) -> None:
     known = json.loads((tmp_path / "classes.vocabulary.json").read_text())
     assert (known["classes"], known["tokens"][0]) == (["no", "yes"], "<unk>")
     assert answer["facts"]["text"]["classes"] == ["no", "yes"]
+
+
+@pytest.mark.slow
+def test_graphs_of_packed_weights_compute_from_their_codes(tmp_path: Path) -> None:
+    """Three bits lie in pieces of two and one: all ways of unpacking are in the graph, which is no larger for it."""
+    pytest.importorskip("onnxscript")
+    three = {"id": "quantization/weight_only", "bits": 3, "types": ["Linear", "LSTM", "Embedding"]}
+    wide = {"embedding": {"id": "embeddings/lookup", "width": 128}, "layers": [LSTM], "head": {"id": "softmax/full"}}
+    folder = kept(tmp_path, model=wide, techniques=(three,))
+    answer = export.write(folder, tmp_path / "model.onnx", "onnx")
+    parts = {part["file"]: part for part in answer["facts"]["parts"]}
+    assert set(parts) == {"model.onnx", "model.prompt.onnx", "model.step.onnx"}
+    model: Any = finished.load_finished(folder).model
+    inputs, targets = held_out()
+    graph = Graph(tmp_path / "model.onnx", threads=1)
+    (nll,) = graph(values_of(graph, inputs, targets))
+    torch.testing.assert_close(torch.from_numpy(nll.numpy()), score(model, inputs, targets), rtol=1e-4, atol=1e-4)
+    numbers = sum(matrix.rows * matrix.columns for matrix in matrices_in(model))
+    assert parts["model.onnx"]["bytes"] < 4 * numbers / 2
 
 
 # --- Refusals -------------------------------------------------------------------------------------------------------------------------------
