@@ -40,13 +40,25 @@ class LogAxis(pg.AxisItem):
         return [decade(value) for value in values]
 
 
+FEWEST = 3
+"""Ticks that a logarithmic axis should have at least."""
+
+
 class ScaleAxis(LogAxis):
     """An axis whose scale can be changed: logarithmic (its data are logarithms to base ten) or plain."""
 
     logarithmic = False
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
-        return super().tickValues(low, high, size) if self.logarithmic else pg.AxisItem.tickValues(self, low, high, size)
+        if not self.logarithmic:
+            return pg.AxisItem.tickValues(self, low, high, size)
+        found = super().tickValues(low, high, size)
+        if len(found and found[0][1]) >= FEWEST or high - low > 2:
+            return found
+        # Within a decade or so the round numbers of a plain axis tell more.
+        levels = pg.AxisItem.tickValues(self, 10**low, 10**high, size)
+        ticks = [math.log10(value) for value in levels[0][1] if value > 0] if levels else []
+        return [(1.0, ticks)] if len(ticks) > len(found and found[0][1]) else found
 
     def tickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
         if self.logarithmic:

@@ -10,7 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent
-from PySide6.QtWidgets import QGraphicsItem, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGraphicsItem, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from workbench.logaxis import ScaleAxis
 from workbench.plotting.framing import Frame
@@ -64,6 +64,8 @@ class CurvePlot(QWidget):
         self.x_name = "steps"
         column.addWidget(self._caption)
         self.legend = Legend()
+        self.legend.setWordWrap(False)
+        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.legend.hide()
         column.addWidget(self.legend)
         self._box = PaneBox()
@@ -91,7 +93,7 @@ class CurvePlot(QWidget):
         self._crosshair = Crosshair(self._plot, self._canvas)
         self._box.sigRangeChangedManually.connect(self._by_hand)
         self._box.sigXRangeChanged.connect(lambda *_: self._moved())
-        self._box.sigResized.connect(lambda *_: self._layer.look())
+        self._box.sigResized.connect(lambda *_: self._resized())
         scene = self._canvas.scene()
         scene.sigMouseMoved.connect(self._mouse)
         scene.sigMouseClicked.connect(lambda event: self.show_all() if event.double() else None)
@@ -273,6 +275,14 @@ class CurvePlot(QWidget):
         # Blocked signals also keep the axes from hearing of the new range; tell them.
         for side_name, axis_range in zip(("bottom", "left"), self._box.viewRange(), strict=True):
             self._plot.getAxis(side_name).setRange(*axis_range)
+
+    def _resized(self) -> None:
+        for axis in self.axes.values():
+            # The cache of an axis keeps what was painted at its old size.
+            axis.picture = None
+            axis.setCacheMode(QGraphicsItem.CacheMode.NoCache)
+            axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self._layer.look()
 
     def _rules(self) -> list[float]:
         """At which y the axis has its numbers."""

@@ -117,7 +117,7 @@ def test_smoothing_of_a_reduced_curve_goes_through_the_middle_of_its_bins() -> N
     bins = np.arange(100.0)
     held.history = Curve(bins * 10, bins * 10 + 9, np.full(100, 4.0), np.full(100, 8.0), np.zeros(100, dtype=np.int64), 1000, exact=False)
     held.points.append(np.array([1000.0]), np.array([0.0]), np.array([6.0]))
-    low, high, raw = held.values(50.0)
+    low, high, raw = held.values(20.0)
     assert raw is not None
     np.testing.assert_allclose(low, 6.0)
     assert (raw[0].min(), raw[1].max(), len(low), low is high) == (4.0, 8.0, 101, True)

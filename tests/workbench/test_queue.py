@@ -52,7 +52,7 @@ def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[Run
 def test_queued_runs_are_moved_and_the_queue_paused(qtbot: QtBot, view: RunsView, store: Store, served: list[str]) -> None:
     samples.submit(store, variants=("a", "b", "c"))
     running = samples.start(store)
-    qtbot.waitUntil(lambda: len(view.queue.model.runs) == 3, timeout=10_000)
+    qtbot.waitUntil(lambda: view.queue_button.text() == "Queue: 1 at work, 2 queued", timeout=10_000)
     view.queue_button.click()
     assert view.pages.currentIndex() == QUEUE
     assert [run.variant for run in view.queue.model.runs] == ["a", "b", "c"]

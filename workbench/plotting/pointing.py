@@ -57,7 +57,7 @@ class Crosshair:
             return None
         y = self._box.mapSceneToView(self.pointer).y() if self.pointer is not None else max(each.y for each in found)
         closest = min(found, key=lambda each: abs(each.y - y))
-        kept = nearest(found, y)
+        kept = nearest(found, y, self._canvas.height())
         self._cross.setPos(closest.x)
         self._marks.setData([{"pos": (e.x, e.y), "size": MARK, "brush": pg.mkBrush(e.line.colour), "pen": pg.mkPen(self._surface)} for e in kept])
         self._cross.show()

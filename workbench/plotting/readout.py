@@ -16,6 +16,8 @@ from workbench.widgets.text import number
 
 MOST = 10
 """Curves that a label tells of; of more the ones nearest to the pointer."""
+ROW, AROUND = 14, 46
+"""Pixels of a line of the label, and of what is around them."""
 APART = 14
 """Pixels between pointer and label."""
 
@@ -48,9 +50,9 @@ def readings(lines: Iterable[Line], x: float, *, log_y: bool) -> list[Reading]:
     return found
 
 
-def nearest(found: list[Reading], y: float) -> list[Reading]:
-    """The readings nearest to the pointer, from the highest to the lowest."""
-    kept = sorted(found, key=lambda each: abs(each.y - y))[:MOST]
+def nearest(found: list[Reading], y: float, room: float) -> list[Reading]:
+    """The readings nearest to the pointer, from the highest to the lowest. room: pixels that the label may be high."""
+    kept = sorted(found, key=lambda each: abs(each.y - y))[: max(1, min(MOST, int((room - AROUND) / ROW)))]
     return sorted(kept, key=lambda each: -each.y)
 
 

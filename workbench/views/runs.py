@@ -55,9 +55,12 @@ class RunsView(QWidget):
         self._desk = desk
         self._wanted: int | None = None
         self._update: Update | None = None
+        """The last one about the experiment that is shown."""
+        self._latest: Update | None = None
         self._panes: set[str] = set(_remembered(desk))
         self._colours: dict[int, str] = {}
         self._coloured: tuple[Any, ...] = ()
+        self._entries: list[Entry] = []
         self.feed = LiveFeed(desk, self)
         self.feed.updated.connect(self._show_update)
         self.feed.failed.connect(self._refused)
@@ -213,6 +216,8 @@ class RunsView(QWidget):
     def show_queue(self) -> None:
         """Show the queue of the store instead of one experiment's runs."""
         self.queue_button.setChecked(True)
+        if self._latest is not None:
+            self.queue.show_update(self._latest, summary(self._latest))
         self.pages.setCurrentIndex(QUEUE)
 
     def _show_runs(self) -> None:
@@ -229,9 +234,12 @@ class RunsView(QWidget):
 
     def _show_update(self, update: Update) -> None:
         self.list.show_experiments(update.experiments, update.active)
-        self.queue.show_update(update)
-        self.queue_button.setText("Queue: " + summary(update).split(" · ")[0].lower() + (", paused" if update.paused is not None else ""))
-        self.queue_button.setToolTip(f"What runs and what comes next, in all experiments\n{summary(update)}")
+        words = summary(update)
+        self._latest = update
+        if self.pages.currentIndex() == QUEUE:
+            self.queue.show_update(update, words)
+        self.queue_button.setText("Queue: " + words.split(" · ")[0].lower() + (", paused" if update.paused is not None else ""))
+        self.queue_button.setToolTip(f"What runs and what comes next, in all experiments\n{words}")
         if self.pages.currentIndex() != QUEUE:
             self.pages.setCurrentIndex(RUNS if update.experiments else NOTHING)
         if not update.experiments:
@@ -274,9 +282,15 @@ class RunsView(QWidget):
         """Draw what there is; while another tab is in front nothing is drawn."""
         if self._update is None or self.below.shown != CURVES:
             return
-        self.board.show_runs(self.model.runs, self._colours, self.model.hidden, [run.id for run in self.selected])
-        self.below.legend.show_entries(self._entries(), self.model.hidden)
+        selected = [run.id for run in self.selected]
+        runs = self.model.runs if len(self.model.runs) <= MOST else self._some(selected)
+        self.board.show_runs(runs, self._colours, self.model.hidden, selected)
+        self.below.legend.show_entries(self._entries, self.model.hidden)
         self.feed.drew(self.board.redraw())
+
+    def _some(self, selected: list[int]) -> list[RunRow]:
+        """Of more runs than can be drawn: the selected ones, else the first."""
+        return [run for run in self.model.runs if run.id in set(selected)][:MOST] if selected else self.model.runs[:MOST]
 
     def _colour(self) -> None:
         update = self._update
@@ -286,10 +300,10 @@ class RunsView(QWidget):
         if key != self._coloured:
             self._coloured = key
             self._colours = colours.by_run(self._desk.theme, [variant.name for variant in update.variants], update.runs)
+            self._entries = self._legend(update.runs)
 
-    def _entries(self) -> list[Entry]:
+    def _legend(self, runs: list[RunRow]) -> list[Entry]:
         """A chip a variant; a chip a run where there is one variant alone."""
-        runs = self.model.runs
         if len({run.variant for run in runs}) == 1 and len(runs) > 1:
             return [Entry(f"seed {run.seed}", self._colours[run.id], (run.id,)) for run in runs[:MOST]]
         groups: dict[str, list[int]] = {}

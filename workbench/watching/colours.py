@@ -27,7 +27,8 @@ def by_run(theme: Theme, variants: Sequence[str], runs: Sequence[RunRow]) -> dic
     if len({run.variant for run in runs}) == 1 and len(runs) > 1:
         return {run.id: curve(theme, place) for place, run in enumerate(runs)}
     places = {name: place for place, name in enumerate(variants)}
-    return {run.id: curve(theme, places.get(run.variant, len(places))) for run in runs}
+    made = {name: curve(theme, place) for name, place in places.items()}
+    return {run.id: made.get(run.variant) or curve(theme, len(places)) for run in runs}
 
 
 def names(runs: Sequence[RunRow]) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,8 @@ class ExperimentList(QWidget):
 
     def show_experiments(self, experiments: Sequence[ExperimentRow], active: Sequence[RunRow]) -> None:
         """Draw the list again where something differs; the selection stays."""
-        busy: dict[int, int] = {}
-        running: set[int] = set()
-        for run in active:
-            busy[run.experiment_id] = busy.get(run.experiment_id, 0) + 1
-            if run.active:
-                running.add(run.experiment_id)
+        busy = Counter(run.experiment_id for run in active)
+        running = {run.experiment_id for run in active if run.status != "queued"}
         lines = []
         for row in sorted(experiments, key=lambda row: row.id, reverse=True):
             state = f"● running, {busy[row.id]} to go" if row.id in running else f"○ {busy[row.id]} queued" if row.id in busy else ago(row.created)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from engines.store.rows import Curve, SeriesRow
 
 
+FEWEST = 5
+"""Spans of smoothing that a curve must have: a figure that is taken ten times in a run is not smoothed over fifty points."""
+
+
 @dataclass
 class Held:
     """points: single ones; history: all before them, reduced; detail: the part that is zoomed to, finer."""
@@ -46,6 +50,7 @@ class Held:
             low, high = np.concatenate([self.history.lows, values]), np.concatenate([self.history.highs, values])
         else:
             low = high = values
+        span = min(span, len(low) / FEWEST)
         if span <= 1 or not len(low):
             return low, high, None
         mean = smoothed(values, span) if low is values else self._smoothed(low, high, values, span)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QIcon, QMouseEvent, QPainter, QPixmap
 from PySide6.QtWidgets import QLayout, QLayoutItem, QScrollArea, QToolButton, QWidget
 
@@ -63,8 +63,10 @@ class Legend(QScrollArea):
             emptied(self._flow)
             self.chips = [self._chip(entry) for entry in entries]
             for chip in self.chips:
+                chip.ensurePolished()  # Before that it does not know its size.
                 self._flow.addWidget(chip)
             self._fit()
+            QTimer.singleShot(0, self, self._fit)
         if self._hidden == frozenset(hidden):
             return
         self._hidden = frozenset(hidden)

@@ -153,8 +153,8 @@ class QueuePage(QWidget):
     def selected(self) -> list[RunRow]:
         return [self.model.runs[index.row()] for index in self.table.selectionModel().selectedRows()]
 
-    def show_update(self, update: Update) -> None:
-        """Take what the store says; the selection stays with its runs."""
+    def show_update(self, update: Update, words: str) -> None:
+        """Take what the store says; the selection stays with its runs. words: its summary."""
         kept = {run.id for run in self.selected}
         names = {row.id: row.name for row in update.experiments}
         if self.model.show(update.active, names):
@@ -168,7 +168,7 @@ class QueuePage(QWidget):
         self.pause_button.style().unpolish(self.pause_button)
         self.pause_button.style().polish(self.pause_button)
         self.pages.setCurrentIndex(1 if update.active else 0)
-        self.caption.setText(summary(update))
+        self.caption.setText(words)
         self._offer()
 
     def _move(self, where: str) -> None:
@@ -191,7 +191,7 @@ class QueuePage(QWidget):
 
 def summary(update: Update) -> str:
     """How much there is and how long it takes: "1 at work, 7 queued · 12 min to 15 min left"."""
-    queued = sum(run.status == "queued" for run in update.active)
+    queued = sum(1 for run in update.active if run.status == "queued")
     parts = [f"{len(update.active) - queued} at work, {queued} queued"] if update.active else ["Empty"]
     if update.paused is not None:
         parts.append("paused: nothing more is started")

@@ -192,16 +192,16 @@ class RunPage(QStackedWidget):
     def _grouped(self, figures: Sequence[Figure]) -> str:
         rows: list[tuple[str, ...]] = []
         group = ""
-        several = any(figure.seeds for figure in figures)
+        several, bounded = any(figure.seeds for figure in figures), any(figure.low is not None for figure in figures)
         for figure in figures:
             if figure.group != group:
                 group = figure.group
-                rows.append((f"<b>{escape(group)}</b>", "", "", *([""] if several else [])))
+                rows.append((f"<b>{escape(group)}</b>",))
             interval = f"{number(figure.low)} to {number(figure.high)}" if figure.low is not None and figure.high is not None else ""
-            seeds = f"{number(figure.seeds[0])} to {number(figure.seeds[1])} (n = {figure.seeds[2]})" if figure.seeds else ""
-            cells = (escape(figure.name), f"{number(figure.value)} {escape(figure.unit)}".strip(), self._muted(interval))
-            rows.append((*cells, self._muted(seeds)) if several else cells)
-        heads = ("", "this run", "interval", "all seeds") if several else ("", "this run", "interval")
+            seeds = _range(*figure.seeds) if figure.seeds else ""
+            cells = [escape(figure.name), f"{_figure(figure.value)}&nbsp;{escape(figure.unit)}".removesuffix("&nbsp;")]
+            rows.append((*cells, *([self._muted(interval)] if bounded else []), *([self._muted(seeds)] if several else [])))
+        heads = ("", "this run", *(["interval"] if bounded else []), *(["all seeds"] if several else []))
         return self._table(rows, heads, plain=True)
 
     def _effects(self, facts: Facts) -> str:
@@ -288,3 +288,14 @@ def _short(value: Any) -> str:
     from engines.differences import text
 
     return text(value)
+
+
+def _figure(value: float | None) -> str:
+    from engines.report import labels
+
+    return labels.figure(value)
+
+
+def _range(low: float, high: float, count: int) -> str:
+    span = _figure(low) if _figure(low) == _figure(high) else f"{_figure(low)} to {_figure(high)}"
+    return f"{span} (n = {count})".replace(" ", "\u00a0")

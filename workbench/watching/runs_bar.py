@@ -77,22 +77,24 @@ class RunsBar(QFrame):
 
     def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool, left: str = "") -> None:
         """Offer what is possible now. left: the time until all have ended, in words."""
-        pool = selected or runs
+        counts = Counter(run.status for run in runs)
+        pool = Counter(run.status for run in selected) if selected else counts
+        open_ones = pool["queued"] + pool["starting"] + pool["running"]
+        stopping = open_ones and all(run.over or run.request == "cancel" for run in selected or runs)
         for button, action, possible in (
-            (self.stop_button, self._stop, any(not run.over and run.request != "cancel" for run in pool)),
-            (self.resume_button, self._resume, any(run.status in ("failed", "cancelled", "lost") for run in pool)),
+            (self.stop_button, self._stop, bool(open_ones and not stopping)),
+            (self.resume_button, self._resume, bool(pool["failed"] + pool["cancelled"] + pool["lost"])),
         ):
             button.setEnabled(possible)
             action.setEnabled(possible)
         self.stop_button.setText("Stop" if selected else "Stop all")
-        self.compare_button.setEnabled(any(run.status == "done" for run in runs))
-        self._retry.setEnabled(any(run.status in ("failed", "lost") for run in runs))
+        self.compare_button.setEnabled(bool(counts["done"]))
+        self._retry.setEnabled(bool(counts["failed"] + counts["lost"]))
         self._log.setEnabled(len(selected) == 1 or log_shown)
         self._ask.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._profile.setEnabled(len(selected) == 1)
         self._export.setEnabled(len(selected) == 1 and selected[0].status == "done")
-        self._delete.setEnabled(not any(run.active for run in runs))
-        counts = Counter(run.status for run in runs)
+        self._delete.setEnabled(not counts["starting"] + counts["running"])
         words = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status])
         smoke = " · smoke test, its figures mean nothing" if any(run.smoke for run in runs) else ""
         self.caption.setText(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}" + (f" · {left}" if left else ""))
