@@ -23,6 +23,7 @@ from engines import extras
 from engines.runtime.onnxgraph import Graph, GraphError
 from engines.runtime.plan import PlanError
 from engines.toolbox.int8 import Int8Module
+from engines.toolbox.packed import matrices_in
 
 TOLERANCE = 1e-4
 """By how much nats may differ from torch's, relative to their size where that is above 1: float32 sums in another order."""
@@ -142,7 +143,11 @@ def write_graph(model: nn.Module, module: nn.Module, example: tuple[Tensor, ...]
         )
     try:
         with silence(), torch.no_grad():
-            program = torch.onnx.export(module.eval(), example, input_names=names, output_names=outputs, dynamo=True, verbose=False)
+            # Folded constants would be packed weights unpacked; onnxruntime folds for itself as it loads.
+            packed = bool(matrices_in(model))
+            program = torch.onnx.export(
+                module.eval(), example, input_names=names, output_names=outputs, dynamo=True, verbose=False, optimize=not packed
+            )
             assert program is not None
             program.save(path)
     except Exception as error:
