@@ -31,6 +31,8 @@ LONG = 20_000
 OVERVIEW_PIXELS = 2500
 LATEST = ("train/loss", "speed/train_tokens_per_s", "memory/host_mib", "memory/device_mib")
 """Series whose last values tables show."""
+SETTLED_SECONDS = 10.0
+"""So long after its end a run may still be written to (the last samples)."""
 MOST = 200
 """Runs of an experiment whose points are read at once."""
 
@@ -84,6 +86,7 @@ class _Known:
     """What was read already: how far each series, the runs, and the series of runs that had ended and so cannot change."""
 
     cursors: dict[int, _Cursor] = field(default_factory=dict)
+    marks: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     runs: dict[int, RunRow] = field(default_factory=dict)
     ended: dict[int, tuple[int, list[SeriesRow]]] = field(default_factory=dict)
 
@@ -211,32 +214,42 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred:
     from engines.store import queries
 
     experiments = queries.experiments(store)
-    active = [*queries.runs(store, status=("starting", "running")), *queries.queue(store)]
     paused = queries.paused(store)
-    queue_left = _left(queries, store, active)
+    everything = _runs(queries, store, experiment, memory)
+    kept = {row.id for row in experiments}
+    unfinished = [run for run in everything if not run.over and run.experiment_id in kept]
+    queued = sorted((run for run in unfinished if run.status == "queued"), key=lambda run: (run.place, run.id))
+    at_work = [run for run in unfinished if run.status != "queued"]
+    active, now = [*at_work, *queued], time.time()
+    queue_left = remaining.of_runs(active, now=now, peers=everything, jobs=len(at_work)) if active else None
     if experiment is None:
         return Update(experiments, active, paused, queue_left=queue_left)
-    read = queries.runs(store, experiment)
-    runs = [old if (old := memory.runs.get(run.id)) == run and old is not None else run for run in read]
-    memory.runs = {run.id: run for run in runs}
+    runs = [run for run in everything if run.experiment_id == experiment]
     found = _series(queries, store, runs, memory) if series else []
     chosen = {run.id for run in runs[:MOST]} if len(runs) <= MOST or not preferred else preferred
     pieces = [piece for row in found if row.key in keys and row.run_id in chosen and (piece := _news(queries, store, row, memory)) is not None]
     latest = {(row.run_id, row.key): row.last_value for row in found if row.key in LATEST}
-    left = remaining.of_runs(runs, now=time.time(), peers=runs, jobs=sum(run.active for run in active))
+    left = remaining.of_runs(runs, now=now, peers=runs, jobs=len(at_work))
     update = Update(experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left)
     _ = update.units  # Worked out here, in the thread.
     return update
 
 
-def _left(queries: Any, store: Any, active: list[RunRow]) -> Remaining | None:
-    """The time until nothing is queued any more; None where nothing is."""
-    from engines import remaining
-
-    if not active:
-        return None
-    peers = [run for number in {run.experiment_id for run in active} for run in queries.runs(store, number)]
-    return remaining.of_runs(active, now=time.time(), peers=peers, jobs=sum(run.active for run in active))
+def _runs(queries: Any, store: Any, experiment: int | None, memory: _Known) -> list[RunRow]:
+    """The runs of the watched experiment and of all others that have work to do. Only those that moved, or may have, are read again."""
+    marks = queries.run_marks(store, experiment)
+    moved = {run for run, mark in marks.items() if memory.marks.get(run) != mark}
+    fresh = time.time() - SETTLED_SECONDS
+    stale = moved | {run for run, mark in marks.items() if mark[1] in ("starting", "running") or (mark[5] or 0.0) > fresh}
+    if moved:
+        # Whether a queued run still waits for another shows in none of its own columns.
+        stale |= {run.id for run in memory.runs.values() if run.status == "queued" and run.needs}
+    for run in queries.runs_of(store, sorted(stale & marks.keys())):
+        if memory.runs.get(run.id) != run:
+            memory.runs[run.id] = run
+    memory.marks = marks
+    memory.runs = {run: memory.runs[run] for run in marks if run in memory.runs}
+    return list(memory.runs.values())
 
 
 def _series(queries: Any, store: Any, runs: list[RunRow], memory: _Known) -> list[SeriesRow]:

@@ -14,6 +14,7 @@ from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.ordering import since
 from engines.store.rows import (
+    ACTIVE,
     DONE,
     QUEUED,
     RUNNING,
@@ -36,8 +37,8 @@ from engines.store.rows import (
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
     "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
-    "experiments", "machine", "marks", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "runs",
-    "series", "studies", "study", "supervisors", "tags", "variants",
+    "experiments", "machine", "marks", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "run_marks", "runs",
+    "runs_of", "series", "studies", "study", "supervisors", "tags", "variants",
 ]  # fmt: skip
 
 
@@ -73,6 +74,27 @@ def runs(store: Store, experiment_id: int | None = None, status: str | Sequence[
         conditions.append(tables.run.c.status.in_([status] if isinstance(status, str) else list(status)))
     with store.reading() as connection:
         return run_rows(connection, *conditions)
+
+
+def run_marks(store: Store, experiment_id: int | None = None) -> dict[int, tuple[Any, ...]]:
+    """{run: (experiment, status, attempt, request, place, ended)} of an experiment, and of all others with runs that have not ended.
+
+    What a reader who has seen the runs needs to know which of them it has to read again: a tenth of what reading them costs.
+    """
+    c = tables.run.c
+    open_ones = select(c.experiment_id).join(tables.experiment, tables.experiment.c.id == c.experiment_id)
+    open_ones = open_ones.where(tables.experiment.c.deleted.is_(None), c.status.in_((QUEUED, *ACTIVE))).distinct()
+    asked = select(c.id, c.experiment_id, c.status, c.attempt, c.request, c.place, c.ended).order_by(c.id)
+    with store.reading() as connection:
+        wanted = {*connection.execute(open_ones).scalars(), *([] if experiment_id is None else [experiment_id])}
+        return {row[0]: tuple(row[1:]) for row in connection.execute(asked.where(c.experiment_id.in_(wanted)))}
+
+
+def runs_of(store: Store, run_ids: Sequence[int]) -> list[RunRow]:
+    """Runs by their ids; those that are gone are left out."""
+    with store.reading() as connection:
+        parts = [run_rows(connection, tables.run.c.id.in_(run_ids[first : first + MANY])) for first in range(0, len(run_ids), MANY)]
+    return [run for part in parts for run in part]
 
 
 def queue(store: Store) -> list[RunRow]:

@@ -49,6 +49,7 @@ class CurveLayer(pg.GraphicsObject):
         self._box = box
         self._lines: list[Line] = []
         self._shown: _Picture | None = None
+        self._more: list[tuple[Line, float]] = []
         self._making: tuple[_Picture, list[Line]] | None = None
         self.pictures = self.strips = 0
         """How many pictures were begun, and how many strips drawn: for whoever measures."""
@@ -94,12 +95,8 @@ class CurveLayer(pg.GraphicsObject):
         if self._making is not None or self._shown is None or self._shown.view != self._view():
             self._begin()
             return
-        shown, width = self._shown, self._shown.pixels.width()
-        for line, start in grown:
-            first = int((start - shown.view[0]) / shown.step) - 1
-            if first < width:
-                self._strip(shown, max(0, first), width, [line])
-        self.update()
+        self._more += grown
+        self._go_on()
 
     def look(self) -> None:
         """The view box shows another range, or has another size."""
@@ -123,13 +120,13 @@ class CurveLayer(pg.GraphicsObject):
 
     def finish(self) -> None:
         """Draw to the end what is being drawn in slices."""
-        while self._making is not None:
+        while self.busy:
             self._go_on()
 
     @property
     def busy(self) -> bool:
-        """Whether a new picture is being made."""
-        return self._making is not None
+        """Whether something is still to be drawn."""
+        return self._making is not None or bool(self._more)
 
     # --- Drawing -----------------------------------------------------------------------------------------------------------------------------
 
@@ -151,6 +148,7 @@ class CurveLayer(pg.GraphicsObject):
             return
         pixels = QPixmap(size)
         self.pictures += 1
+        self._more.clear()
         behind = [line for line in self._lines if line.behind is not None]
         picture = _Picture(pixels, view)
         self._making = picture, [*behind, *self._lines]
@@ -166,6 +164,7 @@ class CurveLayer(pg.GraphicsObject):
 
     def _go_on(self) -> None:
         if self._making is None:
+            self._add_more()
             return
         picture, left = self._making
         began = time.perf_counter()
@@ -183,6 +182,18 @@ class CurveLayer(pg.GraphicsObject):
         self._shown, self._making = picture, None
         if picture.view != self._view() or picture.pixels.size() != self._size():
             self.look()  # It moved meanwhile: mostly a strip is missing.
+        self.update()
+
+    def _add_more(self) -> None:
+        """Draw what curves have grown by, as long as a slice takes."""
+        shown, end = self._shown, time.perf_counter() + SLICE_SECONDS
+        while self._more and shown is not None and time.perf_counter() < end:
+            line, start = self._more.pop(0)
+            first = int((start - shown.view[0]) / shown.step) - 1
+            if first < shown.pixels.width():
+                self._strip(shown, max(0, first), shown.pixels.width(), [line])
+        if self._more and shown is not None:
+            self._next.start()
         self.update()
 
     def _shift(self, shown: _Picture, moved: int, width: int) -> None:
