@@ -3,13 +3,17 @@
 Panning goes through the real board: one plot, then four whose x is linked; a frame is one movement of the mouse, with everything it leads to
 and the painting. Zooming draws in slices, so its stall is the longest time the window's thread did not answer.
 
-    python -m tests.benchmarks.bench_curves [panning] [zooming] [growing] [table]
+Watching: the processor time of a window on runs whose points another process writes, as a share of a core; it bounds what watching can take
+from a run, whatever noise the machine adds to the run's own pace.
+
+    python -m tests.benchmarks.bench_curves [panning] [zooming] [growing] [table] [watching]
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,10 +25,11 @@ import numpy as np
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 CURVES, POINTS, FRAMES = 100, 100_000, 120
 SIZE = (1600, 1000)
+WATCHED_MS = 15_000
 
 
 def main(wanted: list[str]) -> None:
-    for name, measure in (("panning", panning), ("zooming", zooming), ("growing", growing), ("table", table)):
+    for name, measure in (("panning", panning), ("zooming", zooming), ("growing", growing), ("table", table), ("watching", watching)):
         if not wanted or name in wanted:
             measure()
 
@@ -146,6 +151,43 @@ def table() -> None:
         print(f"10,000 runs, one at work: longest stall of the window {max(stalls) * 1000:.0f} ms in 8 s")
         view.leave()
         desk.close()
+
+
+def watching() -> None:
+    from PySide6.QtCore import QEventLoop, QSettings, QTimer
+
+    from engines.store.database import Store
+    from tests.benchmarks.bench_window import WRITER
+    from tests.workbench import samples
+    from workbench import theme
+    from workbench.desk import Desk
+    from workbench.views.runs import RunsView
+    from workbench.window import application
+
+    made = application()
+    for count, size in ((1, (1280, 800)), (8, (1280, 800)), (8, (2560, 1440))):
+        with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store:
+            samples.submit(store, variants=tuple(f"variant {n}" for n in range(count)))
+            runs = [samples.start(store) for _ in range(count)]
+            for run in runs:
+                samples.write(store, run, 0, 5000)
+            desk = Desk(theme.theme("light"), QSettings(f"{folder}/window.ini", QSettings.Format.IniFormat))
+            desk.set_store(Store.open(store.url))
+            view = RunsView(desk)
+            view.resize(*size)
+            view.show()
+            claims = ",".join(f"{run.id}:{run.claim}" for run in runs)
+            writer = subprocess.Popen([sys.executable, "-c", WRITER, store.url, claims], stdin=subprocess.PIPE)
+            _until(made, lambda: False, 4.0)
+            loop, began, used = QEventLoop(), time.perf_counter(), time.process_time()
+            QTimer.singleShot(WATCHED_MS, loop.quit)
+            loop.exec()
+            share = (time.process_time() - used) / (time.perf_counter() - began)
+            writer.communicate()
+            print(f"watching {count} live run{'s' if count > 1 else ''} at {size[0]} x {size[1]}: {share:.1%} of a core")
+            view.leave()
+            view.close()
+            desk.close()
 
 
 def _board(panes: int) -> tuple[Any, Any, list[Any]]:
