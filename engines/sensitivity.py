@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.launching import process_environment
+from engines.report import labels
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, RunRow
@@ -215,7 +216,9 @@ def mix_words(found: Mapping[str, Any]) -> str:
         return f"No layer can be {'rounded' if bits else 'pruned'} so within {mixed['allowed']:g} {unit} a target: allow more, or try milder levels."
     mean = f"{mixed['mean']:.3g} bits a weight on average, scales not counted" if bits else f"{mixed['mean']:.1%} of the weights zero"
     interval = f" [{mixed['low']:+.4f}, {mixed['high']:+.4f}]" if mixed["low"] is not None else ""
+    key, before, after = labels.name(found["figure"]["key"]), found["figure"]["value"], mixed["figure"]
     return (
         f"The mix that saves most within {mixed['allowed']:g} {unit} a target: {mean} (layers that it leaves alone included); foretold, as if losses "
-        f"added up, {mixed['foretold']:+.4f} {unit}, measured together {mixed['loss']:+.4f}{interval}. For the recipe:\n{toml(mixed['recipe'])}"
+        f"added up, {mixed['foretold']:+.4f} {unit}, measured together {mixed['loss']:+.4f}{interval}; "
+        f"{key} {before:.4g} becomes {after:.4g}. For the recipe:\n{toml(mixed['recipe'])}"
     )

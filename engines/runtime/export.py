@@ -36,6 +36,7 @@ from engines.runtime.portable import load_exported, write_exported
 from engines.runtime.programs import loaded_afresh, write_program
 from engines.runtime.runners import score
 from engines.toolbox import vocabularies
+from engines.toolbox.int8 import Int8Module
 from engines.toolbox.packed import matrices_in
 
 FORMATS = ("safetensors", "torch-export", "onnx")
@@ -127,7 +128,9 @@ def _programs(finished: Finished, out: Path, form: str, beside: Path) -> tuple[l
         told.append(f"{path.name}: {part.what} Equals the model to {error:.1e} after it was loaded afresh.")
     if not parts:
         # One reason often stands against all of them.
-        raise NotExportable(" ".join(dict.fromkeys(reasons.values())))
+        held = form == "onnx" and not any(isinstance(part, Int8Module) for part in finished.model.modules())
+        advice = " A program of torch (torch-export) may hold what a graph cannot." if held else ""
+        raise NotExportable(" ".join(dict.fromkeys(reasons.values())) + advice)
     return parts, told + [f"{what}: left out. {reason}" for what, reason in reasons.items()]
 
 

@@ -91,6 +91,7 @@ def test_layers_are_drawn_by_what_they_lose_and_the_mix_is_copied(qtbot: QtBot, 
     qtbot.mouseClick(page.bars, Qt.MouseButton.LeftButton, pos=second)
     assert page._table.selected == "embedding.weight"
     assert "foretold, as if losses added up, +0.0020 nats, measured together +0.0021 [+0.0010, +0.0030]" in page.mix.text()
+    assert "validation perplexity 60 becomes 60.1." in page.mix.text()
     page.copy()
     assert QGuiApplication.clipboard().text() == (
         '{ id = "quantization/weight_only", types = ["Linear"], include = ["head.output"], layer_bits = { "head.output.weight" = 4 } }'
