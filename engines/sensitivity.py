@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,27 +93,31 @@ def measure(
     if reason := refusal(queries.run(store, run_id)):
         raise SensitivityError(reason)
     words = [sys.executable, *command(store.url, run_id, mode, levels, allowed, tokens)]
-    process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8", env=process_environment()
-    )
     last: dict[str, Any] = {}
-    with process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                with suppress(ValueError):
-                    said = json.loads(line)
-                    if isinstance(said, dict):
-                        last = said
-                        tell(said)
-            process.wait()
-        finally:
-            if process.poll() is None:
-                process.kill()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=process_environment()
+        )
+        with process:
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    with suppress(ValueError):
+                        said = json.loads(line)
+                        if isinstance(said, dict):
+                            last = said
+                            tell(said)
+                process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+        errors.seek(0)
+        final = errors.read().decode("utf-8", errors="replace").strip().splitlines()[-1:]
     if "error" in last:
         raise SensitivityError(last["error"])
     if "sensitivity" not in last:
-        raise SensitivityError(f"The sensitivity of run r{run_id} was not measured: its process ended with code {process.returncode}.")
+        heard = f" Its last words: {final[0]}" if final else ""
+        raise SensitivityError(f"The sensitivity of run r{run_id} was not measured: its process ended with code {process.returncode}.{heard}")
     return Path(last["sensitivity"])
 
 
