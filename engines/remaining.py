@@ -23,11 +23,15 @@ ENOUGH = 0.02
 
 @dataclass(frozen=True)
 class Remaining:
-    """Seconds, lowest and highest; unmeasured: runs about which nothing is known, which are in neither."""
+    """Seconds, lowest and highest; unmeasured: runs about which nothing is known, which are in neither.
+
+    unended: whether it is known of no run how long its evaluation and finishing take: then there is no highest.
+    """
 
     low: float = 0.0
     high: float = 0.0
     unmeasured: int = 0
+    unended: bool = False
 
     @property
     def known(self) -> bool:
@@ -48,7 +52,9 @@ def of_runs(runs: Iterable[RunRow], *, now: float, peers: Iterable[RunRow] = (),
     jobs = max(1, min(jobs, len(known)))
     # One after the other it is the sum; side by side at best an even share, at worst the longest one begins last (Graham's bound).
     longest = max((each[1] for each in known), default=0.0)
-    return Remaining(max(low / jobs, max((each[0] for each in known), default=0.0)), high / jobs + longest * (1 - 1 / jobs), len(asked) - len(known))
+    first = max(low / jobs, max((each[0] for each in known), default=0.0))
+    unended = any(evidence[run.experiment_id].unended for run, each in zip(asked, found, strict=True) if each is not None)
+    return Remaining(first, high / jobs + longest * (1 - 1 / jobs), len(asked) - len(known), unended)
 
 
 def words(left: Remaining, span: Callable[[float], str]) -> str:
@@ -60,7 +66,7 @@ def words(left: Remaining, span: Callable[[float], str]) -> str:
     if left.unmeasured:
         runs = "1 run" if left.unmeasured == 1 else f"{left.unmeasured} runs"
         return f"at least {low} left, and {runs} of which nothing was measured yet"
-    return text
+    return f"at least {low} left" if left.unended else text
 
 
 class _Evidence:
@@ -78,6 +84,7 @@ class _Evidence:
                 trained = run.progress.get("seconds")
                 if trained is not None:
                     self._after.setdefault(run.variant_id, []).append(max(0.0, took - trained))
+        self.unended = not self._after and any(self._of_pace(run) is not None for run in rows)
         for run in rows:
             left = self._of_pace(run)
             if left is not None and run.started:
@@ -108,7 +115,7 @@ class _Evidence:
     def _of_pace(self, run: RunRow) -> tuple[float, float] | None:
         """From how far a run is and how fast it goes; None before it has shown that, and where it has trained already."""
         share, trained = run.progress.get("fraction"), run.progress.get("seconds")
-        if not run.active or run.phase != "training" or not share or trained is None or not ENOUGH <= share <= 1:
+        if not run.active or not share or trained is None or not ENOUGH <= share <= 1 or (share == 1 and run.phase != "training"):
             return None
         paces = [trained * (1 - share) / share]
         tokens, rate = run.progress.get("tokens"), run.progress.get("tokens_per_s")

@@ -102,7 +102,8 @@ def _queue(store: Store) -> dict[str, Any]:
 
 def _bounds(left: remaining.Remaining) -> dict[str, Any]:
     """Bounds are absent where nothing is known."""
-    return ({"low_s": left.low, "high_s": left.high} if left.known else {}) | {"unmeasured": left.unmeasured}
+    known = ({"low_s": left.low} if left.known else {}) | ({"high_s": left.high} if left.known and not left.unended else {})
+    return known | {"unmeasured": left.unmeasured}
 
 
 def _print_queue(state: dict[str, Any]) -> None:
@@ -110,12 +111,14 @@ def _print_queue(state: dict[str, Any]) -> None:
     if not state["runs"]:
         say(f"The queue is empty{paused}.")
         return
-    left = remaining.Remaining(state.get("low_s", 0.0), state.get("high_s", 0.0), state["unmeasured"])
+    low = state.get("low_s", 0.0)
+    left = remaining.Remaining(low, state.get("high_s", low), state["unmeasured"], unended="high_s" not in state)
     say(f"Queue{paused}: {remaining.words(left, span)}")
     rows = []
     for run in state["runs"]:
         status = "waits for another run" if run["waits"] else _state(run)
-        own = f"{span(run['low_s'])} to {span(run['high_s'])}" if "low_s" in run else "unknown"
+        bounds = [span(run[key]) for key in ("low_s", "high_s") if key in run]
+        own = " to ".join(dict.fromkeys(bounds)) if len(bounds) == 2 else f"at least {bounds[0]}" if bounds else "unknown"
         rows.append([f"r{run['id']}", status, own, run["variant"], run["seed"], f"{run['experiment']} {run['name']}"])
     say(columns(["run", "status", "left", "variant", "seed", "experiment"], rows))
 

@@ -50,6 +50,19 @@ def test_the_two_paces_of_a_running_run_are_the_range() -> None:
     assert (slower.low, slower.high) == (pytest.approx(180.0), pytest.approx(300.0))
 
 
+def test_without_a_run_that_ended_there_is_no_highest_bound() -> None:
+    found = left(running(1, 0.5, 60.0))
+    assert found.unended
+    assert words(found, lambda seconds: f"{seconds:.0f} s") == "at least 60 s left"
+    assert not left(running(1, 0.5, 60.0), peers=[done(2, 150.0, progress={"seconds": 120.0})]).unended
+
+
+def test_a_look_at_held_out_text_in_the_middle_does_not_make_the_pace_unknown() -> None:
+    looking = replace(running(1, 0.25, 60.0), phase="evaluating")
+    assert left(looking).low == 180.0
+    assert left(replace(looking, progress={"fraction": 1.0, "seconds": 60.0})) == Remaining(0.0, 0.0, 1, unended=False)
+
+
 def test_what_comes_after_training_is_taken_from_runs_that_ended() -> None:
     found = left(running(1, 0.5, 60.0), peers=[done(2, 150.0, progress={"seconds": 120.0})])
     assert (found.low, found.high) == (90.0, 90.0)

@@ -77,8 +77,8 @@ def test_queued_runs_are_moved_and_the_queue_paused(qtbot: QtBot, view: RunsView
     view.queue.cancel_button.click()
     qtbot.waitUntil(lambda: [run.variant for run in view.queue.model.runs] == ["a", "b"], timeout=10_000)
     commands.set_progress(store, running.id, running.claim, {"fraction": 0.5, "seconds": 60.0})
-    # A minute of its own, and for the other variant half to twice what this one takes as a whole.
-    qtbot.waitUntil(lambda: re.search(r"1 min 3\d s to 3 min 0\d s left", view.queue.caption.text()) is not None, timeout=10_000)
+    # A minute of its own, and for the other variant at least half of what this one takes; how long their ends take nobody knows yet.
+    qtbot.waitUntil(lambda: re.search(r"at least 1 min 3\d s left", view.queue.caption.text()) is not None, timeout=10_000)
 
 
 def test_only_failed_runs_are_retried(qtbot: QtBot, view: RunsView, store: Store, served: list[str]) -> None:

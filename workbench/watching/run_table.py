@@ -171,7 +171,7 @@ class RunTable(QAbstractTableModel):
         if column == 3:
             return f"{self._fraction(run):.0%}"
         if column == 4:
-            return number(self.figure(run, "loss", "train/loss"))
+            return _narrow(self.figure(run, "loss", "train/loss"))
         if column == 5:
             return short(self.figure(run, "tokens_per_s", "speed/train_tokens_per_s"))
         if column == 6:
@@ -180,9 +180,15 @@ class RunTable(QAbstractTableModel):
             return number(self.figure(run, "device_mib", "memory/device_mib"), 3)
         if run.over:
             return duration(run.ended - run.started) if run.ended and run.started else "–"
-        if run.started and run.status == "running" and run.progress.get("remaining_s") is not None:
+        # Behind the training stand evaluation and finishing, of which the pace of training tells nothing.
+        if run.started and run.status == "running" and run.progress.get("remaining_s") and self._fraction(run) < 1:
             return duration(run.progress["remaining_s"]) + " left"
         return duration(time.time() - run.started) + " so far" if run.started and run.active else "–"
+
+
+def _narrow(value: float | None) -> str:
+    """A figure that fits its column, also where a run has diverged."""
+    return f"{value:.2e}" if value is not None and 1e6 <= abs(value) < float("inf") else number(value)
 
 
 def observed(run: RunRow) -> str:
