@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from engines.store.database import Store
 from workbench.desk import Desk
 from workbench.views.runs import QUEUE, RUNS, RunsView
 from workbench.watching.run_tabs import CURVES, LOG, RUN
+from workbench.window import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
 import rich_sample
@@ -146,3 +147,31 @@ def test_the_page_of_a_run_begins_with_its_differences(qtbot: QtBot, view: RunsV
     qtbot.waitUntil(lambda: bool(view.log.toPlainText()), timeout=10_000)
     view.below.tabs.setCurrentIndex(CURVES)
     assert view.pages.currentIndex() == RUNS
+
+
+def test_a_run_that_waits_is_read_again_when_what_it_needs_is_done(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    """Nothing in its own row tells that it may start now."""
+    rows = [{"name": name, "plan": {}, "baseline": name == "teacher", "needs": needs} for name, needs in (("teacher", []), ("student", ["teacher"]))]
+    document = {"experiment": {"name": "Distilled"}}
+    commands.submit(store, name="Distilled", digest="", text="", document=document, folder="/", variants=rows, seeds=[0])
+    teacher = samples.start(store)
+    states = lambda: [view.model.data(view.model.index(row, 2)) for row in range(view.model.rowCount())]  # noqa: E731
+    qtbot.waitUntil(lambda: states() == ["training", "waiting"], timeout=10_000)
+    commands.finish_run(store, teacher.id, teacher.claim, "done")
+    qtbot.waitUntil(lambda: states() == ["done", "queued"], timeout=10_000)
+
+
+def test_closing_the_window_asks_nothing_and_runs_stay_as_they_are(qtbot: QtBot, make_window: Callable[..., Window], store: Store) -> None:
+    samples.submit(store, variants=("a", "b"))
+    running = samples.start(store)
+    commands.set_paused(store, True)  # So that no supervisor that the window calls takes the other one.
+    window = make_window()
+    window.go("runs")
+    view = window.view("runs")
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    view._toggle_pane("load/cpu_percent", True)
+    assert window.close()
+    assert [(run.id, run.status) for run in queries.runs(store)] == [(running.id, "running"), (running.id + 1, "queued")]
+    again = make_window()
+    again.go("runs")
+    assert "load/cpu_percent" in again.view("runs")._panes
