@@ -29,7 +29,7 @@ def card(store: Store, run_id: int, form: str, facts: Mapping[str, Any]) -> str:
     parts = [
         f"# {run.variant} · {queries.experiment(store, run.experiment_id).name}",
         _origin(run, form),
-        f"## Files\n\n{_files(facts['parts'])}",
+        f"## Files\n\n{_files(facts['parts'], facts['left_out'])}",
         f"## How to load it\n\n{_loading(form, plan, facts)}",
         f"## What was done\n\n{_done(plan, effects)}",
         f"## Quality\n\n{_quality(store, run, results)}",
@@ -47,14 +47,15 @@ def _origin(run: RunRow, form: str) -> str:
     return f"Run r{run.id}, seed {run.seed}, ended {ended}; exported as {form} on {time.strftime('%Y-%m-%d', time.gmtime())}.{smoke}"
 
 
-def _files(parts: Sequence[Mapping[str, Any]]) -> str:
+def _files(parts: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> str:
     rows = []
     for part in parts:
         error = "none, bit for bit" if part["error"] == 0 else f"{part['error']:.1e}"
         inputs = "<br>".join(f"`{each}`" for each in part["inputs"]) or "–"
         outputs = ", ".join(f"`{name}`" for name in part["outputs"]) or "–"
         rows.append([f"`{part['file']}`", part["what"], inputs, outputs, f"{part['bytes']:,}", error])
-    return _table(["file", "what", "inputs", "outputs", "bytes", "largest difference on held-out data after reading back"], rows)
+    table = _table(["file", "what", "inputs", "outputs", "bytes", "largest difference on held-out data after reading back"], rows)
+    return "\n\n".join([table, *left_out])
 
 
 def _loading(form: str, plan: Mapping[str, Any], facts: Mapping[str, Any]) -> str:

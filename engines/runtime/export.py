@@ -36,7 +36,6 @@ from engines.runtime.portable import load_exported, write_exported
 from engines.runtime.programs import loaded_afresh, write_program
 from engines.runtime.runners import score
 from engines.toolbox import vocabularies
-from engines.toolbox.int8 import Int8Module
 from engines.toolbox.packed import matrices_in
 
 FORMATS = ("safetensors", "torch-export", "onnx")
@@ -66,8 +65,9 @@ def write(folder: Path, out: Path, form: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as beside:
         if form == "safetensors":
             parts, told = [_portable(finished, folder, out, Path(beside))], ["Equals the model bit for bit after it was rebuilt from the file alone."]
+            left_out: list[str] = []
         else:
-            parts, told = _programs(finished, out, form, Path(beside))
+            parts, told, left_out = _programs(finished, out, form, Path(beside))
             vocabulary = out.with_name(f"{out.stem}.vocabulary.json")
             described = vocabularies.described(finished.text)
             (Path(beside) / vocabulary.name).write_text(json.dumps(described, ensure_ascii=True), encoding="utf-8")
@@ -75,7 +75,8 @@ def write(folder: Path, out: Path, form: str) -> dict[str, Any]:
         for path in sorted(Path(beside).iterdir(), key=lambda each: (each.name != out.name, each.name)):
             os.replace(path, out.with_name(path.name))
             written.append(str(out.with_name(path.name)))
-    return {"written": written, "told": told, "facts": {"parts": [asdict(part) for part in parts], **_facts(finished)}}
+    facts = {"parts": [asdict(part) for part in parts], "left_out": left_out, **_facts(finished)}
+    return {"written": written, "told": told + left_out, "facts": facts}
 
 
 def _portable(finished: Finished, folder: Path, out: Path, beside: Path) -> Written:
@@ -97,8 +98,8 @@ def _portable(finished: Finished, folder: Path, out: Path, beside: Path) -> Writ
 # --- Programs and graphs --------------------------------------------------------------------------------------------------------------------
 
 
-def _programs(finished: Finished, out: Path, form: str, beside: Path) -> tuple[list[Written], list[str]]:
-    """What of the model can be written so, and sentences: one for each part, also for what is left out. Raises NotExportable where it is all."""
+def _programs(finished: Finished, out: Path, form: str, beside: Path) -> tuple[list[Written], list[str], list[str]]:
+    """What of the model can be written so, a sentence for each part, and one for each that is left out. Raises NotExportable where it is all."""
     training = finished.plan["training"]
     inputs, targets = held_out_batch(finished, int(training["batch"]), int(training["sequence"]))
     made: list[tuple[Offer, Part, Path]] = []
@@ -128,10 +129,9 @@ def _programs(finished: Finished, out: Path, form: str, beside: Path) -> tuple[l
         told.append(f"{path.name}: {part.what} Equals the model to {error:.1e} after it was loaded afresh.")
     if not parts:
         # One reason often stands against all of them.
-        held = form == "onnx" and not any(isinstance(part, Int8Module) for part in finished.model.modules())
-        advice = " A program of torch (torch-export) may hold what a graph cannot." if held else ""
-        raise NotExportable(" ".join(dict.fromkeys(reasons.values())) + advice)
-    return parts, told + [f"{what}: left out. {reason}" for what, reason in reasons.items()]
+        why = " ".join(dict.fromkeys(reasons.values()))
+        raise NotExportable(why if "safetensors" in why else f"{why} Export it as safetensors, which keeps every model.")
+    return parts, told, [f"{what}: left out. {reason}" for what, reason in reasons.items()]
 
 
 def _write_graph(model: Any, part: Part, path: Path) -> None:

@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
         {"file": "m.pt2", "what": "Judges text.", "inputs": ["inputs int64 (any, 12)", "targets int64 (any, 12)"], "outputs": ["nll"],
          "error": 2e-7, "bytes": 12345},
     ],
+    "left_out": ["Writes on, a token at a time: left out. Its state grows."],
     "text": {"level": "word", "licence": "PSF-2.0", "fingerprint": "abc", "types": 500, "classes": []},
     "size": {"tensors": 7, "bytes": 4321, "packed": 2}, "torch": "2.13.0",
 }  # fmt: skip
@@ -80,6 +81,7 @@ def test_a_card_says_what_was_done_and_how_good_it_is(store: Store) -> None:
     simulated = card.split("## What is simulated")[1].split("\n## ")[0]
     assert "Half is zero, multiplied like others (simulated)." in simulated
     assert "40 updates" not in card
+    assert "\n\nWrites on, a token at a time: left out. Its state grows.\n\n" in card
     assert "- processor: A processor" in card
     for words in ("- licence: PSF-2.0", "`abc`", "torch 2.13.0", 'torch.export.load("m.pt2")', "program(inputs, targets)", "train.txt"):
         assert words in card
