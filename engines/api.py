@@ -21,6 +21,7 @@ at fixed places (the order is that of `HOOKS`):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
+
+    from engines.toolbox.taps import Tap
 
 __all__ = [
     "HOOKS", "Axis", "Block", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure", "Group",
@@ -158,6 +161,10 @@ class Context(Protocol):
 
     def teacher(self, reference: str) -> nn.Module:
         """The finished model of another variant (same seed), frozen, in evaluation mode, on this run's device."""
+
+    def tap(self, pattern: str, *, scores: bool = False, model: nn.Module | None = None) -> AbstractContextManager[Tap]:
+        """Inside `with`: what modules of this model (or of `model`, a teacher) whose names match give in a pass, and attention scores. A `*`
+        never stands for a dot. ValueError with a sentence where nothing matches, or has no scores (engines.toolbox.taps)."""
 
     def log(self, key: str, value: float, unit: str = "") -> None:
         """One point of a series at the current step."""

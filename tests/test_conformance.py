@@ -34,6 +34,7 @@ from tests.engines.runtime import session as small
 EXAMPLES: dict[str, dict[str, Any]] = {
     "corpora/labelled_files": {"train": "text.txt"},
     "corpora/text_files": {"train": "text.txt"},
+    "distillation/layerwise": {"teacher": "teacher"},
     "distillation/pretraining": {"teacher": "teacher"},
     "distillation/soft_labels": {"teacher": "teacher"},
     "models/own": {"factory": "tests.plugins.models.nets:recurrent"},

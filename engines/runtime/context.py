@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engines.api import Figure, Task, Text, Vocabulary
+from engines.toolbox.taps import Tap, tap
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +164,9 @@ class RunContext:
 
     def teacher(self, reference: str) -> nn.Module:
         return self._session.teacher(reference)
+
+    def tap(self, pattern: str, *, scores: bool = False, model: nn.Module | None = None) -> AbstractContextManager[Tap]:
+        return tap(self.model if model is None else model, pattern, scores=scores)
 
     def log(self, key: str, value: float, unit: str = "") -> None:
         self._session.log(key if "/" in key else f"{self._technique}/{key}", value, unit)

@@ -5,6 +5,7 @@ Assembled as every language model is, from stock torch children: table, LSTM lay
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from engines.toolbox.attention import SelfAttention
 from engines.toolbox.batches import Batch
 from engines.toolbox.feedforward import Activation, FeedForward
 from engines.toolbox.heads import LinearSoftmax
+from engines.toolbox.taps import Tap, tap
 
 
 class SpecimenMixer(nn.Module):
@@ -155,6 +157,9 @@ class Surroundings:
 
     def teacher(self, reference: str) -> nn.Module:
         return self.teachers[reference]
+
+    def tap(self, pattern: str, *, scores: bool = False, model: nn.Module | None = None) -> AbstractContextManager[Tap]:
+        return tap(self.model if model is None else model, pattern, scores=scores)
 
     def log(self, key: str, value: float, unit: str = "") -> None:
         self.logged.append((key, value, unit))
