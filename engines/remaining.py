@@ -1,7 +1,7 @@
 """How long runs still take, as far as measured progress tells: a range, never a guess without evidence.
 
-A running run is foretold from two paces, its average and its latest; what comes after its training from runs of the experiment that have
-ended. A queued run takes as long as runs of its variant did; while there is none, between half the shortest and twice the longest run of
+A running run is foretold from two paces, its average and its latest; what is still to come beside its training (looks at held-out text,
+finishing, evaluation) from runs of the experiment that have ended, less what it has spent so already. A queued run takes as long as runs of its variant did; while there is none, between half the shortest and twice the longest run of
 the experiment's other variants. Before the first evidence a run is counted as unmeasured and is in neither bound. Timing sessions are not in.
 """
 
@@ -75,7 +75,8 @@ class _Evidence:
     def __init__(self, runs: Iterable[RunRow], now: float) -> None:
         self._now = now
         self._whole: dict[int, list[tuple[float, float]]] = {}
-        self._after: dict[int, list[float]] = {}
+        self._beside: dict[int, list[float]] = {}
+        """What runs took beside their training: starting, looks at held-out text, finishing, evaluation."""
         rows = list(runs)
         for run in rows:
             if run.status == DONE and run.started and run.ended:
@@ -83,8 +84,8 @@ class _Evidence:
                 self._whole.setdefault(run.variant_id, []).append((took, took))
                 trained = run.progress.get("seconds")
                 if trained is not None:
-                    self._after.setdefault(run.variant_id, []).append(max(0.0, took - trained))
-        self.unended = not self._after and any(self._of_pace(run) is not None for run in rows)
+                    self._beside.setdefault(run.variant_id, []).append(max(0.0, took - trained))
+        self.unended = not self._beside and any(self._of_pace(run) is not None for run in rows)
         for run in rows:
             left = self._of_pace(run)
             if left is not None and run.started:
@@ -121,8 +122,9 @@ class _Evidence:
         tokens, rate = run.progress.get("tokens"), run.progress.get("tokens_per_s")
         if tokens and rate:
             paces.append(tokens * (1 - share) / share / rate)
-        after = self._after.get(run.variant_id) or [each for found in self._after.values() for each in found] or [0.0]
-        return min(paces) + min(after), max(paces) + max(after)
+        beside = self._beside.get(run.variant_id) or [each for found in self._beside.values() for each in found] or [0.0]
+        passed = max(0.0, self._now - run.started - trained) if run.started else 0.0
+        return min(paces) + max(0.0, min(beside) - passed), max(paces) + max(0.0, max(beside) - passed)
 
 
 def _range(found: Sequence[tuple[float, float]]) -> tuple[float, float]:

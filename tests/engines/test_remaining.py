@@ -68,6 +68,12 @@ def test_what_comes_after_training_is_taken_from_runs_that_ended() -> None:
     assert (found.low, found.high) == (90.0, 90.0)
 
 
+def test_what_was_spent_beside_training_already_is_not_to_come_again() -> None:
+    late = replace(running(1, 0.5, 60.0), started=NOW - 80.0)  # 20 s of it were no training.
+    found = left(late, peers=[done(2, 150.0, progress={"seconds": 120.0})])
+    assert (found.low, found.high) == (70.0, 70.0)
+
+
 def test_a_queued_run_takes_as_long_as_its_variant_did() -> None:
     peers = [done(n, took) for n, took in ((1, 90.0), (2, 100.0), (3, 120.0))]
     found = left(run(4), run(5), peers=peers)
