@@ -1,8 +1,9 @@
 """How long runs still take, as far as measured progress tells: a range, never a guess without evidence.
 
 A running run is foretold from two paces, its average and its latest; what is still to come beside its training (looks at held-out text,
-finishing, evaluation) from runs of the experiment that have ended, less what it has spent so already. A queued run takes as long as runs of its variant did; while there is none, between half the shortest and twice the longest run of
-the experiment's other variants. Before the first evidence a run is counted as unmeasured and is in neither bound. Timing sessions are not in.
+finishing, evaluation) from runs of the experiment that have ended, less what it has spent so already. A queued run takes as long as runs of
+its variant did; while there is none, between half the shortest and twice the longest run of the experiment's other variants. Before the
+first evidence a run is counted as unmeasured and is in neither bound. Timing sessions are not in.
 """
 
 from __future__ import annotations
