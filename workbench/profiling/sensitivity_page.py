@@ -65,6 +65,7 @@ class SensitivityPage(QWidget):
         row.setSpacing(8)
         self.modes = Choice()
         self.modes.setAccessibleName("What is done to a layer")
+        self.modes.setMinimumWidth(170)
         for mode, title, tip in MODES:
             self.modes.addItem(title, mode)
             self.modes.setItemData(self.modes.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
@@ -211,7 +212,8 @@ class SensitivityPage(QWidget):
         """A table with a column a level; another one where there are other levels."""
         columns = [Column("name", "Layer", "Name of the weight, as patterns match it", text=True)]
         columns.append(Column("weights", "Weights", "", short, width=70, least=560))
-        columns += [Column(f"loss {n}", level, "Loss added, a target", lambda value: f"{value:+.4f}", width=66) for n, level in enumerate(levels)]
+        wide = 66 if found["mode"] == "bits" else 84
+        columns += [Column(f"loss {n}", level, "Loss added, a target", lambda value: f"{value:+.4f}", width=wide) for n, level in enumerate(levels)]
         columns.append(Column("mixed", "Mix", "The level that the suggested mix gives it", lambda value: f"{value:g}", width=46))
         if self._table is not None:
             self._place.removeWidget(self._table)
