@@ -52,5 +52,7 @@ def test_it_is_cheap_enough_for_two_cores(path: Path) -> None:
     assert experiment.file.experiment.threads == 1
 
 
-def test_the_distilled_student_waits_for_its_teacher(plugins: dict[str, Any]) -> None:
-    assert load(FOLDER / "distillation.toml").needs(plugins) == {"student alone": [], "teacher": [], "student distilled": ["teacher"]}
+def test_distilled_students_wait_for_their_teacher(plugins: dict[str, Any]) -> None:
+    assert load(FOLDER / "distillation.toml").needs(plugins) == {
+        "student alone": [], "teacher": [], "student distilled": ["teacher"], "student layerwise": ["teacher"],
+    }  # fmt: skip
