@@ -33,3 +33,18 @@ def log_prob_of(model: nn.Module, hidden_ND: torch.Tensor) -> torch.Tensor:
 def vocabulary_of(model: nn.Module) -> int | None:
     """Number of words that a model's head tells apart; None where it does not say."""
     return getattr(model.head, "vocabulary_size", None)
+
+
+def check_pair(technique: str, name: str, teacher: nn.Module, student: nn.Module, *, distribution: bool = True) -> None:
+    """Refuse, with a ValueError, a teacher called `name` and a student with unlike vocabularies or, where asked, a head without distribution."""
+    for role, model in (("teacher", teacher), ("student", student)):
+        if distribution and not getattr(getattr(model, "head", None), "normalised", False):
+            raise ValueError(
+                f"{technique} needs a distribution over words for soft labels, but the head of the {role} has none: choose another head, or "
+                "leave soft labels out where the technique can."
+            )
+    words, own = vocabulary_of(teacher), vocabulary_of(student)
+    if words is not None and own is not None and words != own:
+        raise ValueError(
+            f'The teacher "{name}" knows {words:,} words and this variant {own:,}: both need one vocabulary. Give them the same corpus settings.'
+        )

@@ -11,7 +11,7 @@ from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
-from engines.toolbox.distillation import divergence, log_prob_of, vocabulary_of
+from engines.toolbox.distillation import check_pair, divergence, log_prob_of
 from engines.toolbox.heads import IGNORED
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
@@ -65,7 +65,7 @@ class Pretraining(Technique):
             ctx.effect("Both weights are 0: after its start the student learns from the text alone.")
             return loss_of
         teacher: Any = ctx.teacher(self.teacher)
-        self._check(teacher, ctx.model)
+        check_pair("distillation/pretraining", self.teacher, teacher, ctx.model, distribution=alpha > 0)
         ctx.effect(f'Learns {alpha:.0%} from the soft labels of "{self.teacher}" and {beta:.0%} from the direction of its hidden states.')
 
         def taught(batch: Batch, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
@@ -84,15 +84,6 @@ class Pretraining(Technique):
             return loss_sum, count, {"student": own, "teacher": theirs}, extras
 
         return taught
-
-    def _check(self, teacher: nn.Module, student: nn.Module) -> None:
-        """Refuse, with a sentence, pairs that (3) has no meaning for."""
-        for role, model in (("teacher", teacher), ("student", student)):
-            if self.soft_weight and not getattr(getattr(model, "head", None), "normalised", False):
-                raise ValueError(f"distillation/pretraining needs a distribution, but the head of the {role} has none: set soft_weight = 0.")
-        words, own = vocabulary_of(teacher), vocabulary_of(student)
-        if words is not None and own is not None and words != own:
-            raise ValueError(f'The teacher "{self.teacher}" knows {words:,} words and this variant {own:,}: give both the same corpus settings.')
 
 
 def angle(h_ND: torch.Tensor, g_ND: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:

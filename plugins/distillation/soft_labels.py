@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
-from engines.toolbox.distillation import divergence, log_prob_of, vocabulary_of
+from engines.toolbox.distillation import check_pair, divergence, log_prob_of
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
@@ -47,7 +46,7 @@ class SoftLabels(Technique):
             ctx.effect(f'weight = 0: the teacher "{self.teacher}" is not used.')
             return loss_of
         teacher: Any = ctx.teacher(self.teacher)
-        self._check(teacher, ctx.model)
+        check_pair("distillation/soft_labels", self.teacher, teacher, ctx.model)
         size = sum(p.numel() for p in teacher.parameters())
         ctx.effect(
             f'Learns {self.weight:.0%} from the soft labels of "{self.teacher}" ({size:,} parameters) at temperature {self.temperature:g}.',
@@ -65,20 +64,6 @@ class SoftLabels(Technique):
             return (1 - self.weight) * loss_sum + self.weight * soft, count, {"student": own, "teacher": theirs}, extras  # (2)
 
         return taught
-
-    def _check(self, teacher: nn.Module, student: nn.Module) -> None:
-        """Refuse, with a sentence, pairs that (1) has no meaning for."""
-        for role, model in (("teacher", teacher), ("student", student)):
-            if not getattr(getattr(model, "head", None), "normalised", False):
-                raise ValueError(
-                    f"distillation/soft_labels needs a distribution over words, but the head of the {role} has none: choose another head."
-                )
-        words, own = vocabulary_of(teacher), vocabulary_of(student)
-        if words is not None and own is not None and words != own:
-            raise ValueError(
-                f'The teacher "{self.teacher}" knows {words:,} words and this variant {own:,}: soft labels need one vocabulary. '
-                "Give both variants the same corpus settings."
-            )
 
 
 @certificate("Weight 0 is plain training, bit for bit", tolerance=0.0)
