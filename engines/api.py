@@ -102,7 +102,8 @@ class Block(Plugin):
                  (scores_BTV, state); or a module that has all that the assembled model has (`hidden`, `head`, `forward(batch, state)`).
                  One with a method fit(ids_T) -> sentence is not trained by steps: it is given the training text once, in order, as many
                  tokens as the budget names, at most all of them. Parameters must not be called embedding, layers or head. A task on whole
-                 texts adapts forward(ids_BT, mask_BT) -> scores_BC, mask_BT True where there is a token, C classes
+                 texts adapts forward(ids_BT, mask_BT) -> scores_BC, mask_BT True where there is a token, C classes; one on pairs of texts
+                 forward(ids_BT, mask_BT) -> vectors_BD
 
     Weights sit in stock nn.Linear, nn.Embedding, nn.LSTM children that are really called, so that techniques can find and swap them.
     """
@@ -208,10 +209,14 @@ class Technique(Plugin):
 
 @dataclass(frozen=True)
 class Documents:
-    """The texts that a split consists of, one after another. ends: (n,) tokens up to and including each; labels: (n,) index of its class."""
+    """The texts that a split consists of, one after another. ends: (n,) tokens up to and including each; labels: (n,) index of its class.
+
+    scores: of a corpus of pairs, whose texts 2i and 2i + 1 are the i-th pair: (n / 2,), how alike people find them, from 0 to 1.
+    """
 
     ends: np.ndarray
     labels: np.ndarray
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -234,13 +239,17 @@ class Text:
     classes: tuple[str, ...] = ()
     """What `documents` are told apart by; empty where the corpus has no labels."""
     documents: Mapping[str, Documents] = field(default_factory=dict)
-    """Of each split, where the corpus has labels."""
+    """Of each split, where the corpus has labels or pairs."""
+    pairs: bool = False
+    """Whether its texts come in pairs with scores."""
 
 
 class Corpus(Plugin):
     """Real text, how it is split and tokenised, its fingerprint."""
 
     kind: ClassVar[str] = "corpus"
+    of_pairs: ClassVar[bool] = False
+    """Whether its texts come in pairs with scores."""
 
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
         """Read or build the ids under the folder `cache` (keyed by content). Raises CorpusError with a sentence for the user."""
@@ -292,6 +301,8 @@ class Task(Plugin):
     """Why nothing stands between embedding and head, a sentence; empty where a model needs at least one layer."""
     of_documents: ClassVar[bool] = False
     """Whether whole texts are judged by their labels, one target a text, so that it needs a corpus with classes."""
+    of_pairs: ClassVar[bool] = False
+    """Whether pairs of whole texts are judged by how alike they are, one target a pair, so that a model gives a vector for a text."""
     no_steps: ClassVar[str] = ""
     """Why a model predicts no next token after a text, a sentence; empty where it does, so that it can write and has a latency."""
 

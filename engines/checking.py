@@ -45,6 +45,8 @@ _QUALITY = (
     "quality/test_macro_f1",
     "quality/test_nll",
     "quality/test_context_perplexity",
+    "quality/test_spearman",
+    "quality/test_pearson",
     "quality/similarity_rho",
     "quality/valid_perplexity",
 )

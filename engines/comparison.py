@@ -22,7 +22,8 @@ from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
 
 JUDGING_METRICS = (
     "quality/test_perplexity", "quality/test_reciprocal_rank", "quality/test_accuracy", "quality/test_macro_f1", "quality/test_nll",
-    "quality/test_context_perplexity", "quality/test_context_reciprocal_rank", "quality/similarity_rho", "quality/analogy_accuracy",
+    "quality/test_context_perplexity", "quality/test_context_reciprocal_rank", "quality/test_spearman", "quality/similarity_rho",
+    "quality/analogy_accuracy",
     "speed/train_tokens_per_s", "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib", "size/model_mib",
 )  # fmt: skip
 """What judges where the experiment does not say (measure.metrics)."""

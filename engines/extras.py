@@ -7,7 +7,9 @@ import importlib.util
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 """What exporting to ONNX and timing with onnxruntime need; the extra `onnx` of the project."""
 PRETRAINED = ("transformers", "accelerate", "gguf")
-"""What reads the pretrained model; the extra `pretrained` of the project."""
+"""What reads the pretrained language model; the extra `pretrained` of the project."""
+ENCODER = ("transformers",)
+"""What the pretrained sentence encoder is made of; in the extra `pretrained`."""
 
 _DISTRIBUTIONS = {"faiss": "faiss-cpu"}
 """Names to install by, where they are not those to import by."""

@@ -99,13 +99,14 @@ def _blocks(model: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 
 
 def stand_in(corpus: Corpus) -> tuple[Text, bool]:
-    """A text without tokens whose vocabulary is as large as the corpus's, with its classes, and whether that size is a guess."""
+    """A text without tokens whose vocabulary is as large as the corpus's, with its classes or pairs, and whether that size is a guess."""
     level = getattr(corpus, "level", "word")
     known = corpus.vocabulary_size(cache_folder())
     size = known or (LETTERS if level == "char" else WORDS)
     nothing = {split: np.zeros(0, np.int64) for split in ("train", "valid", "test")}
     text = Text(
-        splits=nothing, character_ends=nothing, vocabulary=zipf_vocabulary(size), fingerprint="", licence="", level=level, classes=corpus.classes()
+        splits=nothing, character_ends=nothing, vocabulary=zipf_vocabulary(size), fingerprint="", licence="", level=level, classes=corpus.classes(),
+        pairs=corpus.of_pairs,
     )  # fmt: skip
     return text, known is None
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engines.api import CorpusError, Text, Vocabulary
-from engines.toolbox import pretrained
+from engines.toolbox import minilm, pretrained
 from engines.toolbox.tokens import Coder, Encoded, Lexicon, encode_bpe, encode_pieces, encode_pretrained, lexicon_from_json, lexicon_to_json, lower
 
 FORMAT = 1
@@ -41,8 +41,8 @@ def prepared(
 ) -> Text:
     """The corpus made of `files` under `settings`, from the cache where those files were prepared before.
 
-    settings: level (a key of tokens.PATTERNS, "bpe" or "pretrained"), max_vocabulary, min_count, lowercase, unknown, end_of_line, and whatever else
-    decides about the text. read: the original text of each split ("train", "valid", "test"). facts: more about it, to be recorded.
+    settings: level (a key of tokens.PATTERNS, "bpe", "pretrained" or "encoder"), max_vocabulary, min_count, lowercase, unknown, end_of_line, and
+    whatever else decides about the text. read: the original text of each split ("train", "valid", "test"). facts: more about it, to be recorded.
     Raises CorpusError.
     """
     note = _note(cache, files, settings)
@@ -67,6 +67,8 @@ def prepared(
 def check_level(level: str) -> None:
     """Raise CorpusError where this machine cannot cut text so."""
     if level == "pretrained" and (reason := pretrained.unavailable()):
+        raise CorpusError(reason)
+    if level == minilm.LEVEL and (reason := minilm.unavailable(model=False)):
         raise CorpusError(reason)
 
 
@@ -102,6 +104,11 @@ def _encode(texts: dict[str, str], settings: Mapping[str, Any]) -> tuple[Lexicon
         try:
             return encode_pretrained(texts, pretrained.tokenizer_json())
         except pretrained.PretrainedMissing as error:
+            raise CorpusError(str(error)) from error
+    if settings["level"] == minilm.LEVEL:
+        try:
+            return encode_pretrained(texts, minilm.tokenizer_json(), minilm.UNKNOWN)
+        except minilm.EncoderMissing as error:
             raise CorpusError(str(error)) from error
     if settings["level"] == "bpe":
         return encode_bpe(
@@ -162,7 +169,7 @@ def _build(folder: Path, texts: dict[str, str], settings: Mapping[str, Any], fac
 
 
 def _level(pattern: str) -> str:
-    """word, char, bpe or pretrained: what the user calls a way of cutting."""
+    """word, char, bpe, pretrained or encoder: what the user calls a way of cutting."""
     return "word" if pattern == "code" else pattern.split()[0]
 
 

@@ -38,7 +38,8 @@ def vocabulary_of(model: nn.Module) -> int | None:
 def check_pair(technique: str, name: str, teacher: nn.Module, student: nn.Module, *, distribution: bool = True) -> None:
     """Refuse, with a ValueError, a teacher called `name` and a student with unlike vocabularies or, where asked, a head without distribution."""
     for role, model in (("teacher", teacher), ("student", student)):
-        if distribution and not getattr(getattr(model, "head", None), "normalised", False):
+        head = getattr(model, "head", None)
+        if distribution and not (getattr(head, "normalised", False) and hasattr(head, "log_prob")):
             raise ValueError(
                 f"{technique} needs a distribution over words for soft labels, but the head of the {role} has none: choose another head, or "
                 "leave soft labels out where the technique can."

@@ -70,11 +70,18 @@ class DocumentStream:
         if batch < 1 or length < 1:
             raise ValueError(f"training.batch is {batch} and training.sequence is {length}: both must be at least 1.")
         self.batch, self.length, self.seed = batch, length, seed
-        self._ids, self._documents = text.splits["train"], documents_of(text, "train", length)
-        self.tokens_per_epoch = len(self._documents.labels)
+        self.tokens_per_epoch = self._open(text)
         """Texts in an epoch."""
         self.epoch = self._position = 0
         self._begin()
+
+    def _open(self, text: Text) -> int:
+        """Take the training split; how much there is to draw from."""
+        self._ids, self._documents = text.splits["train"], documents_of(text, "train", self.length)
+        return len(self._documents.labels)
+
+    def _batch(self, picked: np.ndarray) -> Batch:
+        return batch_of(self._ids, self._documents, picked, self.length)
 
     def _begin(self) -> None:
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self.tokens_per_epoch)
@@ -88,7 +95,7 @@ class DocumentStream:
             self._begin()
         picked = self._order[self._position : self._position + self.batch]
         self._position += len(picked)
-        return batch_of(self._ids, self._documents, picked, self.length)
+        return self._batch(picked)
 
     def state_dict(self) -> dict[str, int]:
         """Where the next batch begins."""
@@ -142,13 +149,19 @@ class ScoresClassifier(nn.Module):
 
 def as_classifier(module: nn.Module, name: str, classes: int, vocabulary_size: int, length: int) -> ScoresClassifier:
     """The whole model as a classifier, tried on two texts. Raises ValueError with a sentence where it fails, gives other shapes or reads padding."""
+    check_reader(module, name, "a classifier of texts", "one score for each class", classes, vocabulary_size, length)
+    return ScoresClassifier(module, classes, length)
+
+
+def check_reader(module: nn.Module, name: str, role: str, gives: str, columns: int | None, vocabulary_size: int, length: int) -> None:
+    """Try module(ids_BT, mask_BT) on two texts. Raises ValueError with a sentence where it fails, gives anything but (B, columns) numbers
+    (None: any number of columns) or reads padding. role, gives: what it is to be, and what its numbers are, for the sentence."""
     arguments = list(inspect.signature(module.forward).parameters)
     if len(arguments) < 2 or arguments[1] not in MASKS:
         raise ValueError(
-            f"{name} cannot tell tokens from padding: its forward takes ({', '.join(arguments)}), and a classifier of texts must take (ids, mask), "
+            f"{name} cannot tell tokens from padding: its forward takes ({', '.join(arguments)}), and {role} must take (ids, mask), "
             "where the mask (B, T) is True where there is a token."
         )
-    model = ScoresClassifier(module, classes, length)
     held = next((tensor for tensor in (*module.parameters(), *module.buffers())), None)
     device = held.device if held is not None else torch.device("cpu")
     short, long = max(1, min(3, length)), max(1, min(8, length))
@@ -158,9 +171,9 @@ def as_classifier(module: nn.Module, name: str, classes: int, vocabulary_size: i
     module.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng():
-            together = _scores(model, name, ids_BT, classes)
+            together = _read(module, name, gives, ids_BT, columns)
             if device.type != "meta":
-                alone = _scores(model, name, ids_BT[:1, :short], classes)
+                alone = _read(module, name, gives, ids_BT[:1, :short], columns)
                 moved = float((together[:1] - alone).abs().max())
                 if not moved <= 1e-4 * float(alone.abs().max().clamp(min=1)):
                     raise ValueError(
@@ -169,20 +182,20 @@ def as_classifier(module: nn.Module, name: str, classes: int, vocabulary_size: i
                     )
     finally:
         module.train(training)
-    return model
 
 
-def _scores(model: ScoresClassifier, name: str, ids_BT: Tensor, classes: int) -> Tensor:
+def _read(module: nn.Module, name: str, gives: str, ids_BT: Tensor, columns: int | None) -> Tensor:
     try:
-        found: Any = model.body(ids_BT.clamp(min=0), ids_BT >= 0)
+        found: Any = module(ids_BT.clamp(min=0), ids_BT >= 0)
     except NotImplementedError:
         raise
     except Exception as error:
         raise ValueError(f"{name} failed on ids and a mask of shape {tuple(ids_BT.shape)}: {type(error).__name__}: {error}") from error
-    wanted = (len(ids_BT), classes)
-    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+    right = isinstance(found, Tensor) and found.ndim == 2 and len(found) == len(ids_BT) and columns in (None, found.shape[1])
+    if not right:
         given = f"scores of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-        raise ValueError(f"{name} gives {given} for ids of shape {tuple(ids_BT.shape)}: it must give {wanted}, one score for each class.")
+        wanted = f"({len(ids_BT)}, {'width' if columns is None else columns})"
+        raise ValueError(f"{name} gives {given} for ids of shape {tuple(ids_BT.shape)}: it must give {wanted}, {gives}.")
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -60,7 +60,10 @@ def _form_of(lines: Sequence[str]) -> str:
     return next((form for form in ("bars", "tab") if all(str(SEPARATORS[form]) in line.strip() for line in lines)), "blank")
 
 
-def split_lines(given: Mapping[str, Labelled], shares: Mapping[str, float], fraction: float) -> dict[str, Labelled]:
+Line = TypeVar("Line")
+
+
+def split_lines(given: Mapping[str, list[Line]], shares: Mapping[str, float], fraction: float) -> dict[str, list[Line]]:
     """"train", "valid" and "test", where only "train" must be given: the others are drawn from its lines, their `shares` of them.
 
     Drawn, not cut from the end: files are often sorted by label. The same lines for every run, in the order of the file. fraction: share of
@@ -68,7 +71,7 @@ def split_lines(given: Mapping[str, Labelled], shares: Mapping[str, float], frac
     """
     lines = given["train"]
     order = np.random.default_rng(0).permutation(len(lines))
-    found: dict[str, Labelled] = {}
+    found: dict[str, list[Line]] = {}
     for split in ("test", "valid"):
         if split in given:
             found[split] = list(given[split])
@@ -79,7 +82,7 @@ def split_lines(given: Mapping[str, Labelled], shares: Mapping[str, float], frac
     return {"train": _at(lines, kept), "valid": found["valid"], "test": found["test"]}
 
 
-def _at(lines: Labelled, places: np.ndarray) -> Labelled:
+def _at(lines: list[Line], places: np.ndarray) -> list[Line]:
     return [lines[place] for place in sorted(places.tolist())]
 
 
@@ -107,3 +110,10 @@ def repeated(splits: Mapping[str, Labelled]) -> dict[str, int]:
     """Texts of validation and test that are also in the training split, word for word: these tell nothing of new texts."""
     seen = {text for _, text in splits["train"]}
     return {split: sum(text in seen for _, text in splits[split]) for split in ("valid", "test")}
+
+
+def line_ends(character_ends: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    """Tokens up to the end of each of the lines that `texts` were joined to, (n,), told by the characters that each token ends at; byte pairs
+    count the line end with the last token."""
+    ends = np.cumsum([len(text) + 1 for text in texts])
+    return np.searchsorted(character_ends, ends, side="right").astype(np.int64)

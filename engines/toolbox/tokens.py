@@ -146,13 +146,16 @@ def encode_bpe(texts: dict[str, str], *, max_vocabulary: int, min_count: int, en
     return _by_frequency(tokenizer, {split: _encode_lines(tokenizer, text, end_of_line) for split, text in texts.items()})
 
 
-def encode_pretrained(texts: dict[str, str], tokenizer_json: str) -> tuple[Lexicon, dict[str, Encoded]]:
-    """The byte-level tokens of a pretrained model, all of them, whether they occur or not; line ends as it was trained on them."""
+def encode_pretrained(texts: dict[str, str], tokenizer_json: str, unknown: str = "") -> tuple[Lexicon, dict[str, Encoded]]:
+    """The tokens of a pretrained model, all of them, whether they occur or not; line ends as it was trained on them.
+
+    unknown: the one of them that stands for what it cannot write; none where it can write everything.
+    """
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    return _by_frequency(tokenizer, {split: _encode_blocks(tokenizer, text) for split, text in texts.items()})
+    return _by_frequency(tokenizer, {split: _encode_blocks(tokenizer, text) for split, text in texts.items()}, unknown)
 
 
-def _by_frequency(tokenizer: Tokenizer, raw: dict[str, Encoded]) -> tuple[Lexicon, dict[str, Encoded]]:
+def _by_frequency(tokenizer: Tokenizer, raw: dict[str, Encoded], unknown: str = "") -> tuple[Lexicon, dict[str, Encoded]]:
     """The tokenizer's tokens by falling training frequency, and the splits in their ids."""
     size = tokenizer.get_vocab_size()
     counts = np.bincount(raw["train"].ids, minlength=size)
@@ -160,7 +163,8 @@ def _by_frequency(tokenizer: Tokenizer, raw: dict[str, Encoded]) -> tuple[Lexico
     order = sorted(range(size), key=lambda i: (-counts[i], names[i]))
     table = np.empty(size, dtype=np.int64)
     table[order] = np.arange(size)
-    lexicon = Lexicon(tuple(names[i] for i in order), counts[order].astype(np.int64), None, tokenizer.to_str())
+    lost = int(table[tokenizer.token_to_id(unknown)]) if unknown else None
+    lexicon = Lexicon(tuple(names[i] for i in order), counts[order].astype(np.int64), lost, tokenizer.to_str())
     return lexicon, {split: _compact(table[part.ids], part.ends, size) for split, part in raw.items()}
 
 

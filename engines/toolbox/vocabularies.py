@@ -17,6 +17,7 @@ def described(text: Text) -> dict[str, Any]:
     found: dict[str, Any] = {
         "fingerprint": text.fingerprint, "licence": text.licence, "level": text.level, "tokens": list(vocabulary.tokens),
         "counts": np.asarray(vocabulary.counts).tolist(), "unknown": vocabulary.unknown, "joiner": vocabulary.joiner,
+        "pairs": text.pairs,
     }  # fmt: skip
     coder = getattr(text.encode, "__self__", None)
     if isinstance(coder, Coder):
@@ -41,4 +42,5 @@ def without_splits(found: Mapping[str, Any]) -> Text:
     return Text(
         splits={}, character_ends={}, vocabulary=vocabulary, fingerprint=found["fingerprint"], licence=found["licence"], level=found["level"],
         encode=coder.encode if coder else None, decode=coder.decode if coder else None, classes=tuple(classes), documents=documents,
+        pairs=found.get("pairs", False),
     )  # fmt: skip

@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from engines.api import Figure, Vocabulary
+from engines.toolbox.correlation import RESAMPLES, interval, spearman
 
-RESAMPLES = 1000
-LEVEL = 0.95
 ROWS = 256
 """Questions that are answered at once."""
 
@@ -85,31 +84,6 @@ def similarity(vectors_VD: torch.Tensor, vocabulary: Vocabulary, path: Path) -> 
     low, high = interval(cosine_P, score_P)
     detail = {"list": path.name, "pairs": len(known), "of": len(pairs), "interval": f"bootstrap over pairs, {RESAMPLES} resamples"}
     return [Figure("quality/similarity_rho", rho, "", "higher", low, high, detail), covered]
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Correlation of the ranks, ties given their mean rank; None where one of them is constant or no number."""
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return None
-    a, b = mean_ranks(one), mean_ranks(other)
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else None
-
-
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the smallest; equal values share the mean of their ranks."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[place]
-
-
-def interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap of `spearman` over pairs; the same for the same values."""
-    draw = np.random.default_rng(0)
-    found = [rho for picked in draw.integers(0, len(one), (RESAMPLES, len(one))) if (rho := spearman(one[picked], other[picked])) is not None]
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 # --- Analogies ------------------------------------------------------------------------------------------------------------------------------

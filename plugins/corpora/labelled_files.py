@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import model_validator
 
 from engines.api import Corpus, Documents, Text, param
-from engines.toolbox.corpora import known_types, prepared
-from engines.toolbox.labelled import Form, Labelled, Side, classes_of, read_labelled, repeated, split_lines
+from engines.toolbox import minilm
+from engines.toolbox.corpora import check_level, known_types, prepared
+from engines.toolbox.labelled import Form, Labelled, Side, classes_of, line_ends, read_labelled, repeated, split_lines
 from engines.toolbox.plainfiles import check_text
 
 
@@ -51,7 +52,9 @@ class LabelledFiles(Corpus):
     valid_share: float = param(0.1, "Share of the training texts that is validation where no file is given.", gt=0, lt=0.5)
     test_share: float = param(0.1, "Share of the training texts that is test where no file is given.", gt=0, lt=0.5)
     fraction: float = param(1.0, "Share of the training texts that is used, drawn at random.", gt=0, le=1)
-    level: Literal["word", "char", "bpe"] = param("word", "What a token is: a word between blanks, a character, a byte pair.")
+    level: Literal["word", "char", "bpe", "encoder"] = param(
+        "word", "What a token is: a word between blanks, a character, a byte pair, or a token of models/sentence_encoder."
+    )
     max_vocabulary: int | None = param(None, "Token types kept at most; none: all (bpe: 10,000).", unit="types", symbol="V", ge=2)
     min_count: int = param(1, "Types seen less often in the training split become the unknown token (bpe: pairs are not merged).", ge=1)
     lowercase: bool = param(False, "Turn everything into lower case first.")
@@ -79,7 +82,7 @@ class LabelledFiles(Corpus):
         )  # fmt: skip
         number = {label: i for i, label in enumerate(classes)}
         documents = {
-            split: Documents(_ends(text.character_ends[split], lines), np.array([number[label] for label, _ in lines]))
+            split: Documents(line_ends(text.character_ends[split], [line for _, line in lines]), np.array([number[label] for label, _ in lines]))
             for split, lines in splits.items()
         }
         seal = hashlib.sha256(text.fingerprint.encode())
@@ -88,6 +91,7 @@ class LabelledFiles(Corpus):
         return replace(text, fingerprint=seal.hexdigest(), facts={**text.facts, **facts}, classes=classes, documents=documents)
 
     def check(self) -> None:
+        check_level(self.level)
         self._splits()
 
     def classes(self) -> tuple[str, ...]:
@@ -96,6 +100,8 @@ class LabelledFiles(Corpus):
     def vocabulary_size(self, cache: Path) -> int | None:
         """That of the text as prepared before, else the largest there may be."""
         self.check()
+        if self.level == minilm.LEVEL:
+            return minilm.TYPES
         known = known_types(cache, list(self._files().values()), self._settings())
         return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
 
@@ -120,7 +126,7 @@ class LabelledFiles(Corpus):
             "labelled": (self.form, self.label, self.header),
             "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
             "fraction": self.fraction,
-            "level": "bpe" if self.level == "bpe" else f"{self.level} without lines",
+            "level": self.level if self.level in ("bpe", minilm.LEVEL) else f"{self.level} without lines",
             "max_vocabulary": self.max_vocabulary,
             "min_count": self.min_count,
             "lowercase": self.lowercase,
@@ -132,8 +138,3 @@ class LabelledFiles(Corpus):
 def _joined(lines: Labelled) -> str:
     return "\n".join(text for _, text in lines)
 
-
-def _ends(character_ends: np.ndarray, lines: Labelled) -> np.ndarray:
-    """Tokens up to the end of each line, told by the characters that each token ends at; byte pairs count the line end with the last token."""
-    line_ends = np.cumsum([len(text) + 1 for _, text in lines])
-    return np.searchsorted(character_ends, line_ends, side="right").astype(np.int64)

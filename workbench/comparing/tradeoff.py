@@ -19,7 +19,7 @@ from workbench.widgets.text import label
 
 FIRST = {
     "x": ("speed/infer_tokens_per_s", "speed/train_tokens_per_s", "latency/p50_ms"),
-    "y": ("quality/test_perplexity", "quality/test_bits_per_char", "quality/test_accuracy", "quality/test_"),
+    "y": ("quality/test_perplexity", "quality/test_bits_per_char", "quality/test_accuracy", "quality/test_spearman", "quality/test_"),
     "size": ("memory/infer_peak_host_mib", "size/model_mib", "memory/train_peak_host_mib"),
 }
 """What is shown until the user chooses: speed against quality, sized by memory."""

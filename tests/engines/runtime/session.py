@@ -7,6 +7,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def text() -> Text:
 def _lines(ids: np.ndarray, line_end: int, dot: int) -> Documents:
     ends = np.append(np.flatnonzero(ids[:-1] == line_end) + 1, len(ids))
     return Documents(ends, np.array([int(dot in part) for part in np.split(ids, ends[:-1])]))
+
+
+def paired() -> Text:
+    """The same lines, two and two, and how many of their words they share."""
+    whole = text()
+    documents = {}
+    for name, ids in whole.splits.items():
+        ends = whole.documents[name].ends[: len(whole.documents[name].ends) // 2 * 2]
+        lines = np.split(ids, ends)[: len(ends)]
+        both = [(set(one.tolist()), set(other.tolist())) for one, other in zip(lines[::2], lines[1::2], strict=True)]
+        scores = np.array([len(one & other) / len(one | other) for one, other in both])
+        documents[name] = Documents(ends, np.zeros(len(ends), np.int64), scores)
+    return replace(whole, classes=(), documents=documents, pairs=True)
 
 
 def plan(techniques: list[Mapping[str, Any]], **changes: Any) -> dict[str, Any]:

@@ -42,13 +42,6 @@ def test_a_word_is_found_as_written_else_whatever_its_case() -> None:
     assert [find(word) for word in ("Paris", "paris", "PARIS", "FRANCE", "nowhere")] == [1, 5, 1, 2, None]
 
 
-def test_ties_share_their_mean_rank() -> None:
-    assert wordlists.mean_ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
-    assert wordlists.spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])) == pytest.approx(0.5)
-    assert wordlists.spearman(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])) is None
-    assert wordlists.spearman(np.array([1.0, np.nan, 1.0]), np.array([1.0, 2.0, 3.0])) is None
-
-
 def test_similarity_ranks_cosines_and_tells_how_many_pairs_are_known(tmp_path: Path) -> None:
     angles = torch.tensor([0.0, 0.1, 0.3, 0.7, 1.2, 2.0, 3.0])
     vectors_VD = torch.stack((angles.cos(), angles.sin()), dim=1) * 5
@@ -62,16 +55,6 @@ def test_similarity_ranks_cosines_and_tells_how_many_pairs_are_known(tmp_path: P
     assert (covered.value, covered.detail["of"]) == (4, 5)
     assert wordlists.similarity(vectors_VD, VOCABULARY, path)[0] == rho, "the interval is drawn from a seed of its own"
     assert [figure.key for figure in wordlists.similarity(vectors_VD, VOCABULARY, write(tmp_path, "the Paris 1\n"))] == ["quality/similarity_pairs"]
-
-
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Pairs of a normal distribution with correlation 0.5, whose rank correlation is 6 / pi asin(0.25)."""
-    draw, truth, hits = np.random.default_rng(1), 6 / np.pi * np.arcsin(0.25), 0
-    for _ in range(40):
-        x, noise = draw.standard_normal((2, 100))
-        low, high = wordlists.interval(x, 0.5 * x + np.sqrt(0.75) * noise)
-        hits += low <= truth <= high
-    assert hits >= 34
 
 
 def test_analogies_add_and_never_answer_with_a_word_of_the_question(tmp_path: Path) -> None:

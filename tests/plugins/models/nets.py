@@ -47,6 +47,23 @@ class Transformer(nn.Module):
         return scores
 
 
+class Averaged(nn.Module):
+    """A vector for a text: a layer on the mean of its tokens."""
+
+    def __init__(self, vocabulary_size: int, width: int = 24, reads_padding: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.out = nn.Linear(width, width)
+        self.reads_padding = reads_padding
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        here = torch.ones_like(mask) if self.reads_padding else mask
+        x = (self.table(ids) * here.unsqueeze(-1)).sum(dim=1) / here.sum(dim=1, keepdim=True).clamp(min=1)
+        made: Tensor = self.out(x)
+        return made
+
+
+averaged = Averaged
 recurrent = Recurrent
 transformer = Transformer
 
