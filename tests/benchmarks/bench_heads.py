@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from engines import catalogue
 from engines.api import Site, Text, Vocabulary
@@ -122,12 +123,14 @@ QUALITY = {"adaptive": (ADAPTIVE, 1.03), "sampled": (SAMPLED, 1.10), "nce": (NCE
 
 
 def there(arms: Sequence[Arm]) -> list[Arm]:
-    """Those whose plugin is installed; the others are told."""
+    """Those that can be built here; the others are told."""
     known = catalogue.sources()
-    for arm in arms:
-        if arm.head["id"] not in known:
-            print(f"  {arm.name}: left out, {arm.head['id']} is not installed.")
-    return [arm for arm in arms if arm.head["id"] in known]
+    missing = {arm.name: f"{arm.head['id']} is not installed" for arm in arms if arm.head["id"] not in known}
+    if not hasattr(F, "linear_cross_entropy"):
+        missing |= {arm.name: f"torch {torch.__version__} has no linear_cross_entropy" for arm in arms if arm.head.get("kernel") == "torch"}
+    for name, reason in missing.items():
+        print(f"  {name}: left out, {reason}.")
+    return [arm for arm in arms if arm.name not in missing]
 
 
 # --- Timing -----------------------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Proof that the comparison is honest: how often its verdicts are wrong where the truth is known.
 
-    python -m tests.benchmarks honesty [speed] [drift] [seeds] [steps] [NUMBER of comparisons, default 100]
+    python -m tests.benchmarks honesty [speed] [drift] [seeds] [steps] [NUMBER of comparisons, default 100] [launches=NUMBER, default 8]
 
 speed     (a) two identical variants: at most 5 of 100 comparisons call a difference; (b) a slow-down of 5% is found in at least 90 of 100, one
           of 2% is never called faster; (c) the intervals cover the known ratios in at least 90%. The slow-down is exact: the slower variant's
@@ -75,10 +75,12 @@ class Comparison:
 
 
 def main(wanted: Sequence[str]) -> int:
-    parts = [word for word in wanted if not word.isdigit()] or ["speed", "drift", "seeds"]
     number = next((int(word) for word in wanted if word.isdigit()), 100)
+    launches = next((int(word.removeprefix("launches=")) for word in wanted if word.startswith("launches=")), LAUNCHES)
+    parts = [word for word in wanted if not word.isdigit() and "=" not in word] or ["speed", "drift", "seeds"]
     known: dict[str, Callable[[int], list[bool]]] = {
-        "speed": lambda number: speed(number, INFER), "drift": drift, "seeds": seeds, "steps": lambda number: speed(number, TRAIN),
+        "speed": lambda number: speed(number, INFER, launches), "drift": lambda number: drift(number, launches), "seeds": seeds,
+        "steps": lambda number: speed(number, TRAIN, launches),
     }  # fmt: skip
     if unknown := set(parts) - set(known):
         print(f"No part named {', '.join(sorted(unknown))}; there are: {', '.join(known)}.", file=sys.stderr)
@@ -94,10 +96,10 @@ def main(wanted: Sequence[str]) -> int:
 # --- speed ------------------------------------------------------------------------------------------------------------------------------------
 
 
-def speed(number: int, key: str) -> list[bool]:
+def speed(number: int, key: str, launches: int) -> list[bool]:
     """(a), (b) and (c), all from the same rounds."""
     truth = {"same": 1.0, "2% slower": 1 / 1.02, "5% slower": 1 / 1.05}
-    found = _measure(number, key, truth)
+    found = _measure(number, key, truth, launches)
     judged = {arm: [comparison.judged(arm, key) for comparison in found] for arm in truth}
     _describe(judged, truth)
     verdicts = {arm: Counter(each["verdict"] for each in results) for arm, results in judged.items()}
@@ -111,11 +113,11 @@ def speed(number: int, key: str) -> list[bool]:
     ]
 
 
-def drift(number: int) -> list[bool]:
+def drift(number: int, launches: int) -> list[bool]:
     """(d): from the middle round of each comparison on, every core has other work."""
     truth = {"same": 1.0, "5% slower": 1 / 1.05}
     with _load() as switch:
-        found = _measure(number, INFER, truth, lambda n: switch(n >= ROUNDS // 2))
+        found = _measure(number, INFER, truth, launches, lambda n: switch(n >= ROUNDS // 2))
     judged = {arm: [comparison.judged(arm, INFER) for comparison in found] for arm in truth}
     _describe(judged, truth)
     half = ROUNDS // 2
@@ -132,7 +134,9 @@ def drift(number: int) -> list[bool]:
     return [_say(f"(d) load switched on halfway: {wrong} of {2 * number} verdicts are against the truth (at most 5%)", wrong <= 0.05 * 2 * number)]
 
 
-def _measure(number: int, key: str, truth: Mapping[str, float], before: Callable[[int], None] = lambda n: None) -> list[Comparison]:
+def _measure(
+    number: int, key: str, truth: Mapping[str, float], launches: int, before: Callable[[int], None] = lambda n: None
+) -> list[Comparison]:
     """The rounds of so many comparisons. before: is told the number of each round."""
     passes = {arm: (CREDITED, round(CREDITED / true)) for arm, true in truth.items()}
     order = random.Random(0)
@@ -142,14 +146,14 @@ def _measure(number: int, key: str, truth: Mapping[str, float], before: Callable
         arguments = of_model(model, {}) if key == INFER else of_training(model, 0, {})
         while len(found) < number:
             batch = [Comparison() for _ in range(min(TOGETHER, number - len(found)))]
-            for launch in range(LAUNCHES):
+            for launch in range(launches):
                 with ExitStack() as stack:
                     workers = [stack.enter_context(Stopwatch(arguments, Path(folder) / "log")) for _ in range(2)]
                     for worker in workers:
                         worker.loaded()
                         worker.ask(warm=True)
                     for comparison in batch:
-                        first, last = (ROUNDS * each // LAUNCHES for each in (launch, launch + 1))
+                        first, last = (ROUNDS * each // launches for each in (launch, launch + 1))
                         comparison.starts.append(first)
                         for n in range(first, last):
                             before(n)
