@@ -15,6 +15,7 @@ from engines.differences import differences
 from engines.evidence import NO_DISTRIBUTION, Contestant, Control, add_rounds, contestants
 from engines.explaining import explanations
 from engines.profiles import read_profile
+from engines.report import labels
 from engines.savings import savings
 from engines.store import queries
 from engines.store.database import Store
@@ -42,7 +43,8 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         {experiment, baseline, variants: {name: {runs, results: {key: {value, unit, better, n, low, high, ratio, ratio_low, ratio_high,
          verdict}}}}}
 
-    with more beside it. Each result also has `points` (seed -> value), `interleaved` and `reason` (why that verdict). Each variant has
+    with more beside it. Each result also has `points` (seed -> value), `interleaved`, `reason` (why that verdict) and, where both were judged on
+    the same pairs of texts, `over_texts` ({difference, low, high, pairs}: a paired bootstrap). Each variant has
     `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds), `savings`
     ({group: [{key, label, ratio, low, high, verdict, simulated}]}), `explanations` ([{sentence, figures}]), `differences` (of its plan from
     the baseline's: [{key, old, new}]) and, where there is one, `profile` (the id of a run that was profiled). At the top stand `experiments`
@@ -67,7 +69,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     reached = reaching.add_time_to_quality(store, entrants, goal)
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
     margins = {key: max(margin, float(abs(np.expm1(abs(np.log(same["ratio"])))))) for key, same in controls.items() if same["ratio"]}
-    variants = {entrant.name: _variant(entrant, baseline, margin, margins) for entrant in entrants}
+    variants = {entrant.name: _variant(entrant, baseline, margin, margins, metrics) for entrant in entrants}
     for entrant in entrants:
         variants[entrant.name]["notes"] += reached.get(entrant.name, [])
         variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls)
@@ -105,7 +107,17 @@ def _control(control: Control) -> dict[str, Any]:
     return dict(zip(("ratio", "ratio_low", "ratio_high"), numbers, strict=True)) | {"n": found.n}
 
 
-def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapping[str, float]) -> dict[str, Any]:
+def _over_texts(results: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """How the variant's very models differ from the baseline's on the same held-out pairs, in sentences."""
+    return [
+        f"{labels.name(key)}: {over['difference']:+.4f} against the baseline [{over['low']:+.4f}, {over['high']:+.4f}], a paired bootstrap over the "
+        f"same {over['pairs']:,} held-out pairs."
+        for key in metrics
+        if (over := results.get(key, {}).get("over_texts"))
+    ]
+
+
+def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapping[str, float], metrics: Sequence[str]) -> dict[str, Any]:
     obstacles, notes = _obstacles(own, baseline)
     results = {}
     for key in sorted(own.measured):
@@ -126,7 +138,7 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
         ],
         "techniques": [choice["id"] for choice in own.plan.get("techniques", [])],
         "effects": [{"technique": e.technique, "hook": e.hook, "sentence": e.sentence, "facts": dict(e.facts)} for e in own.effects],
-        "notes": [*notes, *own.untimed, *(unchecked if own.done else [])],
+        "notes": [*notes, *_over_texts(results, metrics), *own.untimed, *(unchecked if own.done else [])],
         "violations": exceeded,
         "results": results,
     }

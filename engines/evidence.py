@@ -11,6 +11,7 @@ import numpy as np
 from engines import comparability, statistics
 from engines.comparability import Circumstances
 from engines.judging import Measured
+from engines.overtexts import resamples_of
 from engines.statistics import Between
 from engines.store import queries
 from engines.store.database import Store
@@ -175,10 +176,14 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
     for row in queries.results(store, list(seeds)) if seeds else []:
         if row.value is not None and np.isfinite(row.value):
             grouped.setdefault(f"{row.key}@{row.target}" if row.target else row.key, []).append(row)
+    trained = [row.value for row in grouped.get("cost/train_tokens", [])]
+    untrained = len(trained) == len(seeds) and not any(trained)
     for key, rows in grouped.items():
         rows.sort(key=lambda row: seeds[row.run_id])
         first = rows[0]
-        contestant.measured[key] = Measured(first.unit, first.better, {seeds[row.run_id]: float(row.value) for row in rows}, detail=first.detail)
+        by_seed = {seeds[row.run_id]: float(row.value) for row in rows}
+        resamples = {seeds[row.run_id]: found for row in rows if (found := resamples_of(row.detail))}
+        contestant.measured[key] = Measured(first.unit, first.better, by_seed, detail=first.detail, resamples=resamples, untrained=untrained)
         if key == "cost/train_s":
             contestant.finishing_seconds = {seeds[row.run_id]: float(row.detail.get("finishing_s", 0.0)) for row in rows}
             contestant.needed_seconds = {seeds[row.run_id]: float(row.detail.get("of_needed_runs", 0.0)) for row in rows}

@@ -5,19 +5,21 @@ How a quantity is judged follows from its key:
 counts   size/*, compute/*, trained tokens and operations: exact, judged from the values themselves
 timed    speed/*, latency/*, energy/*, training seconds: judged from interleaved rounds of a timing session, and from nothing else; what
          only runs have measured, one after another, is shown without a verdict
-paired   everything else (quality, memory): values of the same seeds side by side, at least five of them
+paired   everything else (quality, memory): values of the same seeds side by side, at least five of them; where nothing was trained, seeds are
+         copies, and quality that keeps resamples of its held-out texts is judged by these, resample by resample
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from engines import statistics
+from engines import overtexts, statistics
+from engines.overtexts import Resamples
 from engines.statistics import FEWEST_ROUNDS, FEWEST_SEEDS, Between, Direction, Interval
 
 Kind = Literal["counts", "timed", "paired"]
@@ -41,6 +43,7 @@ class Measured:
     """A quantity as it was measured for one variant: one value a seed, or one value a round of a timing session.
 
     session: which one (rounds of two sessions are no pairs); between: what launching its processes anew adds to the scatter.
+    resamples: by seed, where the judging kept some; untrained: no run of the variant was trained on anything.
     """
 
     unit: str
@@ -50,6 +53,14 @@ class Measured:
     detail: Mapping[str, Any] = field(default_factory=dict)
     session: int = 0
     between: Between = field(default_factory=Between)
+    resamples: Mapping[int, Resamples] = field(default_factory=dict)
+    untrained: bool = False
+
+    @property
+    def copies(self) -> Resamples | None:
+        """The resamples of a variant whose seeds are copies of one model, since nothing was trained; None of any other."""
+        same = self.untrained and len(set(self.by_seed.values())) == 1
+        return next(iter(self.resamples.values()), None) if same else None
 
     @property
     def values(self) -> list[float]:
@@ -61,7 +72,8 @@ def entry(key: str, measured: Measured, baseline: Measured | None, margin: float
 
     obstacle: why the quantity cannot be held against the baseline although both were measured (another machine ...); empty where it can.
     `low` and `high` bound the value, `ratio_low` and `ratio_high` the ratio (None where the data carry no interval); `ratio` stands alone
-    as a plain quotient where that is all there is. `reason` says what is missing when the verdict is "not enough data".
+    as a plain quotient where that is all there is. `reason` says what is missing when the verdict is "not enough data". `over_texts` stands where
+    both were judged on the same texts and kept resamples of them: the difference with its interval over pairs of texts, for these very models.
     """
     kind = kind_of(key)
     own = _value(kind, measured)
@@ -71,6 +83,7 @@ def entry(key: str, measured: Measured, baseline: Measured | None, margin: float
     }  # fmt: skip
     if baseline is None:
         return found | _judged(None, None, None, "not enough data", "The baseline has no figure for this.")
+    found |= {} if obstacle else _over_texts(measured, baseline)
     ratio, n, reason = _ratio(key, measured, baseline)
     quotient = _number(ratio.value)
     if obstacle:
@@ -105,6 +118,8 @@ def _value(kind: Kind, measured: Measured) -> Interval:
     values = [value for value in measured.values if math.isfinite(value)]
     if not values:
         return UNKNOWN
+    if copies := measured.copies:
+        return replace(overtexts.own(values[0], copies), n=len(values))
     if kind == "counts":
         return Interval(float(np.median(values)), min(values), max(values), len(values))
     if measured.by_round:
@@ -145,11 +160,22 @@ def _ratio(key: str, measured: Measured, baseline: Measured) -> tuple[Interval, 
     if kind == "timed":
         middle = float(np.median(np.array(upper) / np.array(lower)))
         return Interval(middle, math.nan, math.nan, len(upper)), len(upper), _apart(key)
+    if (copies := measured.copies) and (others := baseline.copies) and (over := overtexts.ratio(upper[0], lower[0], copies, others)):
+        return over, over.n, "" if over.known else "Too few resamples of the held-out texts have a figure above zero."
     found = statistics.paired_ratio(upper, lower)
     if found.n < FEWEST_SEEDS:
         plain = Interval(found.value, math.nan, math.nan, found.n)
         return plain, found.n, f"Only {_count(found.n, 'seed')} in common; a verdict needs {FEWEST_SEEDS}."
     return found, found.n, ""
+
+
+def _over_texts(measured: Measured, baseline: Measured) -> dict[str, Any]:
+    seeds = sorted(measured.resamples.keys() & baseline.resamples.keys())
+    values, others = ([each.by_seed[seed] for seed in seeds] for each in (measured, baseline))
+    found = overtexts.difference(values, others, *([each.resamples[seed] for seed in seeds] for each in (measured, baseline)))
+    if found is None or not found.known:
+        return {}
+    return {"over_texts": {"difference": found.value, "low": found.low, "high": found.high, "pairs": found.n}}
 
 
 def _apart(key: str) -> str:
