@@ -134,9 +134,7 @@ def drift(number: int, launches: int) -> list[bool]:
     return [_say(f"(d) load switched on halfway: {wrong} of {2 * number} verdicts are against the truth (at most 5%)", wrong <= 0.05 * 2 * number)]
 
 
-def _measure(
-    number: int, key: str, truth: Mapping[str, float], launches: int, before: Callable[[int], None] = lambda n: None
-) -> list[Comparison]:
+def _measure(number: int, key: str, truth: Mapping[str, float], launches: int, before: Callable[[int], None] = lambda n: None) -> list[Comparison]:
     """The rounds of so many comparisons. before: is told the number of each round."""
     passes = {arm: (CREDITED, round(CREDITED / true)) for arm, true in truth.items()}
     order = random.Random(0)
