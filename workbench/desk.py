@@ -40,6 +40,17 @@ class Desk(QObject):
     wants_peaks = Signal()
     """Measure what this machine can reach."""
     wants_editor = Signal()
+    wants_new = Signal()
+    """Begin a new experiment."""
+    wants_file = Signal()
+    """Ask for an experiment file and open it."""
+    wants_path = Signal(str)
+    """Open this experiment file."""
+    wants_example = Signal(str, bool)
+    """Open a copy of this example; run it at once or not."""
+    wants_text = Signal(str)
+    """Begin a new experiment whose corpus is this text file."""
+    wants_tour = Signal()
     says = Signal(str)
     """A sentence for the status bar."""
 

@@ -11,6 +11,7 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 
+from workbench import palette
 from workbench.theme import RESOURCES, Choice
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ def build(window: Window) -> None:
         made.setCheckable(True)
         made.setChecked(window.theme_choice == choice)
         group.addAction(made)
+    action(view, "&Command palette", partial(palette.show, window), "Ctrl+K", "Ctrl+Shift+P")
     action(view, "&Full screen", lambda: window.showNormal() if window.isFullScreen() else window.showFullScreen(), "F11")
 
     help_menu = bar.addMenu("&Help")
+    action(help_menu, "&Tour of the window", window.desk.wants_tour.emit)
     action(help_menu, "&Keyboard shortcuts", lambda: show_shortcuts(window), "F1", "Ctrl+/")
     action(help_menu, "Open the &folder of the store", lambda: _open_folder(window))
     action(help_menu, "&About", lambda: _about(window))
@@ -112,13 +115,11 @@ def open_file(window: Window) -> None:
 
 def save(window: Window) -> bool:
     """Save where the file lies; ask where there is none yet. True where it was saved."""
-    window.view("experiment")
     path = window.document.path
     return _write(window, path) if path is not None else save_as(window)
 
 
 def save_as(window: Window) -> bool:
-    window.view("experiment")
     stem = "".join(letter if letter.isalnum() else "-" for letter in window.document.name.lower()).strip("-") or "experiment"
     start = window.document.path or Path(str(window.settings.value("folder", str(Path.home())))) / f"{stem}.toml"
     name, _ = QFileDialog.getSaveFileName(window, "Save the experiment", str(start), FILES)
@@ -175,17 +176,11 @@ def _export(window: Window, form: str) -> None:
 def _fill_examples(window: Window, menu: QMenu) -> None:
     menu.clear()
     for path in sorted((RESOURCES / "experiments").glob("*.toml")):
-        menu.addAction(path.stem.replace("_", " ").capitalize(), partial(open_example, window, path))
+        menu.addAction(path.stem.replace("_", " ").capitalize(), partial(_open_example, window, path))
 
 
-def open_example(window: Window, path: Path) -> None:
-    """Open a starter experiment as a copy, so that saving does not write into the installation."""
-    from engines.experiment import load
-
-    if window.may_discard():
-        loaded = load(path)
-        window.document.open_copy(loaded.data, loaded.folder, loaded.text)
-        window.go("experiment")
+def _open_example(window: Window, path: Path) -> None:
+    window.desk.wants_example.emit(str(path), False)
 
 
 def ask_to_save(window: Window) -> bool:

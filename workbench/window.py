@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QIcon, QPaintEvent
@@ -25,14 +25,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )  # fmt: skip
 
-from workbench import menus, theme
+from workbench import menus, openings, theme
 from workbench.desk import Desk
 from workbench.icons import icon
 from workbench.starting import load_engine, open_catalogue, open_store, prepare_to_run
 
+if TYPE_CHECKING:
+    from workbench.editor.document import Document
+
 PREPARE_MS = 1500
 """After the window is usable: what makes a run begin sooner shall not make the window open later."""
 VIEWS = (
+    ("start", "Start", "Examples by the question they answer, recent experiments, a text of your own"),
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
     ("runs", "Runs", "Watch runs live, stop and resume them"),
     ("compare", "Compare", "Hold finished variants against the baseline"),
@@ -44,7 +48,7 @@ VIEWS = (
 )
 """Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
 CLASSES = {
-    "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "studies": "StudiesView", "ask": "AskView",
+    "start": "StartView", "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "studies": "StudiesView", "ask": "AskView",
     "catalogue": "CatalogueView", "machine": "MachineView",
 }  # fmt: skip
 """Views that need nothing but the desk: the class in `workbench.views.<key>`."""
@@ -97,12 +101,13 @@ class Window(QMainWindow):
         ):  # fmt: skip
             signal.connect(receiver)
         self.desk.wants_editor.connect(lambda: self.go("experiment"))
+        openings.connect(self)
 
     # --- Building -------------------------------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        middle = QWidget()
-        row = QHBoxLayout(middle)
+        self.middle = QWidget()
+        row = QHBoxLayout(self.middle)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         rail = _Rail()
@@ -135,7 +140,7 @@ class Window(QMainWindow):
         row.addWidget(rail)
         self.stack = QStackedWidget()
         row.addWidget(self.stack, 1)
-        self.setCentralWidget(middle)
+        self.setCentralWidget(self.middle)
         self._message = QLabel()
         self.supervisor_state = QLabel("Opening the store …")
         self.inspector_state = QLabel()
@@ -145,7 +150,7 @@ class Window(QMainWindow):
         bar.addPermanentWidget(self.inspector_state)
         bar.addPermanentWidget(self.supervisor_state)
         self._colour_navigation()
-        self.navigation["experiment"].setChecked(True)
+        self.navigation["start"].setChecked(True)
 
     def _colour_navigation(self) -> None:
         for key, button in self.navigation.items():
@@ -159,7 +164,7 @@ class Window(QMainWindow):
 
     def _start(self) -> None:
         """After the first paint: the first view, then the engine, store and catalogue in threads."""
-        self.go(str(self.settings.value("view", "experiment")) if self._experiment_path is None else "experiment")
+        self.go(str(self.settings.value("view", "start")) if self._experiment_path is None else "experiment")
         self.desk.catalogue_ready.connect(lambda _catalogue: self._run_when_ready())
         self.desk.store_opened.connect(lambda _store: self._run_when_ready())
         self.desk.store_failed.connect(self._store_failed)
@@ -202,21 +207,27 @@ class Window(QMainWindow):
         from workbench.editor.document import Document
         from workbench.views.editor import EditorView
 
-        self.document = Document(self)
-        editor = EditorView(self.desk, self.document)
+        self._document = Document(self)
+        editor = EditorView(self.desk, self._document)
         editor.run_asked.connect(self.start_run)
-        self.document.named.connect(self._show_title)
-        menus.connect_document(self, self.document)
+        self._document.named.connect(self._show_title)
+        menus.connect_document(self, self._document)
         sizes = self.settings.value("editor/splitter")
         if isinstance(sizes, QByteArray):
             editor.splitter.restoreState(sizes)
         self._show_title()
         return editor
 
+    @property
+    def document(self) -> Document:
+        """What is edited; the editor is built with it, at its first use."""
+        self.view("experiment")
+        return self._document
+
     def go(self, key: str) -> None:
         """Show a view."""
         if key not in self.navigation:
-            key = "experiment"
+            key = "start"
         self.stack.setCurrentWidget(self.view(key))
         self.stack.setFocus()
         self.navigation[key].setChecked(True)
@@ -239,8 +250,8 @@ class Window(QMainWindow):
             self._message.clear()
 
     def _show_title(self) -> None:
-        dirty = "● " if self.document.dirty else ""
-        self.setWindowTitle(f"{dirty}{self.document.name} – Efficiency Workbench")
+        dirty = "● " if self._document.dirty else ""
+        self.setWindowTitle(f"{dirty}{self._document.name} – Efficiency Workbench")
 
     # --- Wishes of the views ----------------------------------------------------------------------------------------------------------------
 

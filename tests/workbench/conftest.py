@@ -62,7 +62,7 @@ def make_window(qtbot: QtBot, settings: QSettings, store_url: str, catalogue: di
 
     yield make
     for window in made:
-        if hasattr(window, "document"):
+        if "experiment" in window.views:
             window.document.undo.setClean()
         window.close()
         window.deleteLater()

@@ -13,7 +13,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from workbench import menus
+from workbench import menus, openings
 from workbench.inspector import Inspector
 from workbench.window import VIEWS, Window
 
@@ -48,7 +48,7 @@ def test_keys_lead_to_views(qtbot: QtBot, make_window: Make) -> None:
     qtbot.keyClick(window, str(1 + KEYS.index("catalogue")), Qt.KeyboardModifier.ControlModifier)
     assert window.current == "catalogue"
     qtbot.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
-    assert window.current == "experiment"
+    assert window.current == KEYS[0]
 
 
 def test_the_navigation_fits_the_smallest_window(qtbot: QtBot, make_window: Make) -> None:
@@ -61,7 +61,9 @@ def test_the_navigation_fits_the_smallest_window(qtbot: QtBot, make_window: Make
 
 
 def test_every_shortcut_is_used_once(make_window: Make) -> None:
-    keys = [key for _what, keys in menus.shortcuts(make_window()) for key in keys.split(", ")]
+    window = make_window()
+    window.go("experiment")
+    keys = [key for _what, keys in menus.shortcuts(window) for key in keys.split(", ")]
     assert len(keys) == len(set(keys)) > 15
     assert {"Ctrl+Return", "Ctrl+S", "Ctrl+O", "Ctrl+N", "Ctrl+D", "F2", "Ctrl+Z"} <= set(keys)
 
@@ -110,7 +112,7 @@ def test_changes_are_not_lost_without_a_question(make_window: Make, monkeypatch:
 def test_every_example_opens_without_a_problem(make_window: Make) -> None:
     window = make_window()
     for path in sorted((menus.RESOURCES / "experiments").glob("*.toml")):
-        menus.open_example(window, path)
+        openings.open_example(window, path)
         here = [problem for problem in window.view("experiment").all_problems if problem.rule != "cannot run on this machine"]
         assert here == [], path.name
         assert window.document.path is None

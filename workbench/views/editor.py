@@ -301,6 +301,10 @@ class EditorView(QWidget):
         elif scope is not None and problem.path.endswith(".name"):
             self.variants.start_rename()
 
+    def reveal(self, part: QWidget) -> None:
+        """Scroll to a part of the experiment."""
+        self._scroll.ensureWidgetVisible(part, 0, 0)
+
     def use(self, plugin_id: str) -> str:
         """Put a plugin of the catalogue into the scope that is shown; returns a sentence about what was done."""
         entry = self._desk.entry(plugin_id)
