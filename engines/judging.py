@@ -84,6 +84,9 @@ def entry(key: str, measured: Measured, baseline: Measured | None, margin: float
     if baseline is None:
         return found | _judged(None, None, None, "not enough data", "The baseline has no figure for this.")
     found |= {} if obstacle else _over_texts(measured, baseline)
+    if baseline.untrained and key.startswith("cost/"):
+        # Its seconds are what an empty loop took, and quotients by them say nothing.
+        return found | _judged(None, None, None, "not enough data", "Nothing was trained for the baseline: there is no price to divide by.")
     ratio, n, reason = _ratio(key, measured, baseline)
     quotient = _number(ratio.value)
     if obstacle:

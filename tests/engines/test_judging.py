@@ -148,3 +148,10 @@ def test_one_figure_is_shown_exactly_and_everything_is_json():
 def test_the_baseline_equals_itself():
     found = baseline_entry("speed/train_tokens_per_s", seeds(100.0, better="higher"))
     assert (found["ratio"], found["ratio_low"], found["ratio_high"], found["verdict"]) == (1.0, 1.0, 1.0, "no practical difference")
+
+
+def test_a_price_is_not_divided_by_that_of_a_baseline_that_was_not_trained():
+    found = entry("cost/train_s", seeds(0.2), Measured("s", "lower", {0: 5e-6}, untrained=True), 0.02)
+    assert found["ratio"] is None
+    assert "no price to divide by" in found["reason"]
+    assert entry("size/model_mib", seeds(15.0), Measured("", "lower", {0: 30.0}, untrained=True), 0.02)["ratio"] == 0.5

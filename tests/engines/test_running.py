@@ -43,6 +43,7 @@ techniques = [{ id = "optimization/adam", lr = 1e-3 }]
 
 [measure]
 evaluations = 2
+rounds = 0
 held_out_tokens = 500
 
 [[variant]]
@@ -82,6 +83,7 @@ def losses(store: Store, run: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_file_becomes_the_comparison(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT.replace("rounds = 0", "rounds = 2\nlaunches = 1\nseconds = 0.1") % 40)
     asked = workbench("run", str(file), "--store", store.url, "--json", "-")
     answer, told = asked.communicate(timeout=120)
     assert asked.returncode == 0, told
@@ -140,11 +142,11 @@ def test_a_killed_worker_fails_with_its_signal_and_the_run_can_be_resumed(store:
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_resume_has_the_losses_of_an_uninterrupted_run(store: Store, file: Path) -> None:
-    file.write_text(EXPERIMENT % 1500)
+    file.write_text(EXPERIMENT % 800)
     whole = workbench("run", str(file), "--store", store.url, "--quiet")
     whole.communicate(timeout=200)
     interrupted = workbench("run", str(file), "--store", store.url)
-    under_way(store, 2, points=200)
+    under_way(store, 2, points=100)
     interrupted.send_signal(signal.SIGINT)
     _, told = interrupted.communicate(timeout=30)
     assert interrupted.returncode == 130, told

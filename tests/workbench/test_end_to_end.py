@@ -40,8 +40,7 @@ techniques = [{{ id = "optimization/adam", lr = 1e-2 }}]
 
 [measure]
 evaluations = 2
-rounds = 2
-seconds = 0.1
+rounds = 0
 
 [[variant]]
 name = "full"
