@@ -205,6 +205,13 @@ def _add_comparing(verb) -> None:
     ):
         compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
+    report = verb("report", "reporting", "report", "Write the report of experiments: the sections you choose, with your own text between.")
+    report.add_argument("ids", metavar="ID", nargs="+", help="experiments (3)")
+    report.add_argument("--format", choices=("html", "markdown", "latex", "csv", "json", "design"), default="html", help="default: html")
+    report.add_argument("--design", metavar="FILE", help="its description (TOML; --format design writes one to begin with)")
+    report.add_argument("--out", metavar="OUT", help="the file (-: standard output; default: here, named as the experiment)")
+    report.add_argument("--keep", action="store_true", help="keep the description with the experiment, for the window and for later reports")
+    _store(report)
     export = verb("export", "exporting", "export", "Write the finished model of a run, checked and with a card; its word vectors, or its points.")
     export.add_argument("id", metavar="RUN", help="a run (r12)")
     export.add_argument("--format", choices=("safetensors", "torch-export", "onnx", "word2vec", "csv", "json"), required=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class Drawing:
     width: float
     height: float
     shapes: Sequence[Shape] = field(default_factory=tuple)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Of the picture itself."""
 
 
 def line(x1: float, y1: float, x2: float, y2: float, look: str = "axis", **more: Any) -> Shape:

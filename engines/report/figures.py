@@ -84,6 +84,10 @@ class Figure:
     right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
+    x_scale: Scale | None = None
+    y_scale: Scale | None = None
+    keys: tuple[str, str] | None = None
+    """The two quantities of a scatter."""
 
 
 def scatter(comparison: Mapping[str, Any], x_key: str, y_key: str) -> Figure | None:
@@ -95,14 +99,14 @@ def scatter(comparison: Mapping[str, Any], x_key: str, y_key: str) -> Figure | N
     ]
     if len(placed) < 2:
         return None
-    x_scale = _scale([bound for _, _, x, _ in placed for bound in _bounds(x)], LEFT, WIDTH - RIGHT, margin=0.12)
-    y_scale = _scale([bound for _, _, _, y in placed for bound in _bounds(y)], HEIGHT - BOTTOM, TOP, margin=0.12)
+    x_scale = _scale([bound for _, _, x, _ in placed for bound in bounds(x)], LEFT, WIDTH - RIGHT, margin=0.12)
+    y_scale = _scale([bound for _, _, _, y in placed for bound in bounds(y)], HEIGHT - BOTTOM, TOP, margin=0.12)
     directions = (placed[0][2]["better"], placed[0][3]["better"])
     front = statistics.pareto([(x["value"], y["value"]) for _, _, x, y in placed], directions)
     marks = []
     for (index, name, x, y), on_front in zip(placed, front, strict=True):
         px, py = float(x_scale(x["value"])), float(y_scale(y["value"]))
-        whiskers = [(*x_scale(_bounds(x)[:1]), py, *x_scale(_bounds(x)[-1:]), py), (px, *y_scale(_bounds(y)[:1]), px, *y_scale(_bounds(y)[-1:]))]
+        whiskers = [(*x_scale(bounds(x)[:1]), py, *x_scale(bounds(x)[-1:]), py), (px, *y_scale(bounds(y)[:1]), px, *y_scale(bounds(y)[-1:]))]
         right_half = px > (LEFT + WIDTH - RIGHT) / 2
         marks.append(
             Mark(
@@ -116,7 +120,8 @@ def scatter(comparison: Mapping[str, Any], x_key: str, y_key: str) -> Figure | N
     better = {"lower": "less is better", "higher": "more is better", "none": ""}
     x_title, y_title = (f"{labels.short(key)} ({better[direction]})" for key, direction in zip((x_key, y_key), directions, strict=True))
     title = f"{labels.name(y_key)} against {labels.name(x_key)}"
-    return Figure(title[0].upper() + title[1:], x_title, y_title, x_scale.ticks(), y_scale.ticks(), marks=_apart(marks), front=path)
+    title = title[0].upper() + title[1:]
+    return Figure(title, x_title, y_title, x_scale.ticks(), y_scale.ticks(), marks=_apart(marks), front=path, keys=(x_key, y_key))
 
 
 def learning_curves(title: str, y_title: str, lines: Sequence[tuple[str, int, str, np.ndarray, np.ndarray]]) -> Figure | None:
@@ -130,7 +135,7 @@ def learning_curves(title: str, y_title: str, lines: Sequence[tuple[str, int, st
         x_scale = Scale(x_scale.low - 1, x_scale.high + 1, LEFT, WIDTH - RIGHT)
     y_scale = _scale(every_y, HEIGHT - BOTTOM, TOP, margin=0.04)
     curves = [Curve(name, colour, _path(x_scale(x), y_scale(y)), hint) for name, colour, hint, x, y in usable]
-    return Figure(title, "updates", y_title, x_scale.ticks(), y_scale.ticks(), curves=curves)
+    return Figure(title, "updates", y_title, x_scale.ticks(), y_scale.ticks(), curves=curves, x_scale=x_scale, y_scale=y_scale)
 
 
 def bars(comparison: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -150,8 +155,8 @@ def _between(result: Mapping[str, Any]) -> str:
     return f"{labels.figure(low)} to {labels.figure(high)}" if low is not None and high is not None and low != high else ""
 
 
-def _bounds(result: Mapping[str, Any]) -> list[float]:
-    """What a figure spans: its interval, else its single points, else itself."""
+def bounds(result: Mapping[str, Any]) -> list[float]:
+    """What a figure spans, lowest first: its interval, else its single points, else itself."""
     limits = [value for value in (result["low"], result["high"]) if value is not None]
     spread = limits or list(result["points"].values()) or [result["value"]]
     return sorted([*spread, result["value"]])

@@ -81,20 +81,21 @@ def _heading(key: str, rows: Sequence[tuple[int | None, str, Mapping[str, Any]]]
 
 def _row(index: int | None, name: str, result: Mapping[str, Any], y: float, scale: Scale) -> Iterator[Shape]:
     ratio, low, high = result["ratio"], result["ratio_low"], result["ratio_high"]
+    of: dict[str, Any] = {} if index is None else {"data-variant": index}
     colour = series(index) if index is not None else "var(--muted)"
     style = f"stroke: {colour}"
     bounds = labels.interval(result)
     hint = f"{name}: {labels.times(ratio)}{f' ({bounds})' if bounds else ''} {result['verdict']}".strip()
     known = low is not None and high is not None
     if known and low != high:
-        yield line(scale(low), y, scale(high), y, "interval", style=style)
+        yield line(scale(low), y, scale(high), y, "interval", style=style, **of)
         for end in (low, high):
-            yield line(scale(end), y - 4, scale(end), y + 4, "interval", style=style)
+            yield line(scale(end), y - 4, scale(end), y + 4, "interval", style=style, **of)
     x = float(scale(ratio))
     if index is None:
         yield path(f"M{x - 5:.1f} {y:.1f}L{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y:.1f}L{x:.1f} {y + 5:.1f}Z", "control", hint)
     else:
-        yield dot(x, y, 4.6, "known" if known else "unknown", hint, style=f"--mark: {colour}")
-    yield words(14, y + 4, shortened(name, LEFT - 40), "tick" if index is None else "")
-    yield words(WIDTH - RIGHT + 14, y + 4, f"{labels.times(ratio)}{f'  [{bounds}]' if bounds else ''}", "tick" if index is None else "")
-    yield words(WIDTH, y + 4, result["verdict"], f"verdict {result['verdict'].replace(' ', '-')}", "end")
+        yield dot(x, y, 4.6, "known" if known else "unknown", hint, style=f"--mark: {colour}", **of)
+    yield words(14, y + 4, shortened(name, LEFT - 40), "tick" if index is None else "", **of)
+    yield words(WIDTH - RIGHT + 14, y + 4, f"{labels.times(ratio)}{f'  [{bounds}]' if bounds else ''}", "tick" if index is None else "", **of)
+    yield words(WIDTH, y + 4, result["verdict"], f"verdict {result['verdict'].replace(' ', '-')}", "end", **of)

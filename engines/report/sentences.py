@@ -79,6 +79,16 @@ def headline(comparison: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def controls(comparison: Mapping[str, Any]) -> list[str]:
+    """One line a quantity of the A/A control: "median latency: 1.002 (0.994 to 1.010) over 12 rounds"."""
+    found = []
+    for key, same in comparison["control"].items():
+        times = f"{same['ratio']:.3f}" if same["ratio"] is not None else "no ratio"
+        bounds = f" ({same['ratio_low']:.3f} to {same['ratio_high']:.3f})" if same["ratio_low"] is not None else ""
+        found.append(f"{labels.name(key)}: {times}{bounds} over {same['n']} rounds")
+    return found
+
+
 def conditions(recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, text) of how the machine was while the timing was made; what was not recorded is left out."""
     found = []

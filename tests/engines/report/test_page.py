@@ -1,7 +1,11 @@
-"""The page is one file that loads nothing, escapes everything, and says how it judged."""
+"""The page is one file that loads nothing, escapes everything, runs no script but its own, and says how it judged."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -9,6 +13,9 @@ import numpy as np
 import pytest
 
 from engines.report import figures, page
+from engines.report.design import Design, Section
+from engines.report.material import Material
+from tests.engines.report.conftest import HOSTILE
 from tests.engines.report.profile_sample import profile
 
 VOID = {"meta", "br", "img", "link", "input"}
@@ -50,20 +57,32 @@ def whole(comparison):
     experiment = SimpleNamespace(text='name = "</code><script>alert(2)</script>"', digest="0" * 64, folder="/tmp/<b>")
     made = profile()
     made["flame"]["name"] = made["layers"][0]["name"] = "<b>step</b>"
-    return page.html(
-        comparison, curves=[curve], experiments=[experiment], machines=[{"cpu": "<img src=x onerror=alert(3)>"}], profiles={"adaptive": made}
-    )
+    machines = [{"cpu": "<img src=x onerror=alert(3)>"}]
+    return page.html(Material(comparison, [curve], [experiment], machines, profiles={"adaptive": made}))
 
 
 def test_the_page_is_well_formed_and_loads_nothing(whole):
     found = read(whole)
     assert found.tags.count("svg") == 5 + 1 + 3  # scatters and curves, the forest plot, the profile
-    assert not {"script", "img", "link", "iframe", "object", "i-full"} & set(found.tags)
+    assert not {"img", "link", "iframe", "object", "i-full"} & set(found.tags)
     names = {name for name, _ in found.attributes}
-    assert not {"src", "href", "onerror", "onclick"} & names
+    assert not {"src", "onerror", "onclick"} & names
+    links = [value for name, value in found.attributes if name == "href"]
+    assert links
+    assert all(value.startswith("data:application/toml;base64,") for value in links)
     assert "url(" not in whole
     assert "@import" not in whole
     assert "default-src 'none'" in whole
+
+
+def test_only_its_own_script_may_run(whole):
+    """The policy names the script by its digest; the data beside it are no script and cannot end their element."""
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", whole, flags=re.DOTALL)
+    (_, data), (attributes, script) = scripts
+    assert attributes == ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert re.search(r"script-src ([^\"]*)\"", whole)[1] == f"'sha256-{digest}'"
+    assert HOSTILE in [variant["name"] for variant in json.loads(data)["variants"]]
 
 
 def test_every_text_is_escaped(whole):
@@ -90,12 +109,14 @@ def test_the_page_says_what_and_how(whole):
 
 def test_a_variant_over_a_limit_and_remarks_about_the_measuring_are_shown(comparison):
     comparison["variants"]["adaptive"]["violations"] = ['Target "one core": too <much>.']
-    found = read(page.html(comparison, remarks=["Recording took 0.1%.", "No <RAPL>."]))
+    found = read(page.html(Material(comparison, remarks=["Recording took 0.1%.", "No <RAPL>."])))
     texts = " ".join("".join(found.text).split())
     assert texts.count("over a limit") == 1
     for needed in ('Target "one core": too <much>.', "Recording took 0.1%.", "No <RAPL>."):
         assert needed in texts
-    assert sum(value is not None and " over" in value for name, value in found.attributes if name == "class") == 1
+    classes = [value.split() for name, value in found.attributes if name == "class" and value]
+    assert sum(each == ["over"] for each in classes) == 2  # its rows among the verdicts and the savings
+    assert sum(len(each) > 1 and "over" in each for each in classes) == 4 * 4  # dot, name and whiskers in each scatter
 
 
 def test_the_page_knows_light_dark_and_paper(whole):
@@ -107,7 +128,33 @@ def test_a_comparison_without_figures_has_a_page(comparison):
     for variant in comparison["variants"].values():
         variant["results"] = {}
     comparison["control"], comparison["warnings"] = {}, []
-    texts = "".join(read(page.html(comparison)).text)
+    texts = "".join(read(page.html(Material(comparison))).text)
     assert "No judging figure was measured yet." in texts
     assert "No machine was recorded." in texts
     assert "No interleaved timing session was made" in texts
+
+
+def test_the_page_has_the_sections_of_its_design_in_their_order(comparison):
+    text = "# Größe 尺寸 حجم\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>alert(4)</script> [bad](javascript:alert(5)) ![far](https://example.org/x.png)"
+    sections = (
+        Section(kind="price", title="What it <costs>"), Section(kind="text", title="Note", text=text),
+        Section(kind="summary", text="As *always*."), Section(kind="machine", shown=False),
+    )  # fmt: skip
+    whole = page.html(Material(comparison), Design(title="Mine & yours", section=sections))
+    found = read(whole)
+    texts = "".join(found.text)
+    places = [texts.index(each) for each in ("What it <costs>", "Größe 尺寸 حجم", "Every variant is held against")]
+    assert places == sorted(places)
+    assert "Mine & yours" in texts
+    assert "No machine was recorded" not in texts
+    assert "<script>alert(4)</script>" in texts
+    assert "<em>always</em>" in whole
+    assert "img" not in found.tags
+    assert not any(value and value.startswith("javascript") for _, value in found.attributes)
+
+
+def test_a_tradeoff_shows_the_chosen_figures(comparison):
+    chosen = Section(kind="tradeoff", x="size/parameters", y="latency/p50_ms")
+    found = read(page.html(Material(comparison), Design(section=(chosen,))))
+    assert ("data-x", "size/parameters") in found.attributes
+    assert found.tags.count("svg") == 1
