@@ -207,7 +207,7 @@ def _add_comparing(verb) -> None:
     _store(compare)
     report = verb("report", "reporting", "report", "Write the report of experiments: the sections you choose, with your own text between.")
     report.add_argument("ids", metavar="ID", nargs="+", help="experiments (3)")
-    report.add_argument("--format", choices=("html", "markdown", "latex", "csv", "json", "design"), default="html", help="default: html")
+    report.add_argument("--format", choices=("html", "pdf", "markdown", "latex", "csv", "json", "design"), default="html", help="default: html")
     report.add_argument("--design", metavar="FILE", help="its description (TOML; --format design writes one to begin with)")
     report.add_argument("--out", metavar="OUT", help="the file (-: standard output; default: here, named as the experiment)")
     report.add_argument("--keep", action="store_true", help="keep the description with the experiment, for the window and for later reports")

@@ -38,12 +38,12 @@ def demo(arguments: argparse.Namespace) -> int:
         experiment = experiments.load(path)
     code, number = _run(experiment, arguments)
     if number is not None and code != INTERRUPTED:
-        from engines.console.comparing import write_page
+        from engines.report import writing
 
         store = Store.open(store_url(arguments.store))
         try:
             out = Path(arguments.html).absolute() if arguments.html else store.folder / "reports" / f"experiment-{number}.html"
-            write_page(store, [number], out)
+            writing.write(store, [number], "html", out)
         finally:
             store.close()
         note(f"The report: {out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,23 +18,13 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from engines import differences, savings
-from engines.report import charts, design, figures, labels, profile_pictures, sentences
+from engines.report import charts, figures, labels, profile_pictures, sentences
 from engines.report.design import Design
 from engines.report.forest import forest
-from engines.report.material import Material, gather
-from engines.store.database import Store
+from engines.report.material import Material
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 PRICES = ("cost/train_s", "cost/train_tokens", "cost/train_flops", "speed/time_to_quality_s")
-
-
-def write_html(store: Store, experiment_ids: Sequence[int], path: Path | str, wanted: Design | None = None) -> Path:
-    """Write the report of one or several experiments, as described or as remembered with them; returns where it lies."""
-    text = html(gather(store, experiment_ids), wanted or design.remembered(store, experiment_ids))
-    found = Path(path)
-    found.parent.mkdir(parents=True, exist_ok=True)
-    found.write_text(text, encoding="utf-8")
-    return found.resolve()
 
 
 def html(material: Material, wanted: Design | None = None) -> str:

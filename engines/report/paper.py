@@ -6,12 +6,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from engines.comparison import ComparisonError
-from engines.report.page import write_html
-from engines.store.database import Store
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge", "brave-browser")
 _SECONDS = 120
@@ -21,8 +18,8 @@ class PrintError(ComparisonError):
     """The report could not be printed; the message says what to do instead."""
 
 
-def write_pdf(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
-    """Print the report to PDF; returns where it lies. Raises PrintError where no browser of the Chromium family is found or it fails."""
+def write_pdf(text: str, path: Path | str) -> Path:
+    """Print a page to PDF; returns where it lies. Raises PrintError where no browser of the Chromium family is found or it fails."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     advice = "Write --html and print it to PDF from any browser."
     if browser is None:
@@ -30,9 +27,10 @@ def write_pdf(store: Store, experiment_ids: Sequence[int], path: Path | str) -> 
     out = Path(path).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="workbench-report-") as folder:
-        page = write_html(store, experiment_ids, Path(folder) / "report.html")
+        page = Path(folder) / "report.html"
+        page.write_text(text, encoding="utf-8")
         command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={folder}/profile", f"--print-to-pdf={out}"]
-        # Chromium refuses its sandbox to root; the page has no script and loads nothing.
+        # Chromium refuses its sandbox to root; the page has no script but ours and loads nothing.
         command += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         out.unlink(missing_ok=True)
         try:

@@ -1,40 +1,16 @@
-"""The comparison as Markdown, CSV, LaTeX (booktabs) and JSON: the same figures, each escaped for where it goes."""
+"""The comparison as Markdown, CSV and LaTeX (booktabs): the same figures, each escaped for where it goes."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from engines import savings
-from engines.comparison import compare
 from engines.report import labels, sentences
 from engines.report.terminal import lines
-from engines.store.database import Store
-
-
-def write_markdown(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
-    """A Markdown page: table, notes, how the verdicts were made."""
-    return _write(path, markdown(compare(store, experiment_ids)))
-
-
-def write_csv(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
-    """One row a variant and quantity, full precision, for spreadsheets and data frames."""
-    return _write(path, comma_separated(compare(store, experiment_ids)))
-
-
-def write_latex(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
-    """A booktabs table to \\input into a paper (needs \\usepackage{booktabs})."""
-    return _write(path, latex(compare(store, experiment_ids)))
-
-
-def write_json(store: Store, experiment_ids: Sequence[int], path: Path | str) -> Path:
-    """The comparison object itself."""
-    return _write(path, json.dumps(compare(store, experiment_ids), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
@@ -166,9 +142,3 @@ def _inert(text: str) -> str:
     """A cell that a spreadsheet would take for a formula is shown as text."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
-
-def _write(path: Path | str, text: str) -> Path:
-    found = Path(path)
-    found.parent.mkdir(parents=True, exist_ok=True)
-    found.write_text(text, encoding="utf-8")
-    return found.resolve()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.report import design, page, tables
+from engines.report import design, page, paper, tables
 from engines.report.design import Design, DesignError
 from engines.report.material import Material, gather
 from engines.store.database import Store
@@ -23,6 +23,7 @@ class Format(NamedTuple):
 
 FORMATS: Mapping[str, Format] = {
     "html": Format("HTML page", "html", "one interactive page that loads nothing, with the experiment file in it"),
+    "pdf": Format("PDF", "pdf", "the page on paper, printed by an installed browser"),
     "markdown": Format("Markdown", "md", "text and tables"),
     "latex": Format("LaTeX", "tex", "tables to \\input into a paper"),
     "csv": Format("CSV", "csv", "a row for each variant and figure, at full precision"),
@@ -50,10 +51,14 @@ def text(store: Store, experiment_ids: Sequence[int], form: str, wanted: Design 
 def write(store: Store, experiment_ids: Sequence[int], form: str, path: Path | str, wanted: Design | None = None) -> Path:
     """Write a report; returns where it lies. Raises DesignError where the file cannot be written, and what `compare` raises."""
     found = Path(path).expanduser()
-    made = text(store, experiment_ids, form, wanted)
+    material = gather(store, experiment_ids)
+    wanted = wanted or design.remembered(store, experiment_ids)
     try:
         found.parent.mkdir(parents=True, exist_ok=True)
-        found.write_text(made, encoding="utf-8")
+        if form == "pdf":
+            paper.write_pdf(page.html(material, wanted), found)
+        else:
+            found.write_text(_TEXTS[form](material, wanted), encoding="utf-8")
     except OSError as error:
         raise DesignError(f"{found} cannot be written: {error.strerror or error}.") from error
     return found.resolve()

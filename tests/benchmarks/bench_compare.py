@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.comparison import compare
-from engines.report.page import write_html
+from engines.report import writing
 from engines.store.database import Store
 from tests.workbench import rich_sample
 
@@ -42,7 +42,7 @@ def main() -> None:
             cold = [[float(each) for each in _fresh(store.url).split()] for _ in range(ROUNDS)]
             loading, first = (statistics.median(each) for each in zip(*cold, strict=True))
             again = statistics.median(_seconds(compare, store, [experiment]) for _ in range(ROUNDS))
-            report = _seconds(write_html, store, [experiment], Path(folder) / "report.html")
+            report = _seconds(writing.write, store, [experiment], "html", Path(folder) / "report.html")
             print(
                 f"100 runs of {points:,} points: compared in {first * 1000:.0f} ms by a fresh process (its imports took {loading * 1000:.0f} ms), "
                 f"in {again * 1000:.0f} ms again; HTML report with its curves in {report:.1f} s"

@@ -52,10 +52,9 @@ def write(desk: Desk, experiments: Sequence[int], form: str, path: Path, notice:
         return
 
     def work() -> Path:
-        from engines.report import page, tables
+        from engines.report import writing
 
-        write_as = {"html": page.write_html, "markdown": tables.write_markdown, "csv": tables.write_csv, "json": tables.write_json}
-        return write_as.get(form, tables.write_latex)(store, experiments, path)
+        return writing.write(store, experiments, form, path)
 
     def done(written: Path) -> None:
         notice.say("ok", f"Written: {written}", "Open", lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(written))))
