@@ -175,6 +175,19 @@ def test_a_language_model_has_both_faces_and_forgets_what_another_said(qtbot: Qt
     assert view.faces.currentIndex() == WORDS
 
 
+def test_a_question_under_way_outlives_a_new_list_of_runs(qtbot: QtBot, view: AskView, inspector: StandIn) -> None:
+    """The run that is asked is not the first of the list; the list is read again whenever the view is shown."""
+    view.choose(1)
+    qtbot.waitUntil(lambda: view.runs.currentData() == 1 and view.faces.isEnabled(), timeout=10_000)
+    view.text.prompt.setPlainText("once")
+    view.text.write_button.click()
+    with qtbot.waitSignal(view._desk.errands._finished, timeout=10_000):
+        view._load()
+    qtbot.wait(50)
+    inspector.answer("generate", {"text": "once upon"})
+    assert "once upon" in view.text.text.toPlainText()
+
+
 def test_a_model_of_counts_has_no_vectors(qtbot: QtBot, view: AskView) -> None:
     view._offer_faces({"task": {"id": "tasks/language_model"}, "model": {"id": "baselines/ngram"}})
     assert view.faces.currentIndex() == TEXT

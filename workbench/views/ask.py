@@ -104,12 +104,16 @@ class AskView(QWidget):
 
     def _offer(self, runs: list[tuple[int, str]]) -> None:
         kept = self._wanted if self._wanted is not None else self.runs.currentData()
+        self._wanted = None
+        # Quietly: every run that is chosen on the way, and be it for a moment, would drop the question under way.
+        self.runs.blockSignals(True)
         self.runs.clear()
         for run_id, text in runs:
             self.runs.addItem(text, run_id)
         self.runs.setCurrentIndex(max(0, self.runs.findData(kept)) if runs else -1)
-        self._wanted = None
+        self.runs.blockSignals(False)
         self.pages.setCurrentIndex(1 if runs else 0)
+        self._chosen()
 
     def _chosen(self) -> None:
         """Another run may have been chosen: see what its model can be asked."""
