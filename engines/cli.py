@@ -123,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     _add_running(verb)
+    _add_sweeping(verb)
     _add_queue(verb)
     _add_comparing(verb)
     _add_studying(verb)
@@ -148,6 +149,24 @@ def _add_running(verb) -> None:
         asked.add_argument("--json", metavar="OUT", help="write the comparison as JSON (-: standard output)")
         asked.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
         _jobs(asked)
+
+
+def _add_sweeping(verb) -> None:
+    sweep = verb("sweep", "sweeping", "sweep", "Write an experiment file with a variant for each value of a field, or each combination of several.")
+    sweep.add_argument(
+        "--over", metavar="KEY=VALUES", action="append", required=True,
+        help="as in pruning/magnitude.sparsity=0.5,0.7,0.9 or training.batch=8:64:4 (from, to, how many; :log for equal factors)",
+    )  # fmt: skip
+    sweep.add_argument("--together", action="store_true", help="the n-th values of all fields go together, instead of all combinations")
+    sweep.add_argument("--most", type=int, metavar="N", default=200, help="refuse to make more variants (default: 200)")
+    ablate = verb("ablate", "sweeping", "ablate", "Write an experiment file with variants that each lack one technique of a variant.")
+    ablate.add_argument("--add-one", action="store_true", help="instead: the baseline with each technique alone")
+    for asked in (sweep, ablate):
+        asked.add_argument("file", metavar="FILE", help="the experiment (TOML or JSON)")
+        asked.add_argument("--variant", metavar="NAME", help="of which variant (default: " + ("the baseline)" if asked is sweep else "the last one)"))
+        asked.add_argument("--out", metavar="OUT", default="-", help="the file to write (default -: standard output)")
+        asked.add_argument("--predict", action="store_true", help="say what training the new variants will take: tries out a few steps of each")
+        asked.add_argument("--json", action="store_true", help="write JSON instead of TOML")
 
 
 def _add_queue(verb) -> None:

@@ -70,7 +70,10 @@ def _reconcile_list(items: Any, values: list[Any], make: Any) -> None:
         for _ in range(stop - start - paired):
             del items[start + paired]
         for offset in range(last - first - paired):
-            items.insert(start + paired + offset, make(values[first + paired + offset]))
+            item = make(values[first + paired + offset])
+            if isinstance(item, Table) and len(items):
+                item.trivia.indent = "\n"  # a blank line before a new [[table]]
+            items.insert(start + paired + offset, item)
         for offset in range(paired):
             item, value = items[start + offset], values[first + offset]
             if _plain(item) == value:

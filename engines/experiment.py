@@ -145,6 +145,10 @@ class Experiment:
         variants.insert(len(variants) if position is None else position, {**source, "name": name})
         return self._with({**self.data, "variant": variants})
 
+    def with_variants(self, tables: Iterable[Tree]) -> Experiment:
+        """With more variants behind the others, each as the table that the file would hold."""
+        return self._with({**self.data, "variant": [*list_of(self.data.get("variant")), *tables]})
+
     def remove_variant(self, name: str) -> Experiment:
         """Without a variant; where it was the baseline, the first of the others becomes it."""
         fewer = self.remove(join("variant", name))

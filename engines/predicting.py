@@ -72,6 +72,17 @@ class Predictor:
             process.communicate()
 
 
+def training_seconds(plan: Mapping[str, Any], predicted: Mapping[str, Any]) -> float | None:
+    """What the budget of a plan takes, looks at held-out text not counted; None where the time of a step or the number of steps is not known."""
+    tokens = plan["training"]["batch"] * plan["training"]["sequence"]
+    ((unit, amount),) = plan["budget"].items()
+    if unit == "seconds":
+        return float(amount)
+    steps = {"steps": amount, "tokens": amount / tokens}.get(unit)
+    milliseconds = predicted.get("step_ms")
+    return None if steps is None or milliseconds is None else float(steps * milliseconds / 1000)
+
+
 def held_against(predicted: Mapping[str, Any], measured: Mapping[str, float | None]) -> dict[str, dict[str, float]]:
     """{figure: {"predicted", "measured", "error"}} of figures that are known on both sides; error: relative, above zero where too much was
     predicted."""

@@ -16,6 +16,7 @@ from workbench.theme import RESOURCES, Choice
 
 if TYPE_CHECKING:
     from workbench.editor.document import Document
+    from workbench.views.editor import EditorView
     from workbench.window import Window
 
 FILES = "Experiments (*.toml *.json);;All files (*)"
@@ -62,6 +63,9 @@ def build(window: Window) -> None:
     action(model, "&Duplicate variant", lambda: variants().duplicate(variants().scope), "Ctrl+D")
     action(model, "Re&name variant", lambda: variants().start_rename(), "F2")
     action(model, "&Make it the baseline", lambda: variants().make_baseline(variants().scope), "Ctrl+B")
+    action(model, "S&weep over values …", lambda: _in_editor(window).open_sweep(), "Ctrl+Shift+W")
+    action(model, "&Leave out techniques one by one", lambda: _in_editor(window).ablate(False))
+    action(model, "Add &techniques one by one", lambda: _in_editor(window).ablate(True))
     action(model, "Remo&ve variant", lambda: variants().remove(variants().scope), "Ctrl+Backspace")
 
     view = bar.addMenu("&View")
@@ -84,6 +88,12 @@ def build(window: Window) -> None:
     action(help_menu, "&Keyboard shortcuts", lambda: show_shortcuts(window), "F1", "Ctrl+/")
     action(help_menu, "Open the &folder of the store", lambda: _open_folder(window))
     action(help_menu, "&About", lambda: _about(window))
+
+
+def _in_editor(window: Window) -> EditorView:
+    window.go("experiment")
+    editor: EditorView = window.view("experiment")
+    return editor
 
 
 def connect_document(window: Window, document: Document) -> None:

@@ -155,3 +155,74 @@ def test_plugins_of_the_catalogue_can_be_put_in(editor: EditorView, catalogue: d
     layers = editor.document.data["model"]["layers"]
     assert layers[-1]["feedforward"] == {"id": "experts/switch"}
     assert {"id": "pruning/magnitude"} in editor.document.data["training"]["techniques"]
+
+
+def test_figures_are_those_of_the_variant_that_is_looked_at(qtbot: QtBot, editor: EditorView, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(editor, "_ask_figures", lambda plans: asked.append(editor._shown()))
+    editor.variants.add()
+    editor.variants.choose(0)
+    assert not editor._choice_rest.isActive()
+    editor._figures_of = "baseline"
+    editor.variants.choose(None)
+    assert not editor._choice_rest.isActive()
+    editor.variants.choose(1)
+    qtbot.waitUntil(lambda: bool(asked), timeout=5_000)
+    assert asked == [editor.document.variants[1]["name"]]
+
+
+# --- Many variants at once --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_says_what_it_comes_to_and_is_one_step_of_undo(qtbot: QtBot, editor: EditorView) -> None:
+    editor.variants.sweep_asked.emit()
+    sweep = editor.sweep
+    assert sweep.isVisible()
+    assert not sweep.make.isEnabled()
+    field = sweep.fields[0]
+    assert "optimization/adam.lr" in [field.path.itemText(place) for place in range(field.path.count())]
+    field.path.setEditText("optimization/adam.lr")
+    qtbot.keyClicks(field.values, "1e-3, 1e-2")
+    sweep.foretell("baseline", 30.0)
+    assert "2 variants. About 1 min 00 s of training" in sweep.told.text()
+    sweep.more.click()
+    sweep.fields[1].path.setEditText("training.batch")
+    qtbot.keyClicks(sweep.fields[1].values, "8:32:4")
+    assert sweep.make.text() == "Add 8 variants"
+    sweep.make.click()
+    assert len(editor.document.variants) == 9
+    assert editor.variants.scope == 1
+    assert editor.all_problems == []
+    assert not sweep.isVisible()
+    assert editor.document.undo.undoText() == "Sweep: 8 variants"
+    editor.document.undo.undo()
+    assert len(editor.document.variants) == 1
+
+
+def test_what_cannot_be_swept_is_said_in_the_card(qtbot: QtBot, editor: EditorView) -> None:
+    editor.open_sweep()
+    field = editor.sweep.fields[0]
+    field.path.setEditText("training.batch")
+    field.values.setText("1:900:900")
+    assert "more than 200" in editor.sweep.told.text()
+    assert not editor.sweep.make.isEnabled()
+    field.values.setText("1:2")
+    assert "no range" in editor.sweep.told.text()
+    field.path.setEditText("optimization/adam.rate")
+    field.values.setText("1")
+    editor.sweep.make.click()
+    assert "no parameter of optimization/adam" in editor.sweep.told.text()
+    assert len(editor.document.variants) == 1
+
+
+def test_an_ablation_of_the_chosen_variant(editor: EditorView) -> None:
+    editor.variants.add()
+    editor.recipe.add("pruning/magnitude")
+    editor.variants.ablation_asked.emit(False)
+    assert "one technique beyond the baseline" in editor.notice.text
+    editor.recipe.add("regularization/weight_drop")
+    editor.variants.ablation_asked.emit(False)
+    names = [variant["name"] for variant in editor.document.variants]
+    assert [name.partition(" without ")[2] for name in names[2:]] == ["magnitude", "weight_drop"]
+    assert editor.notice.text == ""
+    assert editor.all_problems == []

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QRectF, QSize
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from engines.predicting import MODULE
+from engines.predicting import MODULE, training_seconds
 from workbench.desk import Desk
 from workbench.profiling import colours
 from workbench.programs import Program
@@ -144,9 +144,9 @@ def figures(found: Mapping[str, Any], plan: Mapping[str, Any]) -> list[tuple[str
         rows.append(("A training step", number(milliseconds, 3), "ms", _least(found)))
         rows.append(("Training speed", short(1000 * tokens / milliseconds), "tokens/s", ""))
         ((unit, amount),) = plan["budget"].items()
-        steps = {"steps": amount, "tokens": amount / tokens}.get(unit)
-        if steps is not None:
-            rows.append(("The budget", duration(steps * milliseconds / 1000), "", f"{short(amount)} {unit}, without the looks at held-out text"))
+        seconds = training_seconds(plan, found)
+        if seconds is not None:
+            rows.append(("The budget", duration(seconds), "", f"{short(amount)} {unit}, without the looks at held-out text"))
     return rows
 
 

@@ -13,7 +13,7 @@ from workbench.editor.document import Document
 from workbench.editor.draft import Scope
 from workbench.icons import pixmap
 from workbench.widgets.surfaces import icon_button, scrolled
-from workbench.widgets.text import flag, label
+from workbench.widgets.text import ElidedLabel, flag, label
 
 
 class _Entry(QFrame):
@@ -35,8 +35,8 @@ class _Entry(QFrame):
         column.setSpacing(2)
         row = QHBoxLayout()
         row.setSpacing(6)
-        self.name = label("", "strong")
-        row.addWidget(self.name)
+        self.name = ElidedLabel("strong")
+        row.addWidget(self.name, 1)
         self.editor = QLineEdit()
         self.editor.setAccessibleName("Name of the variant")
         self.editor.hide()
@@ -45,7 +45,6 @@ class _Entry(QFrame):
         self.star = QLabel()
         self.star.setToolTip("The baseline: the others are compared with it")
         row.addWidget(self.star)
-        row.addStretch(1)
         self.wrong = QLabel()
         row.addWidget(self.wrong)
         self.more = icon_button("more", "What to do with this variant", desk.theme)
@@ -115,6 +114,9 @@ class VariantsPanel(QWidget):
     """Choose, add, duplicate, rename, remove variants and say which is the baseline."""
 
     scope_chosen = Signal(object)
+    sweep_asked = Signal()
+    ablation_asked = Signal(bool)
+    """The techniques of the chosen variant left out one by one; True: added to the baseline one by one."""
 
     def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -132,6 +134,9 @@ class VariantsPanel(QWidget):
         self.add_button.setToolTip("A new variant that starts from the shared base")
         self.add_button.clicked.connect(self.add)
         top.addWidget(self.add_button)
+        self.many_button = icon_button("more", "Many variants at once", desk.theme)
+        self.many_button.clicked.connect(lambda: self._offer_many(self.many_button))
+        top.addWidget(self.many_button)
         column.addLayout(top)
         inside = QWidget()
         self._list = QVBoxLayout(inside)
@@ -226,12 +231,25 @@ class VariantsPanel(QWidget):
             name = draft.variant_names(self._document.data)[scope]
             self._document.edit("Set the baseline", lambda data: draft.set_baseline(data, name))
 
+    def _add_many(self, menu: QMenu) -> None:
+        menu.addAction("Sweep over values …", self.sweep_asked.emit)
+        menu.addAction("Leave out its techniques one by one", lambda: self.ablation_asked.emit(False))
+        menu.addAction("Add its techniques to the baseline one by one", lambda: self.ablation_asked.emit(True))
+
+    def _offer_many(self, button: QToolButton) -> None:
+        menu = QMenu(self)
+        self._add_many(menu)
+        menu.exec(button.mapToGlobal(button.rect().bottomLeft()))
+        menu.deleteLater()
+
     def _menu(self, scope: int) -> None:
         self.choose(scope)
         menu = QMenu(self)
         menu.addAction("Rename", self.start_rename)
         menu.addAction("Duplicate", lambda: self.duplicate(scope))
         menu.addAction("Compare the others with this one", lambda: self.make_baseline(scope))
+        menu.addSeparator()
+        self._add_many(menu)
         menu.addSeparator()
         menu.addAction("Remove", lambda: self.remove(scope))
         button = self._entries[scope + 1].more

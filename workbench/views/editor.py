@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged, model_table, table_of
+from engines.predicting import training_seconds
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft, places
@@ -19,11 +20,12 @@ from workbench.editor.model_panel import ModelPanel
 from workbench.editor.problems_panel import ProblemsPanel
 from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
 from workbench.editor.recipe_panel import RecipePanel
+from workbench.editor.sweep_card import SweepCard
 from workbench.editor.variants_panel import VariantsPanel
 from workbench.icons import icon
 from workbench.theme import Theme
 from workbench.widgets.surfaces import Notice, recolour, scrolled
-from workbench.widgets.text import label
+from workbench.widgets.text import ElidedLabel, label
 
 CHECK_AFTER_MS = 500
 """How long the keyboard must rest before the inspector builds the model as a check."""
@@ -46,6 +48,7 @@ class EditorView(QWidget):
         self._found: list[Problem] = []
         self._checked = False
         self._forecast = Forecast(self)
+        self._figures_of = ""
         self._questions: list[int] = []
         self._merged: Merged | None = None
         column = QVBoxLayout(self)
@@ -67,16 +70,18 @@ class EditorView(QWidget):
         self.notice = Notice()
         stack.addWidget(self.notice)
         titles = QHBoxLayout()
-        self._title = label("", "heading")
-        titles.addWidget(self._title)
+        self._title = ElidedLabel("heading")
+        titles.addWidget(self._title, 1)
         self._caption = label("", "caption")
-        titles.addWidget(self._caption, 1)
+        titles.addWidget(self._caption)
         self._revert = QPushButton("Drop all changes of this variant")
         self._revert.setProperty("quiet", True)
         self._revert.clicked.connect(self._drop_changes)
         titles.addWidget(self._revert)
         stack.addLayout(titles)
-        for panel in (self.corpus, self.model, self.recipe, self.question, self.measure):
+        self.sweep = SweepCard(desk, document)
+        self.sweep.made.connect(self._show_made)
+        for panel in (self.sweep, self.corpus, self.model, self.recipe, self.question, self.measure):
             stack.addWidget(panel)
         stack.addStretch(1)
         self._scroll = scrolled(middle)
@@ -91,7 +96,13 @@ class EditorView(QWidget):
         self._rest.setSingleShot(True)
         self._rest.setInterval(CHECK_AFTER_MS)
         self._rest.timeout.connect(self._check_deeply)
-        self.variants.scope_chosen.connect(lambda _scope: self._show())
+        self._choice_rest = QTimer(self)
+        self._choice_rest.setSingleShot(True)
+        self._choice_rest.setInterval(CHECK_AFTER_MS)
+        self._choice_rest.timeout.connect(self._figures_of_the_choice)
+        self.variants.scope_chosen.connect(lambda _scope: self._show_another())
+        self.variants.sweep_asked.connect(self.open_sweep)
+        self.variants.ablation_asked.connect(self.ablate)
         self.problems.jumped.connect(self.jump)
         document.changed.connect(self._changed)
         document.named.connect(self._show_name)
@@ -163,8 +174,11 @@ class EditorView(QWidget):
         for number in self._questions:
             self._desk.inspector.forget(number)
         self._questions.clear()
+        self._figures_of = ""
+        self._choice_rest.stop()
         self._forecast.forget()
         self.problems.forecast.show_forecast(None)
+        self.sweep.foretell("", None)
         if self._desk.catalogue is not None:
             self._static = self.document.experiment.problems(self._desk.catalogue)
         self._show()
@@ -196,6 +210,7 @@ class EditorView(QWidget):
         self.model.show_scope(merged, scope, problems)
         self.model.mark_changes(set(model_table(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
         self.recipe.show_scope(merged, scope, problems)
+        self.sweep.show_scope(index, scope)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
             panel.show_problems(problems)
@@ -204,6 +219,24 @@ class EditorView(QWidget):
         if self.name.text() != name:
             self.name.setText(name)
             self.name.setCursorPosition(0)
+
+    def _show_another(self) -> None:
+        """Another variant is looked at: its figures are not those of the one before."""
+        self._show()
+        if not self._figures_of or self._shown() == self._figures_of:
+            return  # A check is to come, which asks for them; or they are there.
+        self._forecast.forget()
+        self.problems.forecast.show_forecast(None)
+        self.problems.show_model(None, "The model is being built on paper …")
+        self._choice_rest.start()
+
+    def _figures_of_the_choice(self) -> None:
+        from engines.problems import ExperimentError
+
+        try:
+            self._ask_figures(self.document.experiment.plans(self._desk.catalogue))
+        except ExperimentError:
+            return  # Mended or broken meanwhile: the check that follows every change tells.
 
     def _show_name(self) -> None:
         saved = "not saved yet" if self.document.path is None else self.document.path.name
@@ -229,21 +262,35 @@ class EditorView(QWidget):
             plans = self.document.experiment.plans(self._desk.catalogue)
         except ExperimentError:
             return  # A static problem; it is shown already.
-        inspector = self._desk.inspector
-        self._questions.append(inspector.ask("validate", self._validated, self._not_validated, plans=plans))
+        self._questions.append(self._desk.inspector.ask("validate", self._validated, self._not_validated, plans=plans))
+        self._ask_figures(plans)
+
+    def _shown(self) -> str:
+        """The variant whose figures stand at the right: the chosen one, the baseline beside the shared base."""
         names = draft.variant_names(self.document.data)
-        shown = names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
+        return names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
+
+    def _ask_figures(self, plans: dict[str, dict[str, Any]]) -> None:
+        shown = self._shown()
         if shown in plans:
+            self._figures_of = shown
             self._questions.append(
-                inspector.ask("shapes", lambda answer: self._show_figures(answer, shown, plans), self._no_figures, plan=plans[shown])
+                self._desk.inspector.ask("shapes", lambda answer: self._show_figures(answer, shown, plans), self._no_figures, plan=plans[shown])
             )
 
     def _show_figures(self, shapes: dict[str, Any], shown: str, plans: dict[str, dict[str, Any]]) -> None:
         """What the model amounts to; then what training it will take is tried out."""
+        if shown != self._figures_of:
+            return  # Another variant was chosen meanwhile.
         self.problems.show_model(shapes, f"Variant: {shown}")
         card, plan = self.problems.forecast, plans[shown]
         card.show_forecast(None, "A few steps are being tried out …")
-        self._forecast.ask(plan, plans, lambda found: card.show_forecast(found, "", plan), lambda sentence: card.show_forecast(None, sentence))
+
+        def show(found: Any) -> None:
+            card.show_forecast(found, "", plan)
+            self.sweep.foretell(shown, training_seconds(plan, found))
+
+        self._forecast.ask(plan, plans, show, lambda sentence: card.show_forecast(None, sentence))
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
@@ -300,6 +347,23 @@ class EditorView(QWidget):
             self.name.setFocus()
         elif scope is not None and problem.path.endswith(".name"):
             self.variants.start_rename()
+
+    def open_sweep(self) -> None:
+        """Show the sweep of the variant that is chosen."""
+        self.sweep.open()
+        self.sweep.show_scope(self._index(), self.variants.scope)
+        self._scroll.ensureWidgetVisible(self.sweep, 0, 0)
+
+    def ablate(self, add_one: bool) -> None:
+        """Add the ablation of the variant that is chosen; why there is none is said in place."""
+        wrong = self.sweep.ablate(self.variants.scope, add_one=add_one)
+        if wrong:
+            self.notice.say("warning", wrong)
+
+    def _show_made(self, first: int) -> None:
+        self.notice.clear()
+        self.variants.choose(first)
+        self._desk.says.emit(f"{len(self.document.variants) - first} variants were added; Ctrl+Z takes them away again.")
 
     def reveal(self, part: QWidget) -> None:
         """Scroll to a part of the experiment."""
