@@ -11,7 +11,7 @@ from engines.report.drawing import Drawing, Shape, dot, line, path, rect, series
 from engines.report.figures import Scale
 
 WIDTH = 1060.0
-LEFT, RIGHT = 250.0, 290.0
+LEFT, RIGHT = 250.0, 318.0
 ROW, HEAD, TOP, BOTTOM = 22.0, 30.0, 8.0, 34.0
 _APART = 48.0
 _ROUND = (1.0, 0.5, 2.0, 0.25, 4.0, 0.75, 1.5, 0.6, 1.75, 0.9, 1.1, 0.95, 1.05, 1.25, 0.98, 1.02, 0.99, 1.01)

@@ -28,6 +28,8 @@ CURVES = (
     ("memory/host_mib", "Memory of the process", "MiB"),
 )
 """(series key, title, title of the axis) of the learning curves."""
+PRICES = ("cost/train_s", "cost/train_tokens", "cost/train_flops", "speed/time_to_quality_s")
+"""What a variant costs to make."""
 _PIXELS = figures.WIDTH // 2
 """Columns a curve is reduced to: two points a column, so a dozen runs stay within a megabyte."""
 

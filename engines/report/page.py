@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from engines import differences, savings
-from engines.report import charts, figures, labels, profile_pictures, sentences
+from engines.report import charts, figures, inks, labels, profile_pictures, sentences, written
 from engines.report.design import Design
 from engines.report.forest import forest
-from engines.report.material import Material
+from engines.report.material import PRICES, Material
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources"
-PRICES = ("cost/train_s", "cost/train_tokens", "cost/train_flops", "speed/time_to_quality_s")
 
 
 def html(material: Material, wanted: Design | None = None) -> str:
@@ -32,15 +26,15 @@ def html(material: Material, wanted: Design | None = None) -> str:
     wanted = wanted or Design()
     comparison = material.comparison
     environment = Environment(
-        loader=FileSystemLoader(RESOURCES / "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(inks.RESOURCES / "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     columns = labels.columns(comparison)
     variants = comparison["variants"]
     every_key = [*columns, *labels.other_keys(comparison, columns)]
-    light, dark = colours("light"), colours("dark")
+    light, dark = inks.colours("light"), inks.colours("dark")
     series = sum(name.startswith("series-") for name in light)
     others = [name for name in variants if name != comparison["baseline"]]
-    script = (RESOURCES / "report" / "page.js").read_text(encoding="utf-8")
+    script = (inks.RESOURCES / "report" / "page.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         title=wanted.title or comparison["experiment"],
@@ -75,6 +69,7 @@ def html(material: Material, wanted: Design | None = None) -> str:
         download=_download,
         light=light,
         dark=dark,
+        shapes=Markup(inks.style_sheet()),
         colours=series,
         data=charts.table(comparison, series),
         script=Markup(script),
@@ -94,13 +89,7 @@ def html(material: Material, wanted: Design | None = None) -> str:
 
 def prose(text: str) -> Markup:
     """A person's Markdown; tags in it are shown as text, scripts in links refused, and pictures, which would have to be loaded, left out."""
-    return Markup(f'<div class="prose">{markdown_reader().render(text)}</div>') if text.strip() else Markup("")
-
-
-@cache
-def markdown_reader() -> MarkdownIt:
-    """Reads what people write into reports, the same for every format."""
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return Markup(f'<div class="prose">{written.reader().render(text)}</div>') if text.strip() else Markup("")
 
 
 def facts(comparison: Mapping[str, Any]) -> list[str]:
@@ -114,13 +103,6 @@ def facts(comparison: Mapping[str, Any]) -> list[str]:
 def _download(text: str) -> str:
     """A link that holds the file itself."""
     return "data:application/toml;base64," + base64.b64encode(text.encode()).decode()
-
-
-def colours(theme: str) -> dict[str, str]:
-    """The window's own colours, so that report and window look alike."""
-    table = json.loads((RESOURCES / "theme" / f"{theme}.json").read_text(encoding="utf-8"))
-    series = {f"series-{index}": colour for index, colour in enumerate(table["series"])}
-    return {key: value for key, value in table.items() if isinstance(value, str)} | series
 
 
 def program_version() -> str:
