@@ -217,16 +217,17 @@ def _add_comparing(verb) -> None:
     for option, help in (
         ("json", "JSON"),
         ("csv", "comma-separated values"),
-        ("markdown", "a Markdown table"),
-        ("latex", "a LaTeX table"),
-        ("html", "a self-contained page"),
-        ("pdf", "the page, printed by an installed browser"),
+        ("markdown", "the report as Markdown"),
+        ("latex", "the report as LaTeX"),
+        ("html", "the report as a self-contained page"),
+        ("pdf", "the report as PDF"),
     ):
         compare.add_argument(f"--{option}", metavar="OUT", help=f"write {help}" + (" (-: standard output)" if option not in ("html", "pdf") else ""))
     _store(compare)
     report = verb("report", "reporting", "report", "Write the report of experiments: the sections you choose, with your own text between.")
     report.add_argument("ids", metavar="ID", nargs="+", help="experiments (3)")
-    report.add_argument("--format", choices=("html", "pdf", "markdown", "latex", "csv", "json", "design"), default="html", help="default: html")
+    forms = ("html", "pdf", "markdown", "latex", "csv", "json", "zip", "design")
+    report.add_argument("--format", choices=forms, default="html", help="default: html; zip: everything, and each chart as SVG, PDF and PNG")
     report.add_argument("--design", metavar="FILE", help="its description (TOML; --format design writes one to begin with)")
     report.add_argument("--out", metavar="OUT", help="the file (-: standard output; default: here, named as the experiment)")
     report.add_argument("--keep", action="store_true", help="keep the description with the experiment, for the window and for later reports")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engines.report import figures, labels
@@ -36,6 +37,17 @@ def drawn(figure: Figure) -> Drawing:
     if figure.keys:
         attributes |= {"data-x": figure.keys[0], "data-y": figure.keys[1]}
     return Drawing(figure.title, figure.width, figure.height, shapes, attributes)
+
+
+def with_legend(drawing: Drawing, names: Sequence[str]) -> Drawing:
+    """Below it the names of the colours: in a file of its own a chart has nothing beside it that tells."""
+    every = max(1, int(drawing.width // _NAME))
+    shapes = list(drawing.shapes)
+    for index, name in enumerate(names):
+        x, y = 16 + (index % every) * drawing.width / every, drawing.height + 14 + 18 * (index // every)
+        shapes += [dot(x, y - 4, 4.5, style=f"fill: {series(index)}"), words(x + 10, y, shortened(name, _NAME - 20), "tick")]
+    rows = -(-len(names) // every)
+    return replace(drawing, height=drawing.height + 18 * rows + 4, shapes=shapes)
 
 
 def scatters(comparison: Mapping[str, Any], x: str = "", y: str = "") -> list[Drawing]:

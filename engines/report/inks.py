@@ -21,6 +21,7 @@ LOOKS: Mapping[str, Look] = {
     "better": {"fill": "var(--ok)", "font-weight": "600"},
     "worse": {"fill": "var(--danger)", "font-weight": "600"},
     "no-practical-difference": {"fill": "var(--text)"},
+    "not-enough-data": {"fill": "var(--muted)"},
     "in-flame": {"font-size": "11.5"},
     "grid": {"stroke": "var(--grid)", "stroke-width": "1"},
     "axis": {"stroke": "var(--strong)", "stroke-width": "1"},

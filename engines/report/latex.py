@@ -74,7 +74,8 @@ def _table(grid: Grid) -> Iterator[str]:
     yield f"\n{{\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{{columns}}}"
     if grid.caption:
         yield f"  \\caption{{{tex(grid.caption)}{f' {_LEGEND}' if judged else ''}}}\\\\"
-    yield f"  \\toprule\n  {head} \\\\\n  \\midrule\n  \\endfirsthead\n  \\toprule\n  {head} \\\\\n  \\midrule\n  \\endhead\n  \\bottomrule\n  \\endlastfoot"
+    top = f"  \\toprule\n  {head} \\\\\n  \\midrule"
+    yield f"{top}\n  \\endfirsthead\n{top}\n  \\endhead\n  \\bottomrule\n  \\endlastfoot"
     yield from (f"  {' & '.join(map(_cell, row))} \\\\" for row in grid.rows)
     yield "\\end{longtable}}"
 
@@ -137,8 +138,8 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _foreign(sign: str) -> bool:
-    """Whether it is beyond ASCII, Latin-1 and Latin Extended-A, which every engine sets with its usual fonts."""
-    return not (sign in _SIGNS or " " <= sign <= "~" or sign == "\n" or "\u00a0" < sign <= "\u017f" and sign != "\u00ad")
+    """Whether it is beyond what every engine sets with its usual fonts: ASCII, and of Latin-1 and Latin Extended-A what T1 has."""
+    return not (sign in _SIGNS or " " <= sign <= "~" or sign == "\n" or ("\u00a0" < sign <= "\u017f" and sign not in "\u00ad¸ĦħĸĿŀŉŦŧſ"))
 
 
 def _set(part: str) -> str:

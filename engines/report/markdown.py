@@ -57,16 +57,20 @@ def _cell(cell: Cell) -> str:
 
 
 def _spans(spans: Sequence[Span]) -> str:
-    return "".join(map(_span, spans)).replace("\n", "  \n")
+    return "".join(map(_span, spans)).strip()
 
 
 def _span(span: Span) -> str:
+    if span.text == "\n":
+        return "  \n"
     if span.code:
         fence = "`" * (max((len(run) for run in re.findall("`+", span.text)), default=0) + 1)
         room = " " if span.text.startswith("`") or span.text.endswith("`") else ""
         return f"{fence}{room}{span.text}{room}{fence}"
     # Blanks stay outside of the marks, inside they would end them.
     start, text, end = re.fullmatch(r"(\s*)(.*?)(\s*)", span.text, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+    # Blanks at the beginning of a line would make it code.
+    start, end = " " if start else "", " " if end else ""
     mark = ("**" if span.strong else "") + ("*" if span.slanted else "")
     text = f"{mark}{_inert(text)}{mark[::-1]}" if text else ""
     target = re.sub(r"[<>\s]", "", span.link)

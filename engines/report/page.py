@@ -20,7 +20,6 @@ from engines.report.forest import forest
 from engines.report.material import PRICES, Material
 
 
-
 def html(material: Material, wanted: Design | None = None) -> str:
     """The page with the sections of a design, by default all."""
     wanted = wanted or Design()

@@ -86,16 +86,15 @@ def _savings(material: Material, section: Section) -> Iterator[Block]:
     others = [name for name in comparison["variants"] if name != comparison["baseline"]]
     if not columns or not others:
         return
-    rows = [
-        [Cell(name), *(_saving(savings.cell(comparison["variants"][name], *column)) for column in columns)] for name in others
-    ]  # fmt: skip
-    yield Grid("What each variant saves and what it costs, as ratios to the baseline.", ["variant", *(" ".join(savings.head(*c)) for c in columns)], rows)
+    rows = [[Cell(name), *(_saving(savings.cell(comparison["variants"][name], *column)) for column in columns)] for name in others]
+    head = ["variant", *(" ".join(savings.head(*column)) for column in columns)]
+    yield Grid("What each variant saves and what it costs, as ratios to the baseline.", head, rows)
     yield Sentence(said("Ratios to the baseline. Simulated: claimed, but neither stored nor executed."), "small")
 
 
 def _curves(material: Material, section: Section) -> Iterator[Block]:
     for curve in material.curves:
-        yield Picture(f"curve-{_slug(curve.title)}", charts.drawn(curve))
+        yield Picture(f"curve-{_slug(curve.title)}", charts.with_legend(charts.drawn(curve), list(material.comparison["variants"])))
 
 
 def _explanations(material: Material, section: Section) -> Iterator[Block]:
