@@ -125,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_running(verb)
     _add_sweeping(verb)
     _add_queue(verb)
+    _add_keeping(verb)
     _add_comparing(verb)
     _add_studying(verb)
     _add_catalogue(verb)
@@ -190,6 +191,8 @@ def _add_queue(verb) -> None:
     resume.add_argument("--failed", action="store_true", help="only failed and lost runs, not those that were cancelled")
     resume.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
     _jobs(resume)
+    listing.add_argument("--all", action="store_true", help="archived experiments too")
+    listing.add_argument("--tag", metavar="NAME", help="only experiments with this tag")
     collect = verb("gc", "queue", "collect", "Free what deleted experiments still hold, and checkpoints nobody can resume.")
     _store(collect)
 
@@ -209,6 +212,29 @@ def _add_queue(verb) -> None:
     sensitive.add_argument("--allow", metavar="NATS", default="0.01", help="what the suggested mix may lose a target (default: 0.01)")
     sensitive.add_argument("--json", action="store_true", help="for machines")
     _store(sensitive)
+
+
+def _add_keeping(verb) -> None:
+    note = verb("note", "keeping", "write_note", "Write a note beside an experiment (3) or a run (r12); without words show those there are.")
+    note.add_argument("id", metavar="ID")
+    note.add_argument("words", metavar="WORD", nargs="*")
+    tag = verb("tag", "keeping", "tag", "Put tags on an experiment, or take them off; without any show those it has.")
+    tag.add_argument("id", metavar="ID")
+    tag.add_argument("names", metavar="NAME", nargs="*")
+    tag.add_argument("--remove", metavar="NAME", action="append", default=[], help="take this tag off")
+    star = verb("star", "keeping", "star", "Star an experiment.")
+    archive = verb("archive", "keeping", "archive", "Leave an experiment out of lists; nothing of it is lost.")
+    for asked in (star, archive):
+        asked.add_argument("id", metavar="ID")
+        asked.add_argument("--off", action="store_true", help="take it back")
+    for asked in (note, tag, star, archive):
+        asked.add_argument("--json", action="store_true", help="for machines")
+        _store(asked)
+    delete = verb("delete", "keeping", "delete", "Delete experiments: gone from lists at once, back with restore, freed by gc.")
+    restore = verb("restore", "keeping", "restore", "Bring deleted experiments back; without an ID list those that can be.")
+    for asked in (delete, restore):
+        asked.add_argument("ids", metavar="ID", nargs="+" if asked is delete else "*", help="an experiment (3)")
+        _store(asked)
 
 
 def _add_comparing(verb) -> None:
@@ -239,6 +265,15 @@ def _add_comparing(verb) -> None:
     _store(export)
 
 
+    bundle = verb("bundle", "bundling", "bundle", "Write an experiment with its results, curves and models into one file, for somebody else to open.")
+    bundle.add_argument("id", metavar="ID", help="an experiment (3)")
+    bundle.add_argument("--out", metavar="OUT", help="the file (default: experiment-ID.workbench, here)")
+    bundle.add_argument("--without-weights", action="store_true", help="figures and curves only, no finished models")
+    _store(bundle)
+    look = verb("open", "bundling", "look", "Open a bundle read-only: in the window, or its comparison here.")
+    look.add_argument("file", metavar="BUNDLE")
+    look.add_argument("--headless", action="store_true", help="no window, also where there is a display")
+    look.add_argument("--json", action="store_true", help="the comparison for machines")
     near = verb("neighbours", "neighbours", "neighbours", "Show the words whose vectors are nearest in the finished model of a run.")
     near.add_argument("id", metavar="RUN", help="a run (r12)")
     near.add_argument("words", metavar="WORD", nargs="+", help="each word by itself; with --minus their sum")

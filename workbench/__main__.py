@@ -19,6 +19,10 @@ def main(argv: list[str] | None = None) -> int:
 
         with resources.as_file(resources.files("resources") / "experiments" / "demo.toml") as path:
             return window.main([], experiment_path=path, run=True)
+    if len(words) == 2 and words[0] == "open" and os.path.isfile(words[1]) and _has_display():
+        from workbench import window
+
+        return window.main([], store=os.path.abspath(words[1]))
     from engines import cli
 
     return cli.main(words)

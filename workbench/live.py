@@ -68,6 +68,7 @@ class Update:
     latest: dict[tuple[int, str], float | None] = field(default_factory=dict)
     left: Remaining | None = None
     queue_left: Remaining | None = None
+    tags: dict[int, list[str]] = field(default_factory=dict)
 
     @cached_property
     def units(self) -> dict[str, str]:
@@ -222,15 +223,16 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred:
     at_work = [run for run in unfinished if run.status != "queued"]
     active, now = [*at_work, *queued], time.time()
     queue_left = remaining.of_runs(active, now=now, peers=everything, jobs=len(at_work)) if active else None
+    tags = queries.tags(store)
     if experiment is None:
-        return Update(experiments, active, paused, queue_left=queue_left)
+        return Update(experiments, active, paused, queue_left=queue_left, tags=tags)
     runs = [run for run in everything if run.experiment_id == experiment]
     found = _series(queries, store, runs, memory) if series else []
     chosen = {run.id for run in runs[:MOST]} if len(runs) <= MOST or not preferred else preferred
     pieces = [piece for row in found if row.key in keys and row.run_id in chosen and (piece := _news(queries, store, row, memory)) is not None]
     latest = {(row.run_id, row.key): row.last_value for row in found if row.key in LATEST}
     left = remaining.of_runs(runs, now=now, peers=runs, jobs=len(at_work))
-    update = Update(experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left)
+    update = Update(experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left, tags)
     _ = update.units  # Worked out here, in the thread.
     return update
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import QProcess, QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.views.editor import EditorView
     from workbench.window import Window
 
+BUNDLES = "Bundles (*.workbench)"
 FILES = "Experiments (*.toml *.json);;All files (*)"
 RECENT = 8
 
@@ -48,6 +50,8 @@ def build(window: Window) -> None:
     export = file.addMenu("&Export report")
     for form, name in (("html", "HTML page …"), ("markdown", "Markdown …"), ("csv", "CSV table …"), ("json", "JSON …")):
         action(export, name, partial(_export, window, form))
+    action(file, "&Bundle the experiment …", lambda: _bundle(window))
+    action(file, "Open a b&undle …", lambda: _open_bundle(window))
     file.addSeparator()
     action(file, "&Quit", window.close, "Ctrl+Q")
 
@@ -181,6 +185,42 @@ def _open_recent(window: Window, path: Path) -> None:
 def _export(window: Window, form: str) -> None:
     window.go("compare")
     window.view("compare").export(form)
+
+
+def _bundle(window: Window) -> None:
+    """Write the experiment that is chosen in Runs, with its results, into one file."""
+    window.go("runs")
+    number, store = window.view("runs").list.current, window.desk.store
+    notice = window.view("runs").notice
+    if number is None or store is None:
+        notice.say("info", "Choose an experiment at the left first: a bundle holds one experiment with its results.")
+        return
+    start = str(Path(str(window.settings.value("folder", str(Path.home())))) / f"experiment-{number}.workbench")
+    name, _ = QFileDialog.getSaveFileName(window, "Bundle the experiment", start, BUNDLES)
+    if not name:
+        return
+    path = Path(name) if name.endswith(".workbench") else Path(f"{name}.workbench")
+
+    def work() -> str:
+        from engines.store import bundles
+
+        packed = bundles.pack(store, number, path)
+        return f"{packed.path}: {packed.files} files, {packed.bytes / 2**20:,.1f} MiB. Whoever gets it: workbench open {packed.path.name}"
+
+    window.say(f"Writing {path} …")
+    window.desk.errands.run(work, lambda sentence: notice.say("ok", sentence), lambda sentence: notice.say("error", sentence))
+
+
+def _open_bundle(window: Window) -> None:
+    name, _ = QFileDialog.getOpenFileName(window, "Open a bundle", str(window.settings.value("folder", str(Path.home()))), BUNDLES)
+    if name:
+        open_bundle(window, Path(name))
+
+
+def open_bundle(window: Window, path: Path) -> None:
+    """In a window of its own: this one stays with its store."""
+    if not QProcess.startDetached(sys.executable, ["-m", "workbench", "open", str(path)]):
+        window.say(f"No window for {path} could be started.")
 
 
 def _fill_examples(window: Window, menu: QMenu) -> None:

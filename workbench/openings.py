@@ -33,7 +33,10 @@ def connect(window: Window) -> None:
 
 
 def open_path(window: Window, path: Path) -> None:
-    """Open an experiment file in place of what is edited."""
+    """Open an experiment file in place of what is edited; a bundle in a window of its own."""
+    if path.suffix == ".workbench":
+        menus.open_bundle(window, path)
+        return
     if window.may_discard():
         window.go("experiment")
         window.open_path(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.desk import Desk
@@ -26,11 +27,14 @@ def load_engine(desk: Desk, then: Callable[[], None]) -> None:
 
 
 def open_store(desk: Desk, url: str | None) -> None:
-    """Open the person's own store, or the one named, in a thread."""
+    """Open the person's own store, or the one named, in a thread; a bundle is laid out and opened read-only."""
 
     def work() -> Any:
+        from engines.store.bundles import is_bundle, unpack
         from engines.store.database import Store
 
+        if url is not None and is_bundle(url):
+            return Store.open(unpack(Path(url)), read_only=True)
         return Store.open(url)
 
     desk.errands.run(work, desk.set_store, desk.store_failed.emit)
@@ -63,7 +67,7 @@ def open_catalogue(desk: Desk) -> None:
 def prepare_to_run(desk: Desk) -> None:
     """Start a supervisor that keeps a worker waiting, before anybody presses Run. WORKBENCH_SPARE=0 forbids it (it takes some 300 MiB)."""
     store = desk.store
-    if store is None or not _wants_spare():
+    if store is None or store.read_only or not _wants_spare():
         return
 
     def start() -> None:

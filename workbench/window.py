@@ -47,6 +47,7 @@ VIEWS = (
     ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )
 """Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
+READ_ONLY = "This is a bundle, opened read-only: save its experiment as a file (Ctrl+S) and run that in a window of your own store."
 CLASSES = {
     "start": "StartView", "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "studies": "StudiesView", "ask": "AskView",
     "catalogue": "CatalogueView", "machine": "MachineView",
@@ -250,8 +251,12 @@ class Window(QMainWindow):
             self._message.clear()
 
     def _show_title(self) -> None:
-        dirty = "● " if self._document.dirty else ""
-        self.setWindowTitle(f"{dirty}{self._document.name} – Efficiency Workbench")
+        store = self.desk.store
+        if store is not None and store.read_only and store.path is not None:
+            self.setWindowTitle(f"{store.path.stem} (read-only) – Efficiency Workbench")
+        elif hasattr(self, "_document"):
+            dirty = "● " if self._document.dirty else ""
+            self.setWindowTitle(f"{dirty}{self._document.name} – Efficiency Workbench")
 
     # --- Wishes of the views ----------------------------------------------------------------------------------------------------------------
 
@@ -324,6 +329,10 @@ class Window(QMainWindow):
         """Check everything, queue the runs, see that a supervisor works on them, and show them."""
         editor = self.view("experiment")
         store, catalogue = self.desk.store, self.desk.catalogue
+        if store is not None and store.read_only:
+            self.go("experiment")
+            editor.notice.say("info", READ_ONLY)
+            return
         if store is None or catalogue is None:
             editor.notice.say("info", "The store and the catalogue are still being opened; the run can start in a moment.")
             return
@@ -356,9 +365,14 @@ class Window(QMainWindow):
         submit(self.desk, self.document.experiment, smoke, queued, refused)
 
     def _store_opened(self, store: Any) -> None:
-        from workbench.presence import Presence
+        if store.read_only:
+            self.supervisor_state.setText(f"🔒 Read-only: {store.path.stem if store.path else store.place}")
+            self.supervisor_state.setToolTip(READ_ONLY)
+            self._show_title()
+        else:
+            from workbench.presence import Presence
 
-        self._presence = Presence(self.desk, self.supervisor_state, self)
+            self._presence = Presence(self.desk, self.supervisor_state, self)
         self.desk.inspector.state.connect(lambda state: self.inspector_state.setText(f"Model checker {state}" if state else ""))
         QTimer.singleShot(PREPARE_MS, self, self._prepare_to_run)
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from engines.console.output import RequestError
 from engines.store import queries
 from engines.store.address import sqlite_path, store_url
+from engines.store.bundles import is_bundle, unpack
 from engines.store.database import Store, StoreError
 from engines.store.rows import ExperimentRow, RunRow
 
 
 @contextmanager
 def opened(arguments: argparse.Namespace, *, looking: bool = False) -> Iterator[Store]:
-    """The store of a verb. looking: one that nobody may write is read all the same, and one that was named but is not there is not made."""
+    """The store of a verb, or the bundle named in its place. looking: one that nobody may write is read all the same, and one that was named but is
+    not there is not made."""
+    if is_bundle(arguments.store):
+        with Store.open(unpack(Path(arguments.store).expanduser().absolute()), read_only=True) as store:
+            yield store
+        return
     url = store_url(arguments.store)
     path = sqlite_path(url)
     if looking and arguments.store and path is not None and not path.exists():

@@ -18,7 +18,7 @@ from engines.probes import MIB
 from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store
-from engines.store.rows import ACTIVE, FAILED, LOST, QUEUED, RESUMABLE, RunRow
+from engines.store.rows import ACTIVE, ARCHIVED, FAILED, LOST, QUEUED, RESUMABLE, RunRow
 
 MOVES = ("first", "up", "down", "last")
 
@@ -41,22 +41,39 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def list_experiments(arguments: argparse.Namespace) -> int:
     with opened(arguments, looking=True) as store:
-        found = queries.experiments(store)
+        tags = queries.tags(store)
+        everything = queries.experiments(store)
+        found = [row for row in everything if _is_wanted(tags.get(row.id, []), arguments)]
         by_experiment: dict[int, Counter[str]] = {row.id: Counter() for row in found}
         for run in queries.runs(store):
             if run.experiment_id in by_experiment:
                 by_experiment[run.experiment_id][run.status] += 1
         state = _queue(store)
     if arguments.json:
-        write_json([{"id": row.id, "name": row.name, "created": row.created, "runs": dict(by_experiment[row.id])} for row in found])
+        write_json(
+            [
+                {"id": row.id, "name": row.name, "created": row.created, "runs": dict(by_experiment[row.id]), "tags": tags.get(row.id, [])}
+                for row in found
+            ]
+        )
+    elif not found and everything:
+        say(f"None of the {len(everything)} experiments in {store.url} is to be shown: workbench list --all shows archived ones too.")
     elif not found:
         say(f"No experiments in {store.url} yet. Start one: workbench run FILE, or workbench demo")
     else:
-        say(columns(["id", "created", "runs", "name"], [[row.id, when(row.created), _counts(by_experiment[row.id]), row.name] for row in found]))
+        tagged = ["tags"] if any(tags.get(row.id) for row in found) else []
+        rows = [
+            [row.id, when(row.created), _counts(by_experiment[row.id]), *[" ".join(tags.get(row.id, [])) for _ in tagged], row.name] for row in found
+        ]
+        say(columns(["id", "created", "runs", *tagged, "name"], rows))
         if state["runs"]:
             say()
             _print_queue(state)
     return 0
+
+
+def _is_wanted(tags: list[str], arguments: argparse.Namespace) -> bool:
+    return arguments.tag in tags if arguments.tag else arguments.all or ARCHIVED not in tags
 
 
 def show_queue(arguments: argparse.Namespace) -> int:

@@ -221,3 +221,62 @@ def test_a_model_is_exported_beside_the_window_and_what_fails_stands_in_place(qt
     view.exporting._heard = ["Equals the model.", f"Wrote {tmp_path / 'model.safetensors'}"]
     view.exporting.program.answered.emit("")
     assert view.notice.text == "Written: model.safetensors. Equals the model."
+
+
+# --- What a person keeps ----------------------------------------------------------------------------------------------------------------------
+
+
+def _act(view: RunsView, number: int, name: str) -> None:
+    menu = view.keeping.menu(number)
+    next(action for action in menu.actions() if action.text() == name).trigger()
+    menu.deleteLater()
+
+
+def _listed(view: RunsView) -> list[str]:
+    return [view.list.list.item(place).text() for place in range(view.list.list.count())]
+
+
+def test_stars_come_first_and_tags_are_shown_and_found(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    first, second = samples.submit(store, name="First"), samples.submit(store, name="Second")
+    commands.set_tag(store, first, "paper")
+    qtbot.waitUntil(lambda: len(_listed(view)) == 2 and "paper" in _listed(view)[1], timeout=10_000)
+    _act(view, first, "Star")
+    qtbot.waitUntil(lambda: _listed(view)[0].startswith("★ First"), timeout=10_000)
+    view.list.search.setText("paper")
+    assert view.list.list.item(1).isHidden()
+    assert queries.tags(store) == {first: ["paper", "★"]}
+    assert second in [row.id for row in queries.experiments(store)]
+
+
+def test_the_archive_hides_and_gives_back(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    number, _ = samples.submit(store, name="Old"), samples.submit(store, name="New")
+    qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
+    _act(view, number, "Archive")
+    qtbot.waitUntil(lambda: len(_listed(view)) == 1 and view.list.archived.isVisible(), timeout=10_000)
+    assert "archived" in view.notice.text
+    view.list.archived.setChecked(True)
+    assert len(_listed(view)) == 2
+    view.notice._action.click()
+    qtbot.waitUntil(lambda: queries.tags(store) == {} and not view.list.archived.isVisible(), timeout=10_000)
+
+
+def test_deleting_can_be_undone(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    number = samples.finished(store, name="Slip")
+    samples.finished(store, name="Other")
+    qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
+    _act(view, number, "Delete")
+    qtbot.waitUntil(lambda: len(_listed(view)) == 1 and "deleted" in view.notice.text, timeout=10_000)
+    view.notice._action.click()
+    qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
+    assert queries.experiment(store, number).deleted is None
+
+
+def test_notes_are_written_and_read_in_place(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    number = samples.submit(store)
+    qtbot.waitUntil(lambda: len(_listed(view)) == 1, timeout=10_000)
+    view.keeping.show_notes(number)
+    qtbot.waitUntil(lambda: "No notes" in view.notice.text, timeout=10_000)
+    view.keeping.note(number, "Größer als gedacht")
+    qtbot.waitUntil(lambda: bool(queries.notes(store, number)), timeout=10_000)
+    view.keeping.show_notes(number)
+    qtbot.waitUntil(lambda: view.notice.text == "Größer als gedacht", timeout=10_000)

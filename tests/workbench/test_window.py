@@ -239,3 +239,22 @@ def test_a_program_that_is_missing_is_a_sentence(qtbot: QtBot) -> None:
     inspector.ask("echo", got.append, got.append)
     qtbot.waitUntil(lambda: len(got) == 1, timeout=10_000)
     inspector.close()
+
+
+def test_a_bundle_is_opened_read_only(qtbot: QtBot, make_window: Make, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.store import bundles
+    from engines.store.database import Store
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with Store.open(store_url) as store:
+        number = samples.finished(store)
+        path = bundles.pack(store, number, tmp_path / "for you.workbench").path
+    window = make_window(store=str(path))
+    assert window.desk.store is not None
+    assert window.desk.store.read_only
+    assert window.windowTitle().startswith("for you (read-only)")
+    assert "Read-only" in window.supervisor_state.text()
+    window.go("runs")
+    qtbot.waitUntil(lambda: window.view("runs").list.current == number, timeout=10_000)
+    window.start_run(False)
+    assert "opened read-only" in window.view("experiment").notice.text

@@ -117,7 +117,7 @@ class CompareView(QWidget):
         self.feed.watch(experiment_id)
 
     def _show_update(self, update: Update) -> None:
-        self.list.show_experiments(update.experiments, update.active)
+        self.list.show_experiments(update.experiments, update.active, update.tags)
         if not update.experiments:
             self.pages.setCurrentIndex(0)
             return

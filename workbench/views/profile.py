@@ -176,7 +176,7 @@ class ProfileView(QWidget):
         self.feed.watch(experiment_id)
 
     def _show_update(self, update: Update) -> None:
-        self.list.show_experiments(update.experiments, update.active)
+        self.list.show_experiments(update.experiments, update.active, update.tags)
         self.pages.setCurrentIndex(1 if update.experiments else 0)
         if not update.experiments:
             return

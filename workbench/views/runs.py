@@ -28,6 +28,7 @@ from workbench.theme import Theme
 from workbench.watching import clocks, colours, run_actions
 from workbench.watching.experiment_list import ExperimentList
 from workbench.watching.export_action import ExportAction
+from workbench.watching.keeping import Keeping
 from workbench.watching.legend import Entry
 from workbench.watching.quantities import DEFAULT_KEYS, STACK, default_keys, panes, series_of
 from workbench.watching.queue_page import QueuePage, left_words, summary
@@ -120,6 +121,7 @@ class RunsView(QWidget):
         column.setSpacing(0)
         self.bar, self.notice = RunsBar(), Notice()
         self.exporting = ExportAction(self._desk, self.notice, self)
+        self.keeping = Keeping(self._desk, self.list, self.notice, self.feed.refresh, self)
         for signal, act in (
             (self.bar.stop, self.stop_selected),
             (self.bar.resume, self.resume_selected),
@@ -233,7 +235,7 @@ class RunsView(QWidget):
         self.feed.watch(experiment_id)
 
     def _show_update(self, update: Update) -> None:
-        self.list.show_experiments(update.experiments, update.active)
+        self.list.show_experiments(update.experiments, update.active, update.tags)
         words = summary(update)
         self._latest = update
         if self.pages.currentIndex() == QUEUE:

@@ -168,7 +168,7 @@ class StartView(QWidget):
             self._use_text(Path(name))
 
     def _use_text(self, path: Path) -> None:
-        if path.suffix.lower() in (".toml", ".json"):
+        if path.suffix.lower() in (".toml", ".json", ".workbench"):
             self._desk.wants_path.emit(str(path))
         else:
             self._desk.wants_text.emit(str(path))

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from engines.store.rows import ARCHIVED, STARRED
 from workbench.widgets.text import label
 
 if TYPE_CHECKING:
     from engines.store.rows import ExperimentRow, RunRow
 
 ID = Qt.ItemDataRole.UserRole
+NO_TAGS: Mapping[int, Sequence[str]] = MappingProxyType({})
 
 
 class ExperimentList(QWidget):
     """`chosen(id)` when another experiment is selected."""
 
     chosen = Signal(int)
+    menu = Signal(int, QPoint)
+    """The menu of an experiment is asked for, by the right button or the menu key, at this place of the screen."""
 
     def __init__(self, heading: str = "Experiments", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,9 +47,23 @@ class ExperimentList(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setSpacing(1)
         self.list.currentItemChanged.connect(self._chosen)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._offer)
         column.addWidget(self.list, 1)
+        self.archived = QCheckBox("Archived ones too")
+        self.archived.hide()
+        self.archived.toggled.connect(lambda _on: self.show_experiments(*self._given, self.tags))
+        column.addWidget(self.archived)
+        self.tags: Mapping[int, Sequence[str]] = NO_TAGS
+        self._given: tuple[Sequence[ExperimentRow], Sequence[RunRow]] = ((), ())
         self._shown: list[tuple[int, str]] = []
         self.setMinimumWidth(200)
+
+    def _offer(self, place: QPoint) -> None:
+        item = self.list.itemAt(place) or self.list.currentItem()
+        if item is not None:
+            self.list.setCurrentItem(item)
+            self.menu.emit(item.data(ID), self.list.viewport().mapToGlobal(place))
 
     def _chosen(self, item: QListWidgetItem | None) -> None:
         if item is not None:
@@ -58,14 +77,21 @@ class ExperimentList(QWidget):
         item = self.list.currentItem()
         return item.data(ID) if item is not None else None
 
-    def show_experiments(self, experiments: Sequence[ExperimentRow], active: Sequence[RunRow]) -> None:
-        """Draw the list again where something differs; the selection stays."""
+    def show_experiments(self, experiments: Sequence[ExperimentRow], active: Sequence[RunRow], tags: Mapping[int, Sequence[str]] = NO_TAGS) -> None:
+        """Draw the list again where something differs; the selection stays. Starred ones come first, archived ones only where they are asked for."""
+        self.tags = tags
+        self._given = (experiments, active)
+        archived = {number for number, names in tags.items() if ARCHIVED in names}
+        self.archived.setVisible(bool(archived))
         busy = Counter(run.experiment_id for run in active)
         running = {run.experiment_id for run in active if run.status != "queued"}
         lines = []
-        for row in sorted(experiments, key=lambda row: row.id, reverse=True):
+        for row in sorted(experiments, key=lambda row: (STARRED in tags.get(row.id, ()), row.id), reverse=True):
+            if row.id in archived and not self.archived.isChecked():
+                continue
             state = f"● running, {busy[row.id]} to go" if row.id in running else f"○ {busy[row.id]} queued" if row.id in busy else ago(row.created)
-            lines.append((row.id, f"{row.name}\n#{row.id} · {state}"))
+            star = f"{STARRED} " if STARRED in tags.get(row.id, ()) else ""
+            lines.append((row.id, " · ".join([f"{star}{row.name}\n#{row.id}", state, *(name for name in tags.get(row.id, ()) if name != STARRED)])))
         if lines == self._shown:
             return
         kept = self.current
