@@ -23,12 +23,15 @@ def report(material: Material, design: Design) -> Report:
     found: list[Block] = [Heading(title, 1)]
     found += [Sentence(said(sentence), "warning") for sentence in comparison["warnings"]]
     for section in design.shown:
-        inside = [*written.blocks(section.text), *_WRITERS[section.kind](material, section)]
-        if inside:
-            found += [Heading(section.heading)] if section.heading else []
-            found += inside
+        found += of(material, section)
     files = [File(material.file_name(index), each.text) for index, each in enumerate(material.experiments)]
     return Report(title, found, files)
+
+
+def of(material: Material, section: Section) -> list[Block]:
+    """One section with its heading; nothing where it has neither figures nor a text."""
+    inside = [*written.blocks(section.text), *_WRITERS[section.kind](material, section)]
+    return [*([Heading(section.heading)] if section.heading else []), *inside] if inside else []
 
 
 def _summary(material: Material, section: Section) -> Iterator[Block]:

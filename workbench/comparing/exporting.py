@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
@@ -13,12 +14,18 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from workbench.desk import Desk
 from workbench.widgets.surfaces import Notice
 
+if TYPE_CHECKING:
+    from engines.report.design import Design
+
 FORMATS = {
     "html": ("HTML page", "html", "Pages (*.html)"),
+    "pdf": ("PDF", "pdf", "PDF (*.pdf)"),
     "markdown": ("Markdown", "md", "Markdown (*.md)"),
     "csv": ("CSV table", "csv", "Tables (*.csv)"),
     "json": ("JSON", "json", "JSON (*.json)"),
-    "latex": ("LaTeX table", "tex", "LaTeX (*.tex)"),
+    "latex": ("LaTeX", "tex", "LaTeX (*.tex)"),
+    "zip": ("ZIP of everything", "zip", "Archives (*.zip)"),
+    "design": ("Description of the report", "toml", "Descriptions (*.toml)"),
 }
 
 
@@ -36,7 +43,7 @@ def export_button(export: Callable[[str], object]) -> QPushButton:
 def ask_path(desk: Desk, parent: QWidget, form: str, title: str) -> Path | None:
     """Where to write the report of this title; None where the user changed their mind. The folder is remembered."""
     name, suffix, pattern = FORMATS[form]
-    stem = "".join(letter if letter.isalnum() else "-" for letter in title.lower()).strip("-")
+    stem = "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())[:60] or "report"
     folder = str(desk.settings.value("export/folder", str(Path.home())))
     chosen, _ = QFileDialog.getSaveFileName(parent, f"Export as {name}", f"{folder}/{stem}.{suffix}", pattern)
     if not chosen:
@@ -45,8 +52,8 @@ def ask_path(desk: Desk, parent: QWidget, form: str, title: str) -> Path | None:
     return Path(chosen)
 
 
-def write(desk: Desk, experiments: Sequence[int], form: str, path: Path, notice: Notice) -> None:
-    """Write the report in a thread; the notice tells how it went."""
+def write(desk: Desk, experiments: Sequence[int], form: str, path: Path, notice: Notice, design: Design | None = None) -> None:
+    """Write the report in a thread, as it is designed or as remembered; the notice tells how it went."""
     store = desk.store
     if store is None:
         return
@@ -54,7 +61,7 @@ def write(desk: Desk, experiments: Sequence[int], form: str, path: Path, notice:
     def work() -> Path:
         from engines.report import writing
 
-        return writing.write(store, experiments, form, path)
+        return writing.write(store, experiments, form, path, design)
 
     def done(written: Path) -> None:
         notice.say("ok", f"Written: {written}", "Open", lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(written))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class CompareView(QWidget):
         column.addWidget(self._bar())
         self.notice = Notice()
         column.addWidget(self.notice)
-        self.tabs = Tabs(self.subject, _tabs(desk))
+        self.tabs = Tabs(self.subject, _tabs(desk, self.export))
         column.addWidget(self.tabs, 1)
         self.pages.addWidget(page)
         splitter.addWidget(self.pages)
@@ -162,14 +162,14 @@ class CompareView(QWidget):
     # --- Exporting and appearance -------------------------------------------------------------------------------------------------------------
 
     def export(self, form: str, path: Path | None = None) -> None:
-        """Write the report; asks where to unless `path` says it. form: html, markdown, csv, json, latex."""
+        """Write the report as it is designed; asks where to unless `path` says it. form: one of `exporting.FORMATS`."""
         experiment = self.list.current
         if experiment is None or self.comparison is None:
             self._desk.says.emit("There is no comparison to export yet.")
             return
         path = path or exporting.ask_path(self._desk, self, form, self.title.text())
         if path is not None:
-            exporting.write(self._desk, [experiment], form, path, self.notice)
+            exporting.write(self._desk, [experiment], form, path, self.notice, getattr(self.tabs.parts.get("report"), "design", None))
 
     def _recolour(self, theme: Theme) -> None:
         self.subject.theme = theme
@@ -216,6 +216,12 @@ def _plans(desk: Desk, subject: Subject) -> Part:
     return Plans(subject, desk)
 
 
+def _report(desk: Desk, export: Callable[[str], object], subject: Subject) -> Part:
+    from workbench.reporting.designer import Designer
+
+    return Designer(subject, desk, export)
+
+
 def _several(comparison: Mapping[str, Any]) -> bool:
     return len(comparison["variants"]) > 1
 
@@ -224,7 +230,7 @@ def _saving(comparison: Mapping[str, Any]) -> bool:
     return any(any(variant.get("savings", {}).values()) for name, variant in comparison["variants"].items() if name != comparison["baseline"])
 
 
-def _tabs(desk: Desk) -> list[Tab]:
+def _tabs(desk: Desk, export: Callable[[str], object]) -> list[Tab]:
     return [
         Tab("overview", "Overview", "What the comparison says, and every verdict", _overview),
         Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
@@ -232,4 +238,5 @@ def _tabs(desk: Desk) -> list[Tab]:
         Tab("savings", "Savings", "What each variant claims, stores, executes, and what was measured", _savings, _saving),
         Tab("why", "Why", "Explanations, and what the techniques changed", partial(_why, desk), _several),
         Tab("plans", "Differences", "What the plans of variants and of experiments say otherwise", partial(_plans, desk)),
+        Tab("report", "Report", "Choose what the report shows, write text between, and save it", partial(_report, desk, export)),
     ]
