@@ -24,7 +24,7 @@ def report(material: Material, design: Design) -> Report:
     found += [Sentence(said(sentence), "warning") for sentence in comparison["warnings"]]
     for section in design.shown:
         found += of(material, section)
-    files = [File(material.file_name(index), each.text) for index, each in enumerate(material.experiments)]
+    files = [File(material.file_name(index), each.text) for index, each in enumerate(material.experiments) if each.text]
     return Report(title, found, files)
 
 

@@ -45,7 +45,7 @@ class Designer(Part):
         self.editor = SectionEditor()
         splitter.addWidget(self.editor)
         splitter.addWidget(self._looks())
-        splitter.setSizes([230, 270, 560])
+        splitter.setSizes([226, 250, 560])
         splitter.setStretchFactor(2, 1)
         column.addWidget(splitter, 1)
         self.editor.altered.connect(lambda values: self.draft.alter(self.draft.chosen, **values))
@@ -62,6 +62,7 @@ class Designer(Part):
 
     def _sections(self) -> QWidget:
         panel = QWidget()
+        panel.setMinimumWidth(196)
         column = QVBoxLayout(panel)
         column.setContentsMargins(14, 12, 10, 14)
         column.setSpacing(8)

@@ -119,7 +119,7 @@ class Preview(QScrollArea):
         wanted = self._wanted() if self._material else []
         while len(sheets) < len(wanted):
             sheet = Sheet(self.clicked.emit)
-            self._column.insertWidget(len(sheets), sheet)
+            self._column.insertWidget(len(sheets), sheet, 0, Qt.AlignmentFlag.AlignHCenter)
             sheets.append(sheet)
         for sheet in sheets[len(wanted) :]:
             self._column.removeWidget(sheet)
@@ -183,7 +183,7 @@ class Sheet(QWidget):
         self.place, self.picture, self._chosen, self._colours = place, picture, chosen, colours
         self.setVisible(picture is not None)
         if picture is not None:
-            self.setFixedHeight(self.sizeHint().height())
+            self.setFixedSize(self.sizeHint())
             self.setAccessibleName(picture.words.partition("\n")[0])
             self.setAccessibleDescription(picture.words)
             self.setToolTip("The report has more of this section" if picture.cut else "")

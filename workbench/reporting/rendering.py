@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PySide6.QtCore import QByteArray, QRectF, QSizeF, Qt, QUrl
+from PySide6.QtCore import QByteArray, QEventLoop, QRectF, QSizeF, Qt, QUrl
 from PySide6.QtGui import QAbstractTextDocumentLayout as Layout
 from PySide6.QtGui import QFont, QImage, QPainter, QPalette, QTextDocument
 from PySide6.QtSvg import QSvgRenderer
@@ -19,6 +19,9 @@ from workbench.theme import Theme
 
 TALLEST = 5000
 """Pixels of a section that a preview shows."""
+
+LONGEST = 4000
+"""Letters of it that are told to a screen reader."""
 
 
 class Rendered(NamedTuple):
@@ -41,6 +44,8 @@ def section(material: Material, wanted: Section, theme: Theme, font: QFont, widt
 
 
 def _image(blocks: Sequence[Block], theme: Theme, font: QFont, width: int, ratio: float) -> Rendered:
+    # A long document starts timers, for which a thread needs what an event loop brings.
+    loop = QEventLoop()
     document = QTextDocument()
     document.setDefaultFont(font)
     document.setDocumentMargin(2)
@@ -62,7 +67,9 @@ def _image(blocks: Sequence[Block], theme: Theme, font: QFont, width: int, ratio
     context.clip = QRectF(0, 0, width, height)
     document.documentLayout().draw(painter, context)
     painter.end()
-    return Rendered(image, document.toPlainText()[:4000], whole > TALLEST)
+    words = document.toPlainText()[:LONGEST]
+    del document, loop
+    return Rendered(image, words, whole > TALLEST)
 
 
 def _chart(chart: Picture, theme: Theme, width: int, ratio: float) -> QImage:
