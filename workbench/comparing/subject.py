@@ -61,3 +61,6 @@ class Part(QWidget):
 
     def paint_with(self, theme: Theme) -> None:
         """Take the colours of a theme; `draw` follows."""
+
+    def leave(self) -> None:
+        """The window closes."""

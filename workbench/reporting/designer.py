@@ -111,9 +111,8 @@ class Designer(Part):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         row = QHBoxLayout()
-        row.setContentsMargins(14, 8, 14, 8)
+        row.setContentsMargins(10, 8, 14, 8)
         row.setSpacing(4)
-        row.addWidget(label("Save as", "caption"))
         for form, name in FORMATS.items():
             button = QToolButton()
             button.setText(name)
@@ -124,8 +123,8 @@ class Designer(Part):
             button.clicked.connect(partial(self._export, form))
             row.addWidget(button)
         row.addStretch(1)
-        self.browser = QPushButton("Open in browser")
-        self.browser.setToolTip("The HTML page, where tables sort and filter, variants hide and charts take other axes; here is only how it looks")
+        self.browser = QPushButton("Open page")
+        self.browser.setToolTip("The HTML page in the browser: there tables sort and filter, variants hide, and charts take other axes")
         self.browser.clicked.connect(self.open_page)
         row.addWidget(self.browser)
         column.addLayout(row)
@@ -173,6 +172,9 @@ class Designer(Part):
 
     def paint_with(self, theme: Theme) -> None:
         self.preview.paint_with(theme)
+
+    def leave(self) -> None:
+        self.draft.keep_now()
 
     def _show(self) -> None:
         design = self.draft.design

@@ -86,6 +86,16 @@ class Draft(QObject):
         self._unkept = False
         self._desk.errands.run(lambda: designs.remember(store, experiments, design), lambda _kept: None, self.failed.emit)
 
+    def keep_now(self) -> None:
+        """Write what is not written yet before the window closes, when no thread will: a small file."""
+        self._keep.stop()
+        if self._unkept and self._store is not None:
+            self._unkept = False
+            try:
+                designs.remember(self._store, self.experiments, self.design)
+            except designs.DesignError as error:
+                self.failed.emit(str(error))
+
     # --- Changes ----------------------------------------------------------------------------------------------------------------------------
 
     @property

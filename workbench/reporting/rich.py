@@ -10,6 +10,8 @@ from workbench.theme import Theme
 
 ROWS = 40
 """Rows of a table that a preview shows."""
+WIDEST = 80
+"""Letters of a cell that a preview shows."""
 _COLOURS = {"better": "ok", "worse": "danger", "simulated": "warning", "not enough data": "muted", "no practical difference": "text"}
 
 
@@ -61,7 +63,7 @@ def _grid(grid: Grid, theme: Theme) -> str:
 
 
 def _cell(cell: Cell, theme: Theme) -> str:
-    text = escape(cell.text)
+    text = escape(cell.text if len(cell.text) <= WIDEST else f"{cell.text[: WIDEST - 1]}…")
     alone = cell.verdict == cell.text
     colour = getattr(theme, _COLOURS.get(cell.verdict, "text"))
     parts = [f"<b>{text}</b>" if cell.strong else f'<span style="color:{colour}">{text}</span>' if alone else text]

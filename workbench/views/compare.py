@@ -103,6 +103,8 @@ class CompareView(QWidget):
     def leave(self) -> None:
         """The window closes."""
         self.feed.stop()
+        for part in self.tabs.parts.values():
+            part.leave()
 
     def choose(self, experiment_id: int) -> None:
         """Compare an experiment, also one that the list will only hold after the next read."""

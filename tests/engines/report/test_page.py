@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -158,3 +161,26 @@ def test_a_tradeoff_shows_the_chosen_figures(comparison):
     found = read(page.html(Material(comparison), Design(section=(chosen,))))
     assert ("data-x", "size/parameters") in found.attributes
     assert found.tags.count("svg") == 1
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no browser of the Chromium family is installed")
+def test_in_a_browser_its_script_runs_and_no_other(comparison, tmp_path):
+    """The policy of the page is in force: its own script makes the tables sortable, one that got into it would stay still."""
+    page_text = page.html(Material(comparison))
+    foreign = "<script>document.title = 'broken into'</script><p onclick='1' id='late'></p></main>"
+    (tmp_path / "report.html").write_text(page_text.replace("</main>", foreign), encoding="utf-8")
+    command = [BROWSER, "--headless", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
+    command += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    done = subprocess.run([*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=100, check=True)
+    assert "<title>Which output layer for 10k words?</title>" in done.stdout
+    found = Reader()
+    found.feed(done.stdout)
+    classes = [value for name, value in found.attributes if name == "class"]
+    assert classes.count("toolbar") == 1
+    assert classes.count("sort") >= 7
+    assert classes.count("axes") == 4
+    assert "title" not in found.tags[found.tags.index("body") :]  # hints are the page's own now

@@ -127,6 +127,12 @@ def test_a_damaged_description_is_told_and_left_alone(qtbot: QtBot, view: Compar
     assert "savins" in place.read_text(encoding="utf-8")
 
 
+def test_what_was_changed_last_is_kept_as_the_window_closes(view: CompareView, designer: Designer, store: Store) -> None:
+    designer.draft.entitle("At the last moment")
+    view.leave()
+    assert designs.remembered(store, designer.draft.experiments).title == "At the last moment"
+
+
 def test_a_tradeoff_takes_its_axes(qtbot: QtBot, designer: Designer) -> None:
     designer.draft.choose(kinds(designer).index("tradeoff"))
     choice = designer.editor.axes["x"]
