@@ -53,7 +53,7 @@ KINDS: Mapping[str, Kind] = {
     "figures": Kind("Everything that was measured", "All further figures with n and intervals"),
     "method": Kind("How this was judged", "Intervals, margin, number of verdicts, the A/A control"),
     "machine": Kind("Machine", "Hardware, versions, load and clocks while it was measured"),
-    "experiment": Kind("To run it again", "The experiment file; it is in the report's files even where this section is not"),
+    "experiment": Kind("To run it again", "The experiment file; page, PDF, Markdown and ZIP hold it even where this section is not"),
 }
 
 
