@@ -13,6 +13,7 @@ from engines import extras
 from engines.merging import Index, Merged, Part, Tree, is_whole, list_of, merge, model_table, part_of, table_of, whole_of
 from engines.parameters import check_parameters
 from engines.problems import Problem, did_you_mean, join, shorten
+from engines.recipes import conflicts
 
 _MEASURED = (
     "speed/train_tokens_per_s",
@@ -61,7 +62,7 @@ def check_meaning(data: Tree, index: Index) -> list[Problem]:
         problems += _missing(variant, index, variant.path if is_whole(model_table(data.get("model"))) else "")
         for part, role in variant.parts():
             problems += check_part(part, role, index)
-        problems += _recipe(variant, index)
+        problems += check_recipe(variant, index)
     problems += _dropped(data, index)
     unique: dict[tuple[str, str], Problem] = {}
     for problem in problems:
@@ -145,9 +146,10 @@ def _base(data: Tree, index: Index) -> list[Problem]:
     return [problem for part, role in parts if part is not None for problem in check_part(part, role, index)]
 
 
-def _recipe(variant: Merged, index: Index) -> list[Problem]:
+def check_recipe(variant: Merged, index: Index) -> list[Problem]:
     """One recipe: nothing twice, one of a group, what is required is there, nothing that conflicts, the declared order."""
     problems: list[Problem] = []
+    clashes = list(conflicts(variant.recipe, index))
     ids = [part.id for part in variant.recipe]
     groups = [index.group(name) for name in ids]
     present = set(ids) | set(groups) - {""}
@@ -160,16 +162,18 @@ def _recipe(variant: Merged, index: Index) -> list[Problem]:
             problems.append(Problem(place, part.id, f"is the second {groups[number]} of the recipe", f"keep it or {other}"))
         for needed in entry.get("requires", ()):
             if index.canonical(needed) not in present:
-                choices = [needed] if index.entry(needed) else sorted(n for n, e in index.entries.items() if e.get("group") == needed)
+                choices = providers(needed, index)
                 add = f"add {' or '.join(choices)}" if choices else "nothing in the catalogue provides it"
                 problems.append(Problem(place, part.id, f"requires {needed} in the recipe of {shorten(variant.name)}", add))
-        for foe, sentence in (entry.get("conflicts") or {}).items():
-            foe_id = index.canonical(foe)
-            if any((name == foe_id or group == foe) and seat != number for seat, (name, group) in enumerate(zip(ids, groups, strict=True))):
-                problems.append(Problem(place, part.id, f"conflicts with {foe_id}", sentence))
+        problems += [Problem(place, part.id, f"conflicts with {each.against}", each.sentence) for each in clashes if each.seat == number]
         late = [index.canonical(name) for name in entry.get("after", ()) if index.canonical(name) in ids[number + 1 :]]
         problems += [Problem(place, part.id, f"must stand after {name}", f"move {name} before it") for name in late]
     return problems
+
+
+def providers(needed: str, index: Index) -> list[str]:
+    """The ids that satisfy a requirement, an id or a group; empty where the catalogue has none."""
+    return [needed] if index.entry(needed) else sorted(name for name, entry in index.entries.items() if entry.get("group") == needed)
 
 
 def _dropped(data: Tree, index: Index) -> list[Problem]:

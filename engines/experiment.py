@@ -149,6 +149,10 @@ class Experiment:
         """With more variants behind the others, each as the table that the file would hold."""
         return self._with({**self.data, "variant": [*list_of(self.data.get("variant")), *tables]})
 
+    def with_tables(self, data: Tree) -> Experiment:
+        """With other tables, as an edit of several places at once leaves them."""
+        return self._with(data)
+
     def remove_variant(self, name: str) -> Experiment:
         """Without a variant; where it was the baseline, the first of the others becomes it."""
         fewer = self.remove(join("variant", name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,6 +67,11 @@ def did_you_mean(name: str, known: Iterable[str], *, listed: bool = True) -> str
     if near := closest(name, names):
         return f"did you mean {' or '.join(json.dumps(candidate, ensure_ascii=False) for candidate in near)}?"
     return f"known: {', '.join(names)}" if listed and 0 < len(names) <= 12 else ""
+
+
+def names_in(hint: str) -> list[str]:
+    """The names that `did_you_mean` found alike and put into a hint, best first."""
+    return [json.loads(quoted) for quoted in re.findall(r'"(?:[^"\\]|\\.)*"', hint)] if hint.startswith("did you mean ") else []
 
 
 def join(path: str, *keys: str | int) -> str:

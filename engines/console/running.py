@@ -11,12 +11,14 @@ from engines import catalogue as catalogues
 from engines import experiment as experiments
 from engines import timetable
 from engines.asking import Inspector
-from engines.console.output import note, say, write_json
+from engines.console.output import RequestError, note, say, write_json
 from engines.console.profiling import profile_variants
 from engines.console.progress import outcome, progress
 from engines.experiment import Experiment
+from engines.fixes import told
 from engines.following import follow, interruptible
 from engines.launching import Presence, ensure_supervisor
+from engines.problems import ExperimentError
 from engines.store import queries
 from engines.store.address import store_url
 from engines.store.database import Store
@@ -61,7 +63,10 @@ def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, in
         starting = background.submit(ensure_supervisor, url, jobs=arguments.jobs)
         with Inspector() as inspector:
             catalogue = catalogues.read()
-            plans = checked_plans(experiment, catalogue, inspector)
+            try:
+                plans = checked_plans(experiment, catalogue, inspector)
+            except ExperimentError as error:
+                raise RequestError(told(error.problems, experiment, catalogue)) from error
         starting.result()
         store = Store.open(url)
         try:

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from engines.merging import BLOCKS, Index, Merged, Part, is_whole, list_of, merge, model_table, table_of
+from engines.merging import BLOCKS, Index, Merged, Part, is_whole, list_of, model_table, table_of
+from engines.recipes import Scope as Scope
+from engines.recipes import effective as effective
+from engines.recipes import set_recipe as set_recipe
 
 Tree = dict[str, Any]
-Scope = int | None
 SLOTS = ("embedding", "head")
 
 
@@ -39,16 +41,6 @@ def starting_point() -> Tree:
 
 
 # --- What a scope looks like --------------------------------------------------------------------------------------------------------------
-
-
-def effective(data: Tree, index: Index, scope: Scope) -> Merged:
-    """The base, or a variant merged over it; every part knows where in the file it stands."""
-    variants = list_of(data.get("variant"))
-    if scope is None or scope >= len(variants):
-        return merge({**data, "variant": [{"name": "base"}]}, index)[0]
-    # A variant without a usable name is merged all the same, so that it can be mended.
-    named = [{**table_of(variant), "name": str(table_of(variant).get("name", ""))} for variant in variants]
-    return merge({**data, "variant": named}, index)[scope]
 
 
 def raw_layers(merged: Merged) -> list[Tree]:
@@ -136,29 +128,6 @@ def set_training(data: Tree, scope: Scope, key: str, value: Any) -> None:
         return
     default = {"batch": 20, "sequence": 35}.get(key)
     _set_or_drop(_variant(data, scope), "training", key, None if value == base.get(key, default) else value)
-
-
-def set_recipe(data: Tree, index: Index, scope: Scope, recipe: Sequence[Tree]) -> None:
-    """Replace the list of techniques. In a variant: the shortest `techniques` and `without` that merge to this list."""
-    wanted = [dict(table) for table in recipe]
-    if scope is None:
-        data.setdefault("training", {})["techniques"] = wanted
-        return
-    base = [part.table for part in effective(data, index, None).recipe]
-    variant = _variant(data, scope)
-    here = {index.canonical(str(table.get("id"))) for table in wanted}
-    taken = {index.group(str(table.get("id"))) for table in wanted} - {""}
-    own = [table for table in wanted if table not in base]
-    dropped = [str(table["id"]) for table in base if table.get("id") not in here and index.group(str(table.get("id"))) not in taken]
-    everything = [str(table["id"]) for table in base]
-    for techniques, without in ((own, dropped), (wanted, everything)):
-        for key, value in (("techniques", techniques), ("without", without)):
-            if value:
-                variant[key] = list(value)
-            else:
-                variant.pop(key, None)
-        if [part.table for part in effective(data, index, scope).recipe] == wanted:
-            return
 
 
 def revert(data: Tree, scope: int, key: str) -> None:
