@@ -88,7 +88,7 @@ def html(material: Material, wanted: Design | None = None) -> str:
 
 def prose(text: str) -> Markup:
     """A person's Markdown; tags in it are shown as text, scripts in links refused, and pictures, which would have to be loaded, left out."""
-    return Markup(f'<div class="prose">{written.reader().render(text)}</div>') if text.strip() else Markup("")
+    return Markup(f'<div class="prose">{written.html(text)}</div>') if text.strip() else Markup("")
 
 
 def facts(comparison: Mapping[str, Any]) -> list[str]:

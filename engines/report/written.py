@@ -20,6 +20,19 @@ def reader() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
+def html(text: str) -> str:
+    """As HTML, headings below those of a section."""
+    tokens = reader().parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, _level(token))}"
+    return str(reader().renderer.render(tokens, reader().options, {}))
+
+
+def _level(heading: Token) -> int:
+    return max(3, int(heading.tag[1:]) + 1)
+
+
 def blocks(text: str) -> Iterator[Block]:
     """Headings become those within a section; a list in a list is indented."""
     lists: list[tuple[str, int]] = []  # (ordered or bullet, number of the next entry)
@@ -40,7 +53,7 @@ def blocks(text: str) -> Iterator[Block]:
                 quoted -= 1
             case "heading_open":
                 words = "".join(span.text for span in _spans(tokens[index + 1]))
-                yield Heading(words, max(3, int(token.tag[1:]) + 1))
+                yield Heading(words, _level(token))
             case "paragraph_open":
                 spans = _spans(tokens[index + 1])
                 if lists:

@@ -152,6 +152,7 @@ def test_the_page_has_the_sections_of_its_design_in_their_order(comparison):
     assert "No machine was recorded" not in texts
     assert "<script>alert(4)</script>" in texts
     assert "<em>always</em>" in whole
+    assert found.tags.count("h1") == 1
     assert "img" not in found.tags
     assert not any(value and value.startswith("javascript") for _, value in found.attributes)
 
