@@ -17,6 +17,8 @@ from workbench.theme import Theme
 from workbench.widgets.text import flag
 
 NARROWEST, WIDEST, EDGE = 320, 820, 16
+SEEN = 60
+"""Pixels of a section that are in sight at least, for it to be seen."""
 SETTLED_MS = 150
 """A width or a text has to stand so long before it is drawn for."""
 
@@ -37,6 +39,7 @@ class Preview(QScrollArea):
         self._chosen = -1
         self._drawn: dict[Hashable, Any] = {}
         self._busy = False
+        self._seek = False
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
@@ -63,16 +66,17 @@ class Preview(QScrollArea):
     def show_design(self, design: Design, chosen: int) -> None:
         """Another description, or another chosen section, which is brought into sight."""
         moved = chosen != self._chosen
+        self._seek = self._seek or moved or design != self._design
         self._design, self._chosen = design, chosen
         self._later.start()
         if moved:
             self._show()
-            self.bring(chosen)
 
-    def bring(self, place: int) -> None:
-        """Scroll to a section."""
-        sheet = next((sheet for sheet in self._sheets() if sheet.place == place), None)
-        if sheet is not None and not sheet.visibleRegion().contains(QRect(0, 0, sheet.width(), min(sheet.height(), 60))):
+    def bring(self) -> None:
+        """Scroll to the chosen section where nothing of it is in sight."""
+        sheet = next((sheet for sheet in self._sheets() if sheet.place == self._chosen and sheet.picture), None)
+        top = self.verticalScrollBar().value()
+        if sheet is not None and (sheet.y() + sheet.height() < top + SEEN or sheet.y() > top + self.viewport().height() - SEEN):
             self.verticalScrollBar().setValue(sheet.y() - EDGE)
 
     def bare(self) -> list[bool]:
@@ -134,6 +138,10 @@ class Preview(QScrollArea):
         what, material = self._next(), self._material
         if self._busy or what is None or material is None:
             if not self._busy:
+                if self._seek and not self._later.isActive():
+                    # Heights are known when the layout has had its turn.
+                    QTimer.singleShot(0, self, self.bring)
+                    self._seek = False
                 kept = {self._key(each) for _, each in self._wanted()}
                 self._drawn = {key: picture for key, picture in self._drawn.items() if key in kept}
             return

@@ -143,3 +143,19 @@ def test_a_tradeoff_takes_its_axes(qtbot: QtBot, designer: Designer) -> None:
     assert designer.draft.section.x == "size/model_mib"
     designer.draft.choose(0)
     assert not choice.isVisible()
+
+
+def test_the_chosen_section_is_in_sight(qtbot: QtBot, designer: Designer) -> None:
+    """Also after it was moved, when other sections stand above it."""
+    preview = designer.preview
+
+    def in_sight() -> bool:
+        (sheet,) = (sheet for sheet in preview._sheets() if sheet.place == designer.draft.chosen)
+        return preview.settled and not sheet.visibleRegion().isEmpty()
+
+    designer.draft.choose(kinds(designer).index("method"))
+    qtbot.waitUntil(in_sight, timeout=10_000)
+    designer.draft.arrange([designer.draft.chosen, *(place for place in range(len(kinds(designer))) if place != designer.draft.chosen)])
+    assert designer.draft.chosen == 0
+    qtbot.waitUntil(in_sight, timeout=10_000)
+    assert preview.verticalScrollBar().value() < 200
