@@ -68,7 +68,7 @@ def test_tabs_without_anything_to_show_are_hidden_and_come_back(qtbot: QtBot, vi
     two = samples.finished(store)
     qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
     view.tabs.go("savings")
-    assert view.tabs.offered() == ["overview", "forest", "tradeoff", "savings", "why", "plans", "report"]
+    assert view.tabs.offered() == ["overview", "forest", "tradeoff", "parallel", "savings", "why", "plans", "report"]
     alone = samples.finished(store, variants=("full",), name="Alone")
     view.choose(alone)
     qtbot.waitUntil(lambda: view.comparison is not None and view.comparison["experiments"] == [alone], timeout=10_000)

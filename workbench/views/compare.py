@@ -200,6 +200,12 @@ def _tradeoff(subject: Subject) -> Part:
     return Tradeoff(subject)
 
 
+def _parallel(desk: Desk, subject: Subject) -> Part:
+    from workbench.comparing.parallel import Parallel
+
+    return Parallel(subject, desk)
+
+
 def _savings(subject: Subject) -> Part:
     from workbench.comparing.savings import Savings
 
@@ -237,6 +243,13 @@ def _tabs(desk: Desk, export: Callable[[str], object]) -> list[Tab]:
         Tab("overview", "Overview", "What the comparison says, and every verdict", _overview),
         Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
         Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
+        Tab(
+            "parallel",
+            "Parallel",
+            "Every variant as a line through its settings and figures, and which settings go with a figure",
+            partial(_parallel, desk),
+            _several,
+        ),
         Tab("savings", "Savings", "What each variant claims, stores, executes, and what was measured", _savings, _saving),
         Tab("why", "Why", "Explanations, and what the techniques changed", partial(_why, desk), _several),
         Tab("plans", "Differences", "What the plans of variants and of experiments say otherwise", partial(_plans, desk)),
