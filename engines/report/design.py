@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from engines.comparison import ComparisonError
 from engines.problems import did_you_mean
+from engines.store.address import report_description
 from engines.store.database import Store
 
 LONGEST = 200_000
@@ -171,7 +172,7 @@ def _lines(text: str) -> bool:
 
 def place(store: Store, experiment_ids: Sequence[int]) -> Path:
     """Where the description of these experiments' report lies, in the files of the store."""
-    return store.folder / "reports" / f"{'+'.join(map(str, experiment_ids))}.toml"
+    return report_description(store.folder, experiment_ids)
 
 
 def remembered(store: Store, experiment_ids: Sequence[int]) -> Design:

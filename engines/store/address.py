@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
@@ -33,6 +34,11 @@ def files_folder(url: str) -> Path:
     if path is not None:
         return path.with_name(path.name + ".files")
     return user_folder() / "files" / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def report_description(files: Path, experiment_ids: Iterable[int]) -> Path:
+    """Where, in the folder of a store's files, the description of these experiments' report lies."""
+    return files / "reports" / f"{'+'.join(map(str, experiment_ids))}.toml"
 
 
 def user_folder() -> Path:

@@ -24,7 +24,7 @@ import platformdirs
 from sqlalchemy import Connection, Select, insert, select, update
 
 from engines.store import queries, tables
-from engines.store.address import files_folder
+from engines.store.address import files_folder, report_description
 from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.rows import ACTIVE, QUEUED
@@ -79,6 +79,9 @@ def pack(store: Store, experiment_id: int, out: Path, *, weights: bool = True) -
                         held += path.stat().st_size if heavy else 0
                         if weights or not heavy:
                             _add(written, listed, f"files/{path.relative_to(store.folder).as_posix()}", path)
+                described = report_description(store.folder, [experiment_id])
+                if described.is_file():
+                    _add(written, listed, f"files/{described.relative_to(store.folder).as_posix()}", described)
                 manifest = {
                     "format": FORMAT, "version": tables.VERSION, "experiment": experiment.name, "id": experiment_id, "made": time.time(),
                     "weights": weights, "files": listed,

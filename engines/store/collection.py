@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from engines.store import tables
+from engines.store.address import report_description
 from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.rows import ACTIVE, Freed
@@ -32,6 +33,7 @@ def gc(store: Store) -> Freed:
             freed += _remove(store.folder / "runs" / str(run_id))
             points += _drop_points(store, run_id)
             runs += 1
+        report_description(store.folder, [experiment_id]).unlink(missing_ok=True)
         _drop_experiment(store, experiment_id, run_ids)
     freed += _shrink(store)
     return Freed(len(experiments), runs, points, freed, len(kept))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from engines.report import design
 from engines.report.design import KINDS, Design, DesignError, Section
+from engines.store import bundles, commands
 from engines.store.database import Store
+from tests.workbench import samples
 
 TEXTS = st.text(max_size=60).map(lambda text: text.encode("utf-8", "ignore").decode())
 
@@ -54,6 +56,20 @@ def test_it_is_kept_beside_the_store(tmp_path):
         assert not design.place(store, [1]).exists()
     finally:
         store.close()
+
+
+def test_it_goes_along_with_a_bundle_and_away_with_its_experiment(tmp_path):
+    made = Design(title="Mine", sections=())
+    with Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}") as store:
+        experiment = samples.finished(store)
+        design.remember(store, [experiment], made)
+        packed = bundles.pack(store, experiment, tmp_path / "it.workbench").path
+        with Store.open(bundles.unpack(packed, tmp_path / "out"), read_only=True) as opened:
+            assert design.remembered(opened, [experiment]) == made
+        commands.delete_experiment(store, experiment)
+        assert design.place(store, [experiment]).exists()
+        commands.gc(store)
+        assert not design.place(store, [experiment]).exists()
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
