@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from workbench.desk import Desk
 from workbench.editor.document import Document
+from workbench.editor.fix_button import FixButton
 from workbench.fields import TextField
 from workbench.forms import Row
 from workbench.views.editor import EditorView
@@ -226,3 +229,21 @@ def test_an_ablation_of_the_chosen_variant(editor: EditorView) -> None:
     assert [name.partition(" without ")[2] for name in names[2:]] == ["magnitude", "weight_drop"]
     assert editor.notice.text == ""
     assert editor.all_problems == []
+
+
+def test_a_conflict_stands_on_both_cards_and_one_click_mends_it(qtbot: QtBot, editor: EditorView) -> None:
+    editor.variants.choose(0)
+    editor.recipe.add("pruning/magnitude")
+    editor.recipe.add("pruning/structured")
+    qtbot.waitUntil(lambda: bool(editor.problems.findChildren(FixButton)))
+    magnitude, structured = editor.recipe._cards[-2:]
+    assert "Conflicts with pruning/magnitude" in structured._wrong.text()
+    assert "Conflicts with pruning/structured" in magnitude._wrong.text()
+    before = copy.deepcopy(editor.document.data)
+    buttons = {button.fix.sentence: button for button in magnitude.findChildren(FixButton)}
+    assert list(buttons) == ["Take pruning/structured out of “baseline”", "Take pruning/magnitude out of “baseline”"]
+    qtbot.mouseClick(buttons["Take pruning/magnitude out of “baseline”"], Qt.MouseButton.LeftButton)
+    assert editor.all_problems == []
+    assert editor.document.data["variant"][0]["techniques"] == [{"id": "pruning/structured"}]
+    editor.document.undo.undo()
+    assert editor.document.data == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -87,7 +88,8 @@ class Document(QObject):
         """Apply a change to a copy of the tables; nothing happens where it leaves them equal. `key` joins edits of the same field."""
         after = deepcopy(self.data)
         change(after)
-        if after != self.data:
+        # As the file says it: 2e6 and 2_000_000 are equal numbers and not the same text.
+        if after != self.data or json.dumps(after, sort_keys=True) != json.dumps(self.data, sort_keys=True):
             self.undo.push(_Edit(self, label, self.data, after, key))
 
     def start_new(self) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVB
 
 from engines.problems import Problem
 from workbench.desk import Desk
+from workbench.editor.fix_button import Fixes, fixes_for, show_fixes
 from workbench.editor.forecast import ForecastCard, figure_row
 from workbench.editor.places import sentence
 from workbench.icons import pixmap
@@ -23,6 +24,7 @@ class ProblemsPanel(QWidget):
     """Problems on top, the figures of the model that is shown below."""
 
     jumped = Signal(object)
+    fix_asked = Signal(object)
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,12 +59,17 @@ class ProblemsPanel(QWidget):
         self.show_problems([], {}, checking=True)
         self.show_model(None, "Figures appear once the model can be built.")
 
-    def show_problems(self, problems: Sequence[Problem], names: dict[int, str], *, checking: bool) -> None:
-        """names: variant names by number, to say where a problem is; checking: the inspector has not answered yet."""
+    def show_problems(self, problems: Sequence[Problem], names: dict[int, str], *, checking: bool, fixes: Fixes | None = None) -> None:
+        """names: variant names by number, to say where a problem is; checking: the inspector has not answered yet; fixes: what mends which."""
         self.problems = list(problems)
         emptied(self._list)
         for problem in problems:
             self._list.addWidget(self._line(problem, names))
+            room = QVBoxLayout()
+            room.setContentsMargins(28, 0, 4, 8)
+            room.setSpacing(4)
+            show_fixes(room, fixes_for(fixes or {}, problem), self.fix_asked.emit)
+            self._list.addLayout(room)
         if problems:
             self._state.setText(f"{len(problems)} to mend before it can run. Choose one to go there.")
         else:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged
 from engines.problems import Problem
+from engines.recipes import conflicts
 from workbench.desk import Desk
 from workbench.editor import draft
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope, Tree
+from workbench.editor.fix_button import Fixes, fixes_for, show_fixes
 from workbench.editor.places import below, sentence, trouble_of
 from workbench.editor.plugin_card import PluginCard
 from workbench.forms import Form
@@ -30,6 +33,8 @@ TRAINING_SCHEMA: Tree = {
 
 class RecipePanel(Card):
     """Edits training and techniques of the scope that is shown."""
+
+    fix_asked = Signal(object)
 
     def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
         super().__init__("Recipe", "How it is trained and what is done to it. Techniques of one kind act in this order.", parent)
@@ -73,8 +78,8 @@ class RecipePanel(Card):
         for card in self._cards:
             card.offer(self._entries)
 
-    def show_scope(self, merged: Merged, scope: Scope, problems: Sequence[Problem]) -> None:
-        """Show training and techniques of the base or of a variant."""
+    def show_scope(self, merged: Merged, scope: Scope, problems: Sequence[Problem], fixes: Fixes | None = None) -> None:
+        """Show training and techniques of the base or of a variant; fixes: what mends which problem."""
         self._scope, self._merged = scope, merged
         self.training.set_values({key: value for key, value in merged.training.items() if value is not None})
         here = "training" if scope is None else f"variant[{scope}].training"
@@ -93,9 +98,19 @@ class RecipePanel(Card):
         names = draft.variant_names(self._document.data)
         own = names[scope] if scope is not None and scope < len(names) else ""
         own_path = f"variant[{scope}]."
+        clashes = list(conflicts(merged.recipe, Index(self._desk.catalogue or {})))
         for number, (card, part) in enumerate(zip(self._cards, merged.recipe, strict=True)):
             card.show_table(part.table, variants=[name for name in names if name != own], folder=self._document.folder)
-            card.show_trouble(trouble_of(part, problems))
+            trouble = trouble_of(part, problems)
+            mending = [fix for problem in problems if trouble_of(part, [problem]) for fix in fixes_for(fixes or {}, problem)]
+            for conflict in clashes:
+                if conflict.foe == number and not any(each.seat == number and each.foe == conflict.seat for each in clashes):
+                    # The other one says so; whoever looks at this card is to see it too.
+                    other = merged.recipe[conflict.seat]
+                    trouble.whole.append(f"Conflicts with {other.id}; {conflict.sentence}")
+                    mending += fixes.get((other.place("id"), f"conflicts with {conflict.against}"), []) if fixes else []
+            card.show_trouble(trouble)
+            show_fixes(card.fixes, list({fix.sentence: fix for fix in mending}.values()), self.fix_asked.emit)
             card.up.setEnabled(number > 0)
             card.down.setEnabled(number < len(merged.recipe) - 1)
             flag(card, "current", scope is not None and part.path.startswith(own_path))

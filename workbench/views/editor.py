@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
@@ -15,6 +16,7 @@ from workbench.desk import Desk
 from workbench.editor import draft, places
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
+from workbench.editor.fix_button import Fixes
 from workbench.editor.forecast import Forecast
 from workbench.editor.model_panel import ModelPanel
 from workbench.editor.problems_panel import ProblemsPanel
@@ -27,8 +29,15 @@ from workbench.theme import Theme
 from workbench.widgets.surfaces import Notice, recolour, scrolled
 from workbench.widgets.text import ElidedLabel, label
 
+if TYPE_CHECKING:
+    from engines.experiment import Experiment
+    from engines.fixes import Fix
+
 CHECK_AFTER_MS = 500
 """How long the keyboard must rest before the inspector builds the model as a check."""
+
+MOST_MENDED = 30
+"""Problems that fixes are looked for at once: an experiment in ruins is mended from the top."""
 
 WIDEST = 1280
 """Pixels of the middle column at most: longer lines are hard to read."""
@@ -45,6 +54,7 @@ class EditorView(QWidget):
         self.setObjectName("page")
         self._desk, self.document = desk, document
         self._static: list[Problem] = []
+        self._fixes: Fixes = {}
         self._found: list[Problem] = []
         self._checked = False
         self._forecast = Forecast(self)
@@ -104,6 +114,8 @@ class EditorView(QWidget):
         self.variants.sweep_asked.connect(self.open_sweep)
         self.variants.ablation_asked.connect(self.ablate)
         self.problems.jumped.connect(self.jump)
+        self.problems.fix_asked.connect(self.apply)
+        self.recipe.fix_asked.connect(self.apply)
         document.changed.connect(self._changed)
         document.named.connect(self._show_name)
         document.replaced.connect(self._start_over)
@@ -179,8 +191,11 @@ class EditorView(QWidget):
         self._forecast.forget()
         self.problems.forecast.show_forecast(None)
         self.sweep.foretell("", None)
+        self._fixes = {}
         if self._desk.catalogue is not None:
             self._static = self.document.experiment.problems(self._desk.catalogue)
+            if self._static:
+                self._look_for_fixes(self._static, self.document.experiment, self._desk.catalogue)
         self._show()
         if not self._static and self._desk.catalogue is not None:
             self._rest.start()
@@ -188,6 +203,31 @@ class EditorView(QWidget):
         else:
             self._rest.stop()
             self.problems.show_model(None, "Figures appear once the problems are mended.")
+
+    def _look_for_fixes(self, problems: list[Problem], experiment: Experiment, catalogue: dict[str, Any]) -> None:
+        """Try out, in a thread, what would mend each problem: every try checks the whole experiment."""
+        from engines.fixes import fixes_of
+
+        def show(found: Fixes) -> None:
+            if problems is self._static:  # Else it was edited meanwhile.
+                self._fixes = found
+                self._show()
+
+        self._desk.errands.run(
+            lambda: {(problem.path, problem.rule): fixes_of(problem, experiment, catalogue, problems) for problem in problems[:MOST_MENDED]},
+            show,
+            lambda sentence: self.notice.say("warning", f"What would mend the problems could not be found: {sentence}"),
+        )
+
+    def apply(self, fix: Fix) -> None:
+        """Mend a problem: one step of the undo history."""
+
+        def change(data: draft.Tree) -> None:
+            data.clear()
+            data.update(deepcopy(fix.data))
+
+        self.document.edit(fix.sentence, change)
+        self._desk.says.emit(f"{fix.sentence}: done; Ctrl+Z takes it back.")
 
     def _show(self) -> None:
         index, data = self._index(), self.document.data
@@ -209,12 +249,12 @@ class EditorView(QWidget):
         self.corpus.show_scope(merged, scope, problems)
         self.model.show_scope(merged, scope, problems)
         self.model.mark_changes(set(model_table(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
-        self.recipe.show_scope(merged, scope, problems)
+        self.recipe.show_scope(merged, scope, problems, self._fixes)
         self.sweep.show_scope(index, scope)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
             panel.show_problems(problems)
-        self.problems.show_problems(problems, dict(enumerate(names)), checking=not self._checked)
+        self.problems.show_problems(problems, dict(enumerate(names)), checking=not self._checked, fixes=self._fixes)
         name = str(table_of(data.get("experiment")).get("name", ""))
         if self.name.text() != name:
             self.name.setText(name)
