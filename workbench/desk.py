@@ -61,6 +61,8 @@ class Desk(QObject):
         self.errands = Errands(2, self)
         self.store: Store | None = None
         self.catalogue: dict[str, Any] | None = None
+        self.trial: dict[str, Any] = {}
+        """Sizes and device of the experiment that is edited, as `workbench verify` takes them; what is not known is left out."""
         self._inspector: Inspector | None = None
 
     @property

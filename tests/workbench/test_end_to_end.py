@@ -154,6 +154,13 @@ def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Windo
     texts = [catalogue.statements.itemAt(n).widget().text() for n in range(catalogue.statements.count())]
     assert any("holds: error" in text for text in texts)
     window.go("experiment")
+    window.go("catalogue")
+    assert "batch 20, 35 tokens, width 128" in catalogue.own_button.toolTip()
+    catalogue.own_button.click()
+    assert catalogue.own_button.text() == "Stop"
+    qtbot.waitUntil(lambda: not catalogue.program.running, timeout=120_000)
+    assert catalogue.trial_words.text().startswith("Measured with batch 20")
+    window.go("experiment")
     editor = window.view("experiment")
     window.document.edit("x", lambda data: data["model"]["layers"].__setitem__(0, {"mixer": {"id": "attention/full", "heads": 7}}))
     qtbot.waitUntil(lambda: bool(editor._found), timeout=120_000)

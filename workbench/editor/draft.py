@@ -43,6 +43,16 @@ def starting_point() -> Tree:
 # --- What a scope looks like --------------------------------------------------------------------------------------------------------------
 
 
+def trial(data: Tree, index: Index, merged: Merged) -> Tree:
+    """Sizes and device of a variant as certificates take them (batch, length, width, device); a width only where the embedding states one."""
+    width = (merged.embedding.table if merged.embedding else {}).get("width")
+    if width is None and merged.embedding is not None:
+        width = index.properties(merged.embedding.id).get("width", {}).get("default")
+    found = {"batch": merged.training.get("batch") or 20, "length": merged.training.get("sequence") or 35, "width": width}
+    sizes = {key: value for key, value in found.items() if isinstance(value, int) and value > 0}
+    return {**sizes, "device": str(table_of(data.get("experiment")).get("device", "auto"))}
+
+
 def raw_layers(merged: Merged) -> list[Tree]:
     """The layers of a merged variant as tables for the file."""
     layers = []

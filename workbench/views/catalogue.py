@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QBrush, QColor
+from PySide6.QtGui import QBrush, QColor, QShowEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
@@ -20,12 +21,14 @@ from PySide6.QtWidgets import (
 
 from workbench.cards import card_html, facts, parameters_html
 from workbench.desk import Desk
+from workbench.programs import Program
 from workbench.theme import Theme
 from workbench.widgets.richtext import RichText
 from workbench.widgets.surfaces import Card, Empty, Notice, emptied, recolour, scrolled
 from workbench.widgets.text import label
 
 ID = Qt.ItemDataRole.UserRole
+ON_OWN = "Verify on my shapes"
 USABLE = ("block", "technique", "corpus")
 
 
@@ -39,6 +42,10 @@ class CatalogueView(QWidget):
         self._id = ""
         self._wanted = ""
         self._question: int | None = None
+        self.program = Program(self, fine=(0, 1))
+        self.program.answered.connect(self._verified_on_own)
+        self.program.failed.connect(self._not_verified_on_own)
+        self.program.stopped.connect(lambda: self._not_verified_on_own(""))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         splitter = QSplitter(Qt.Orientation.Horizontal)
@@ -117,6 +124,12 @@ class CatalogueView(QWidget):
         self.verify_button.setToolTip("Measure the error of each statement on this machine")
         self.verify_button.clicked.connect(self.verify)
         self.certificates.corner.addWidget(self.verify_button)
+        self.own_button = QPushButton(ON_OWN)
+        self.own_button.clicked.connect(self.verify_on_own)
+        self.certificates.corner.addWidget(self.own_button)
+        self.trial_words = label("", "caption", wrap=True)
+        self.trial_words.hide()
+        self.certificates.body.addWidget(self.trial_words)
         self.statements = QVBoxLayout()
         self.statements.setSpacing(6)
         self.certificates.body.addLayout(self.statements)
@@ -200,9 +213,11 @@ class CatalogueView(QWidget):
         entry = self._desk.entry(plugin_id)
         if entry is None:
             return
-        if plugin_id != self._id and self._question is not None:
-            self._desk.inspector.forget(self._question)
-            self._question = None
+        if plugin_id != self._id:
+            self.program.close()
+            if self._question is not None:
+                self._desk.inspector.forget(self._question)
+                self._question = None
         self._id = plugin_id
         theme = self._desk.theme
         self.title.setText(str(entry["title"]))
@@ -215,10 +230,23 @@ class CatalogueView(QWidget):
         self.use_button.setVisible(entry["kind"] in USABLE and not entry.get("error"))
         self.card.setHtml(card_html(entry, theme))
         self.parameters.setHtml(parameters_html(entry, theme))
+        if not self.program.running:
+            self.trial_words.hide()
+            self.own_button.setText(ON_OWN)
+        self._offer_own()
         self.certificates.setVisible(bool(entry["certificates"]))
         self.verify_button.setEnabled(True)
         self.verify_button.setText("Verify")
         self._show_statements([(statement, "", "muted") for statement in entry["certificates"]])
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._offer_own()
+
+    def _offer_own(self) -> None:
+        """The experiment may have changed since the card was opened."""
+        self.own_button.setEnabled(bool(self._desk.trial))
+        self.own_button.setToolTip(f"With the sizes of the experiment that is edited: {_trial_words(self._desk.trial)}")
 
     # --- Certificates -----------------------------------------------------------------------------------------------------------------------
 
@@ -227,6 +255,34 @@ class CatalogueView(QWidget):
         self.verify_button.setEnabled(False)
         self.verify_button.setText("Verifying …")
         self._question = self._desk.inspector.ask("verify", self._verified, self._not_verified, plugin=self._id, trial={})
+
+    def verify_on_own(self) -> None:
+        """Measure them with the sizes and on the device of the experiment that is edited, in a program that can be stopped: it may be large."""
+        if self.program.running:
+            self.program.stop()
+            return
+        self._tried = dict(self._desk.trial)
+        self.notice.clear()
+        self.own_button.setText("Stop")
+        self.trial_words.setText(f"Being measured with {_trial_words(self._tried)} …")
+        self.trial_words.show()
+        sizes = [word for key, value in self._tried.items() for word in (f"--{key}", str(value))]
+        self.program.start(["-m", "workbench", "verify", self._id, "--json", *sizes])
+
+    def _verified_on_own(self, answer: str) -> None:
+        self.own_button.setText(ON_OWN)
+        self.trial_words.setText(f"Measured with {_trial_words(self._tried)}.")
+        self._verified(json.loads(answer))
+
+    def _not_verified_on_own(self, sentence: str) -> None:
+        self.own_button.setText(ON_OWN)
+        self.trial_words.hide()
+        if sentence:
+            self.notice.say("error", sentence)
+
+    def leave(self) -> None:
+        """The window closes."""
+        self.program.close()
 
     def _verified(self, answer: Any) -> None:
         self._question = None
@@ -264,3 +320,8 @@ class CatalogueView(QWidget):
         self._dim()
         if self._id:
             self._show(self._id)
+
+
+def _trial_words(trial: dict[str, Any]) -> str:
+    names = {"batch": "batch {}", "length": "{} tokens", "width": "width {}", "vocabulary": "{:,} words", "device": "device {}"}
+    return ", ".join(words.format(trial[key]) for key, words in names.items() if key in trial)

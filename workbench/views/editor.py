@@ -249,6 +249,7 @@ class EditorView(QWidget):
         self.corpus.show_scope(merged, scope, problems)
         self.model.show_scope(merged, scope, problems)
         self.model.mark_changes(set(model_table(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
+        self._desk.trial = draft.trial(data, index, merged)
         self.recipe.show_scope(merged, scope, problems, self._fixes)
         self.sweep.show_scope(index, scope)
         for panel in (self.question, self.measure):
@@ -323,6 +324,8 @@ class EditorView(QWidget):
         if shown != self._figures_of:
             return  # Another variant was chosen meanwhile.
         self.problems.show_model(shapes, f"Variant: {shown}")
+        if isinstance(shapes.get("vocabulary"), int):
+            self._desk.trial["vocabulary"] = shapes["vocabulary"]
         card, plan = self.problems.forecast, plans[shown]
         card.show_forecast(None, "A few steps are being tried out …")
 
