@@ -71,8 +71,8 @@ def _count(problems: Iterable[Problem]) -> Counter[tuple[str, str]]:
 
 
 def _key(problem: Problem) -> tuple[str, str]:
-    """A problem without its place in lists, which an edit may move."""
-    return re.sub(r"\[\d+\]", "[]", f"{problem.path}: {problem.rule}"), json.dumps(problem.value, default=str)
+    """A problem without its place in lists, which an edit may move, and whether its id stands alone or in a table."""
+    return re.sub(r"\[\d+\]", "[]", f"{problem.path.removesuffix('.id')}: {problem.rule}"), json.dumps(problem.value, default=str)
 
 
 def _candidates(problem: Problem, data: Tree, index: Index) -> Iterator[Candidate]:

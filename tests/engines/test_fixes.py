@@ -59,6 +59,7 @@ BROKEN: list[tuple[list[tuple[str, Any]], list[str]]] = [
     ([("variant.adaptive.techniques", ["precision/fp8"])], ["Take precision/fp8 out of “adaptive”"]),
     ([("variant.adaptive.techniques", ["broken/thing"])], ["Take broken/thing out of “adaptive”"]),
     # several at once
+    ([("variant.adaptive.techniques", [INT8, PRUNE, "optimization/warmup", "optimization/warmup"])], [f"Take {PRUNE} out of “adaptive”"]),
     ([("training.batch", 0), ("baseline", "ful"), ("model.head.id", "softmax/ful")], ["Set batch to 1, the smallest that is allowed"]),
 ]
 
