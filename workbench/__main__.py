@@ -23,6 +23,10 @@ def main(argv: list[str] | None = None) -> int:
         from workbench import window
 
         return window.main([], store=os.path.abspath(words[1]))
+    if words[0] == "desktop-entry":
+        from workbench import desktop_entry
+
+        return desktop_entry.main(words[1:])
     from engines import cli
 
     return cli.main(words)

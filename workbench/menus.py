@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ from PySide6.QtCore import QProcess, QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 
-from workbench import palette
-from workbench.theme import RESOURCES, Choice
+from workbench import desktop_entry, palette
+from workbench.theme import RESOURCES, Choice, neighbour
 
 if TYPE_CHECKING:
     from workbench.editor.document import Document
@@ -84,12 +84,18 @@ def build(window: Window) -> None:
         made.setCheckable(True)
         made.setChecked(window.theme_choice == choice)
         group.addAction(made)
+    sizes = view.addMenu("Text &size")
+    action(sizes, "&Larger text", lambda: window.choose_text_size(neighbour(window.text_size, 1)), "Ctrl++", "Ctrl+=")
+    action(sizes, "&Smaller text", lambda: window.choose_text_size(neighbour(window.text_size, -1)), "Ctrl+-")
+    action(sizes, "&As the desktop's text", lambda: window.choose_text_size(100), "Ctrl+0")
     action(view, "&Command palette", partial(palette.show, window), "Ctrl+K", "Ctrl+Shift+P")
     action(view, "&Full screen", lambda: window.showNormal() if window.isFullScreen() else window.showFullScreen(), "F11")
 
     help_menu = bar.addMenu("&Help")
     action(help_menu, "&Tour of the window", window.desk.wants_tour.emit)
     action(help_menu, "&Keyboard shortcuts", lambda: show_shortcuts(window), "F1", "Ctrl+/")
+    if sys.platform.startswith("linux"):
+        action(help_menu, "Add to the &applications of the desktop", lambda: _install_entry(window))
     action(help_menu, "Open the &folder of the store", lambda: _open_folder(window))
     action(help_menu, "&About", lambda: _about(window))
 
@@ -249,13 +255,16 @@ def ask_to_save(window: Window) -> bool:
 
 def shortcuts(window: Window) -> list[tuple[str, str]]:
     """(what, keys) of every action that has a shortcut, in the order of the menus."""
-    found = []
-    for top in window.menuBar().actions():
-        menu = top.menu()
-        for action in menu.actions() if isinstance(menu, QMenu) else ():
-            if action.shortcuts():
-                found.append((action.text().replace("&", ""), ", ".join(key.toString() for key in action.shortcuts())))
-    return found
+
+    def below(actions: list[QAction]) -> Iterator[tuple[str, str]]:
+        for action in actions:
+            menu = action.menu()
+            if isinstance(menu, QMenu):
+                yield from below(menu.actions())
+            elif action.shortcuts():
+                yield action.text().replace("&", ""), ", ".join(key.toString() for key in action.shortcuts())
+
+    return list(below(window.menuBar().actions()))
 
 
 def show_shortcuts(window: Window) -> None:
@@ -268,6 +277,13 @@ def show_shortcuts(window: Window) -> None:
     box.setWindowTitle("Keyboard shortcuts")
     box.setText(f"<table>{rows}</table>")
     box.exec()
+
+
+def _install_entry(window: Window) -> None:
+    try:
+        window.say(f"Written: {desktop_entry.install()}")
+    except OSError as error:
+        window.say(f"{error.filename or 'The entry'} could not be written: {error.strerror or error}.")
 
 
 def _open_folder(window: Window) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, ROW = 620, 420, 34
 SHOWN = 60
 """Entries in the list at once."""
+RUNS = 2000
+"""The latest runs that can be found: more would be scored longer than a key press may take."""
 KEYS = Qt.ItemDataRole.UserRole
 KIND = Qt.ItemDataRole.UserRole + 1
 
@@ -190,6 +192,7 @@ def show(window: Window) -> Palette:
 
     if desk.store is not None:
         join(partial(_experiments, window), partial(_stored, desk.store))
+        join(partial(_runs, window), partial(_latest_runs, desk.store))
     join(partial(_examples, window), _gallery)
     found.show()
     found.line.setFocus()
@@ -237,7 +240,16 @@ def _variants(window: Window) -> list[Entry]:
 
 def _cards(window: Window) -> list[Entry]:
     plugins = (window.desk.catalogue or {}).get("plugins", {})
-    return [Entry(f"{entry['title']} ({name})", "card", "", partial(window.desk.wants_card.emit, name)) for name, entry in sorted(plugins.items())]
+    cards = [Entry(f"{entry['title']} ({name})", "card", "", partial(window.desk.wants_card.emit, name)) for name, entry in sorted(plugins.items())]
+
+    def study(name: str) -> None:
+        window.go("studies")
+        window.view("studies").choose(name)
+
+    studies = [
+        Entry(f"{entry['title']} ({name})", "study", "", partial(study, name)) for name, entry in sorted(plugins.items()) if entry["kind"] == "study"
+    ]
+    return cards + studies
 
 
 def _stored(store: Any) -> list[Any]:
@@ -253,6 +265,20 @@ def _experiments(window: Window, rows: Sequence[Any]) -> list[Entry]:
         for row in rows
         for kind, wish in (("runs", desk.wants_runs), ("comparison", desk.wants_comparison))
     ]
+
+
+def _latest_runs(store: Any) -> list[Any]:
+    from engines.store import queries
+
+    return list(reversed(queries.runs(store)))[:RUNS]
+
+
+def _runs(window: Window, rows: Sequence[Any]) -> list[Entry]:
+    def choose(experiment_id: int, run_id: int) -> None:
+        window.go("runs")
+        window.view("runs").choose(experiment_id, run_id)
+
+    return [Entry(f"r{row.id} {row.variant}, seed {row.seed}", f"run, {row.status}", "", partial(choose, row.experiment_id, row.id)) for row in rows]
 
 
 def _gallery() -> list[Any]:

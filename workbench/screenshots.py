@@ -1,4 +1,4 @@
-"""Pictures of the real window on a real store: every view, and every part of the comparison, light and dark, in two sizes.
+"""Pictures of the real window on a real store: every view and its parts, the queue, a run's page, the palette; light and dark, in two sizes.
 
 python -m workbench.screenshots FOLDER [--store URL] [--experiment FILE] [--only VIEW]
 """
@@ -8,17 +8,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop, QSettings, QSize
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QWidget
 
+from workbench import palette
 from workbench.theme import RESOURCES
+from workbench.watching.run_tabs import CURVES, LOG, RUN
 from workbench.window import VIEWS, Window, application
 
 SIZES = (QSize(1280, 800), QSize(2560, 1440))
 THEMES = ("light", "dark")
+PALETTE_TOP = 48
+"""Pixels from the top of the window at which the palette opens: it is a window of its own, and a picture of the other lacks it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
                 if key == "experiment":
                     _until(partial(_checked, window), 60)
                     _until(partial(_foretold, window), 60)
+                if key == "start":
+                    _until(partial(_with_examples, window), 10)
+                if key == "runs":
+                    _until(partial(_watched, window), 5)  # It stays empty where nothing ran.
                 if key == "profile":
                     _until(partial(_profiled, window), 5)  # It stays empty where no run was profiled.
                 if key == "machine":
@@ -53,25 +63,56 @@ def main(arguments: list[str] | None = None) -> int:
                 if key == "compare":
                     _until(partial(_compared, window), 10)  # It stays empty where no variant is done.
                 _shoot(window, given.folder / f"{key}-{theme}")
-                if key == "ask" and _with_words(window):
-                    _shoot(window, given.folder / f"{key}-words-{theme}")
-                for tab in window.view(key).tabs.offered()[1:] if key == "compare" and _compared(window) else ():
-                    window.view(key).tabs.go(tab)
-                    _shoot(window, given.folder / f"{key}-{tab}-{theme}")
+                for name in _parts(window, key):
+                    _shoot(window, given.folder / f"{key}-{name}-{theme}")
+            if not given.only:
+                opened = palette.show(window)
+                _shoot(window, given.folder / f"palette-{theme}", opened)
+                opened.close()
             window.close()
             window.deleteLater()
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     return 0
 
 
-def _shoot(window: Window, path: Path) -> None:
-    """The window in each size, as path-WIDTHxHEIGHT.png."""
+def _shoot(window: Window, path: Path, over: QWidget | None = None) -> None:
+    """The window in each size, as path-WIDTHxHEIGHT.png; `over` lies upon it."""
     for size in SIZES:
         window.resize(size)
         _until(lambda: False, 2.0 if size == SIZES[0] else 0.7)
+        picture = window.grab()
+        if over is not None:
+            painter = QPainter(picture)
+            painter.drawPixmap((size.width() - over.width()) // 2, PALETTE_TOP, over.grab())
+            painter.end()
         target = f"{path}-{size.width()}x{size.height()}.png"
-        window.grab().save(target)
+        picture.save(target)
         sys.stdout.write(f"{target}\n")
+
+
+def _parts(window: Window, key: str) -> Iterator[str]:
+    """Bring up the parts of a view that have something to show, one after the other; the name of each."""
+    view = window.view(key)
+    if key == "runs" and view.model.rowCount():
+        view.table.selectRow(0)
+        for place, name in ((RUN, "run"), (LOG, "log")):
+            view.below.tabs.setCurrentIndex(place)
+            yield name
+        view.below.tabs.setCurrentIndex(CURVES)
+        view.show_queue()
+        yield "queue"
+    elif key == "compare" and _compared(window):
+        for tab in view.tabs.offered()[1:]:
+            view.tabs.go(tab)
+            yield str(tab)
+    elif key == "profile" and _profiled(window):
+        for place in range(1, view.tabs.count()):
+            view.tabs.setCurrentIndex(place)
+            yield view.tabs.tabText(place).lower().replace(" ", "-")
+        view.faces.setCurrentWidget(view.sensitivity)
+        yield "sensitivity"
+    elif key == "ask" and _with_words(window):
+        yield "words"
 
 
 def _opened(window: Window) -> bool:
@@ -95,6 +136,14 @@ def _with_words(window: Window) -> bool:
     view = window.view("ask")
     view.tabs.setCurrentIndex(1)
     return view.runs.count() > 0 and _until(lambda: bool(view.words.map.words), 30)
+
+
+def _with_examples(window: Window) -> bool:
+    return bool(window.view("start").cards)
+
+
+def _watched(window: Window) -> bool:
+    return bool(window.view("runs").model.rowCount())
 
 
 def _profiled(window: Window) -> bool:

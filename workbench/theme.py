@@ -15,6 +15,10 @@ from PySide6.QtWidgets import QApplication, QStyleFactory
 
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
 Choice = Literal["system", "light", "dark"]
+TEXT_SIZES = (80, 90, 100, 110, 125, 140, 160)
+"""Percent of the desktop's text size."""
+DESKTOP_SIZE = "desktop_point_size"
+"""Property of the application: its font size in points before it was scaled."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,27 @@ def style_sheet(theme: Theme, point_size: float) -> str:
     )
 
 
-def apply(application: QApplication, theme: Theme) -> None:
-    """Give the whole application this theme. Fusion is the same on every platform, so that the style sheet is too."""
+def apply(application: QApplication, theme: Theme, percent: int = 100) -> None:
+    """Give the application this theme, and text of `percent` of the desktop's size. Fusion, and so the style sheet, is the same on every platform."""
     if application.style().name().lower() != "fusion":
         application.setStyle(QStyleFactory.create("Fusion"))
-    text = style_sheet(theme, base_point_size(application.font()))
+    if application.property(DESKTOP_SIZE) is None:
+        application.setProperty(DESKTOP_SIZE, base_point_size(application.font()))
+    points = float(application.property(DESKTOP_SIZE)) * percent / 100
+    if abs(points - base_point_size(application.font())) > 0.01:
+        face = application.font()
+        face.setPointSizeF(points)
+        application.setFont(face)
+    text = style_sheet(theme, points)
     if text != application.styleSheet():
         application.setPalette(_palette(theme))
         application.setStyleSheet(text)
+
+
+def neighbour(percent: int, by: int) -> int:
+    """The next larger (by = 1) or smaller (-1) text size; the last one stays."""
+    place = min(range(len(TEXT_SIZES)), key=lambda number: abs(TEXT_SIZES[number] - percent))
+    return TEXT_SIZES[max(0, min(len(TEXT_SIZES) - 1, place + by))]
 
 
 def base_point_size(font: QFont) -> float:

@@ -78,9 +78,11 @@ class Window(QMainWindow):
         assert isinstance(application, QApplication)
         self._application = application
         self.theme_choice: theme.Choice = self.settings.value("theme", "system")  # type: ignore[assignment]
+        self.text_size = int(str(self.settings.value("text_size", 100)))
         self.desk = Desk(theme.chosen(self.theme_choice, application), self.settings, self)
-        theme.apply(application, self.desk.theme)
+        theme.apply(application, self.desk.theme, self.text_size)
         self.setWindowTitle("Efficiency Workbench")
+        self.setWindowIcon(QIcon(str(theme.RESOURCES / "icons" / "workbench.svg")))
         self.resize(1280, 800)
         self.setMinimumSize(QSize(960, 600))
         self.views: dict[str, QWidget] = {}
@@ -156,7 +158,6 @@ class Window(QMainWindow):
     def _colour_navigation(self) -> None:
         for key, button in self.navigation.items():
             button.setIcon(icon(key, self.desk.theme.muted, self.desk.theme.accent))
-        self.setWindowIcon(QIcon(icon("compare", self.desk.theme.accent)))
 
     def _first_paint(self) -> None:
         if not self._started:
@@ -370,9 +371,11 @@ class Window(QMainWindow):
             self.supervisor_state.setToolTip(READ_ONLY)
             self._show_title()
         else:
+            from workbench.endings import Endings
             from workbench.presence import Presence
 
             self._presence = Presence(self.desk, self.supervisor_state, self)
+            self._endings = Endings(self.desk, self)
         self.desk.inspector.state.connect(lambda state: self.inspector_state.setText(f"Model checker {state}" if state else ""))
         QTimer.singleShot(PREPARE_MS, self, self._prepare_to_run)
 
@@ -390,13 +393,20 @@ class Window(QMainWindow):
         self.settings.setValue("theme", choice)
         self._repaint()
 
+    def choose_text_size(self, percent: int) -> None:
+        """Text in all views, in percent of the desktop's size."""
+        self.text_size = percent
+        self.settings.setValue("text_size", percent)
+        self._repaint()
+        self.say(f"Text size {percent}%")
+
     def _scheme_changed(self) -> None:
         if self.theme_choice == "system":
             self._repaint()
 
     def _repaint(self) -> None:
         colours = theme.chosen(self.theme_choice, self._application)
-        theme.apply(self._application, colours)
+        theme.apply(self._application, colours, self.text_size)
         self.desk.set_theme(colours)
         self._colour_navigation()
 
@@ -414,6 +424,7 @@ class Window(QMainWindow):
                 leave()
         if hasattr(self, "_presence"):
             self._presence.close()
+            self._endings.close()
         self.desk.close()
         super().closeEvent(event)
 
@@ -427,6 +438,7 @@ def application(argv: Sequence[str] | None = None) -> QApplication:
     made = QApplication([sys.argv[0], *(argv or [])])
     made.setApplicationName("Efficiency Workbench")
     made.setOrganizationName("Efficiency Workbench")
+    made.setDesktopFileName("efficiency-workbench")
     return made
 
 

@@ -115,7 +115,9 @@ def reply(line: str) -> dict[str, Any]:
 
 def sentence(error: BaseException) -> str:
     """An error as it is shown: our own are sentences already; others get their type and the place in the code where they came from."""
-    ours = type(error).__module__.startswith("engines.") or isinstance(error, (CorpusError, UnknownPlugin, BrokenPlugin)) or type(error) is ValueError
+    home = type(error).__module__  # The program that was started calls itself __main__: plugins never are.
+    known = isinstance(error, (CorpusError, UnknownPlugin, BrokenPlugin)) or type(error) is ValueError
+    ours = known or home.startswith("engines.") or home == "__main__"
     if ours and str(error):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1:]

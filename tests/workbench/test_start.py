@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from workbench import gallery, palette
 from workbench.palette import Entry, Palette
 from workbench.tour import Tour
+from workbench.watching.run_tabs import RUN
 from workbench.window import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -194,6 +195,24 @@ def test_the_palette_finds_views_cards_examples_and_stored_experiments(qtbot: Qt
     opened.line.setText("machine")
     qtbot.keyClick(opened.line, Qt.Key.Key_Return)
     assert window.current == "machine"
+
+
+def test_runs_and_studies_are_found_and_shown(qtbot: QtBot, window: Window) -> None:
+    assert window.desk.store is not None
+    experiment = samples.finished(window.desk.store)
+    opened = palette.show(window)
+    qtbot.waitUntil(lambda: any(entry.kind == "run, done" for entry in opened._entries), timeout=10_000)
+    opened.line.setText("r2 adaptive")
+    qtbot.keyClick(opened.line, Qt.Key.Key_Return)
+    runs = window.view("runs")
+    qtbot.waitUntil(lambda: [run.id for run in runs.selected] == [2], timeout=10_000)
+    assert (window.current, runs.list.current, runs.below.tabs.currentIndex()) == ("runs", experiment, RUN)
+    runs.choose(experiment, 1)
+    assert [run.id for run in runs.selected] == [1]
+    opened = palette.show(window)
+    opened.line.setText("study studies/head_vocabulary")
+    qtbot.keyClick(opened.line, Qt.Key.Key_Return)
+    assert (window.current, window.view("studies").study) == ("studies", "studies/head_vocabulary")
 
 
 def test_the_palette_is_walked_by_keys(qtbot: QtBot, window: Window) -> None:

@@ -51,3 +51,9 @@ class StudyList(QWidget):
         if studies:
             self.list.setCurrentRow(list(studies).index(kept) if kept in studies else 0)
         return len(studies)
+
+    def select(self, plugin_id: str) -> None:
+        """Choose a study; one that is not in the list changes nothing."""
+        for place in range(self.list.count()):
+            if self.list.item(place).data(ID) == plugin_id:
+                self.list.setCurrentRow(place)

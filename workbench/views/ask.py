@@ -57,6 +57,7 @@ class AskView(QWidget):
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
+        self.tabs.setUsesScrollButtons(False)
         self.tabs.setAccessibleName("What is asked")
         for title, tip in (("Text", "Let it write, and judge sentences"), ("Words", "Which words are near each other in its vectors")):
             self.tabs.setTabToolTip(self.tabs.addTab(title), tip)

@@ -55,6 +55,7 @@ class RunsView(QWidget):
         self.setObjectName("page")
         self._desk = desk
         self._wanted: int | None = None
+        self._wanted_run: int | None = None
         self._update: Update | None = None
         """The last one about the experiment that is shown."""
         self._latest: Update | None = None
@@ -207,13 +208,22 @@ class RunsView(QWidget):
         self.feed.stop()
         self.exporting.program.close()
 
-    def choose(self, experiment_id: int) -> None:
-        """Show an experiment, also one that the list will only hold after the next read."""
-        self._wanted = experiment_id
+    def choose(self, experiment_id: int, run_id: int | None = None) -> None:
+        """Show an experiment, also one that the list will only hold after the next read; with run_id, the page of that run."""
+        self._wanted, self._wanted_run = experiment_id, run_id
         if self.list.select(experiment_id):
             self._wanted = None
         self._show_runs()
+        if self._update is not None and self._update.experiment == experiment_id:
+            self._choose_run()
         self.feed.refresh()
+
+    def _choose_run(self) -> None:
+        place = next((place for place, run in enumerate(self.model.runs) if run.id == self._wanted_run), None)
+        if place is not None:
+            self._wanted_run = None
+            self.table.selectRow(place)
+            self.below.tabs.setCurrentIndex(RUN)
 
     def show_queue(self) -> None:
         """Show the queue of the store instead of one experiment's runs."""
@@ -260,6 +270,7 @@ class RunsView(QWidget):
         self.table.setColumnHidden(GPU_COLUMN, not self.model.has_device)
         if not same:
             self._fit_table()
+        self._choose_run()
         self._offer()
         self._show_curves(update)
         if self.below.shown == LOG:

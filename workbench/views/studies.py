@@ -101,6 +101,7 @@ class StudiesView(QWidget):
         self.tabs.addTab(scrolled(topped(settings, above=12, below=16)), "Parameters")
         about = Card()
         self.card = RichText()
+        self.card.setAccessibleName("About this study")
         about.body.addWidget(self.card)
         self.tabs.addTab(scrolled(topped(about, above=12, below=16)), "About")
         body.addWidget(self.tabs, 1)
@@ -123,6 +124,10 @@ class StudiesView(QWidget):
         self.pages.setCurrentIndex(1 if found else 0)
         if not found:
             self.empty.say("No studies", "The catalogue holds no plugin of the kind study.")
+
+    def choose(self, plugin_id: str) -> None:
+        """Show a study of the catalogue."""
+        self.list.select(plugin_id)
 
     def _show(self, plugin_id: str) -> None:
         entry = self._desk.entry(plugin_id)
