@@ -25,17 +25,15 @@ DISAGREE = 0.25
 @contextmanager
 def twice_differentiable(module: nn.Module) -> Iterator[None]:
     """Kernels that have second derivatives: attention written out, recurrent layers without cuDNN and oneDNN; evaluation mode."""
-    training = module.training
+    training, onednn = module.training, torch.backends.mkldnn.enabled
     module.eval()
     try:
-        with (
-            torch.enable_grad(),
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.cudnn.flags(enabled=False),
-            torch.backends.mkldnn.flags(enabled=False),  # type: ignore[no-untyped-call]
-        ):
+        # Not `mkldnn.flags`, which sets more than it is asked to, and warns of it.
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
             yield
     finally:
+        torch.backends.mkldnn.enabled = onednn
         module.train(training)
 
 

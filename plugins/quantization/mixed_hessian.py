@@ -126,6 +126,9 @@ class MixedHessian(GridPacking):
             found = {name: abs(curvature.eigenvalue(name, self.iterations)) if name in curvature.reached else 0.0 for name in own}
         if not curvature.exact:
             said.append("Products with the Hessian are differences of gradients: the model has no second derivative that could be trusted.")
+        if not any(found.values()):
+            said.append("No matrix has a curvature above zero here: widths follow the squared rounding error alone.")
+            return dict.fromkeys(found, 1.0), " ".join(said)
         if unseen := [name for name in own if name not in curvature.reached]:
             said.append(f"The loss does not depend on: {', '.join(unseen)}.")
         return found, " ".join(said)
@@ -151,7 +154,7 @@ def is_the_hessian(trial: Trial) -> float:
             mean: Tensor = loss_sum / count
             return mean
 
-        H = torch.autograd.functional.hessian(loss, weight.detach()).reshape(weight.numel(), -1)  # type: ignore[no-untyped-call]
+        H = torch.autograd.functional.hessian(loss, weight.detach()).reshape(weight.numel(), -1)
     values = torch.linalg.eigvalsh(H)
     exact = float(values[values.abs().argmax()])
     curvature, samples = Curvature(module, {name: weight}, data, trial.seed), 64
@@ -168,10 +171,8 @@ def is_cheapest(trial: Trial) -> float:
     generator = torch.Generator().manual_seed(trial.seed)
     worst = 0.0
     for _ in range(30):
-        options = [
-            [(int(size), float(cost)) for size, cost in zip(torch.randint(1, 30, (4,), generator=generator), torch.rand(4, generator=generator), strict=True)]
-            for _ in range(5)
-        ]
+        sizes, costs = torch.randint(1, 30, (5, 4), generator=generator).tolist(), torch.rand(5, 4, generator=generator).tolist()
+        options = [list(zip(*own, strict=True)) for own in zip(sizes, costs, strict=True)]
         budget = int(torch.randint(10, 100, (1,), generator=generator))
         mixes = [mix for mix in itertools.product(*options) if sum(size for size, _ in mix) <= budget]
         places = allocate(options, budget)

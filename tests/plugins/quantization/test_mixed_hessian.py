@@ -17,6 +17,7 @@ TRIAL = Trial(width=16, vocabulary=30, dtype="float32")
 def finished(technique: MixedHessian, model=specimen):
     module = model(TRIAL).eval()
     context = Surroundings(module)
+    context.batches = batches(TRIAL, 1)
     module, record = technique.finish(module, context)
     return module, {name: each["scheme"]["bits"] for name, each in record["matrices"].items()}, *context.effects[0]
 
@@ -28,6 +29,14 @@ def test_the_mean_is_kept_and_used_up(sensitivity) -> None:
     assert len(set(bits.values())) > 1
     assert all(f"{name} {width} (" in sentence for name, width in bits.items())
     assert "simulated in speed" in sentence
+
+
+def test_without_curvature_the_rounding_error_decides_and_that_is_said() -> None:
+    module = specimen(TRIAL).eval()
+    context = Surroundings(module)  # no text to calibrate on
+    _, record = MixedHessian(bits=3.5, samples=2).finish(module, context)
+    assert {each["scheme"]["bits"] for each in record["matrices"].values()} == {3, 4}
+    assert "widths follow the squared rounding error alone" in context.effects[0][0]
 
 
 def test_what_matters_more_gets_more() -> None:
