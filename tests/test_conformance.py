@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "softmax/negative_sampling": {"samples": 64},
     "experts/switch": {"experts": 2},
     "optimization/clip_norm": {"max_norm": 0.01},
+    "quantization/ternary_distilled": {"teacher": "teacher"},
     "pruning/structured": {"recurrent": 0.5},
     "batching/random_bptt": {"spread": 3.0, "shortest": 4},
     "studies/combined_operations": {"words": [1, 3, 5], "width": 8, "batch": 2},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from engines.toolbox.batches import Batch
 from engines.toolbox.heads import IGNORED
 
 
@@ -49,3 +51,22 @@ def check_pair(technique: str, name: str, teacher: nn.Module, student: nn.Module
         raise ValueError(
             f'The teacher "{name}" knows {words:,} words and this variant {own:,}: both need one vocabulary. Give them the same corpus settings.'
         )
+
+
+def taught(loss_of: Callable[..., Any], student: nn.Module, teacher: Any, weight: float, temperature: float) -> Callable[..., Any]:
+    """(batch, state) -> (loss_sum, count, state, extras) with (1 - weight) loss + weight T^2 sum_N KL(teacher || student), T the temperature.
+
+    state = {"student": ..., "teacher": ...}: the teacher reads the same text with a state of its own, reset with the student's.
+    """
+
+    def loss(batch: Batch, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
+        own, theirs = (None, None) if state is None else (state["student"], state["teacher"])
+        loss_sum, count, own, extras = loss_of(batch, own)
+        with torch.no_grad():
+            hidden_BTD, theirs, _ = teacher.hidden(batch.inputs_BT, None if batch.fresh else theirs)
+            log_p_NV = log_prob_of(teacher, hidden_BTD.flatten(0, 1))
+        log_q_NV = log_prob_of(student, extras["hidden_ND"])
+        soft = temperature**2 * divergence(log_p_NV, log_q_NV, temperature, extras["target_N"])
+        return (1 - weight) * loss_sum + weight * soft, count, {"student": own, "teacher": theirs}, extras
+
+    return loss

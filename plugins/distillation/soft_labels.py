@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.batches import Batch, detach
-from engines.toolbox.distillation import check_pair, divergence, log_prob_of
+from engines.toolbox.batches import detach
+from engines.toolbox.distillation import check_pair, divergence, taught
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
@@ -53,17 +53,7 @@ class SoftLabels(Technique):
             teacher_parameters=size,
         )
 
-        def taught(batch: Batch, state: Any) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
-            own, theirs = (None, None) if state is None else (state["student"], state["teacher"])
-            loss_sum, count, own, extras = loss_of(batch, own)
-            with torch.no_grad():
-                hidden_BTD, theirs, _ = teacher.hidden(batch.inputs_BT, None if batch.fresh else theirs)
-                log_p_NV = log_prob_of(teacher, hidden_BTD.flatten(0, 1))
-            log_q_NV = log_prob_of(ctx.model, extras["hidden_ND"])
-            soft = self.temperature**2 * divergence(log_p_NV, log_q_NV, self.temperature, extras["target_N"])
-            return (1 - self.weight) * loss_sum + self.weight * soft, count, {"student": own, "teacher": theirs}, extras  # (2)
-
-        return taught
+        return taught(loss_of, ctx.model, teacher, self.weight, self.temperature)  # (2)
 
 
 @certificate("Weight 0 is plain training, bit for bit", tolerance=0.0)

@@ -42,8 +42,8 @@ class MixedHessian(GridPacking):
     Parameters: bits, choices, sensitivity, batches, samples, iterations, and those of weight_only.
 
     (3) is what rounding adds to the loss of a model at a minimum, to second order, if errors of weights do not depend on one another (trace),
-    or a bound on it (eigenvalue). A negative trace counts as zero. Where a function of the model hides its second derivative, products are
-    differences of gradients (it then says so).
+    or a bound on it (eigenvalue). A trace below its standard error counts as that: noise is no reason for fewer bits. Where a function of the
+    model hides its second derivative, products are differences of gradients (it then says so).
     """
 
     paper: ClassVar[str] = (
@@ -112,14 +112,14 @@ class MixedHessian(GridPacking):
         return matter * float((quantise(weight, self.grid(bits)).dense() - weight).double().square().sum()) / 2
 
     def _matter(self, module: nn.Module, own: dict[str, nn.Parameter], ctx: Context) -> tuple[dict[str, float], str]:
-        """(1) or (2) of each matrix, never negative, and what is to be said of it."""
+        """(1), no less than its standard error, or (2) of each matrix, and what is to be said of it."""
         if not own:
             return {}, ""
         curvature = Curvature(module, own, ctx.calibration(self.batches))
         said = []
         if self.sensitivity == "trace":
             traces = curvature.traces(curvature.reached, self.samples)
-            found = {name: max(0.0, traces[name][0]) / own[name].numel() if name in traces else 0.0 for name in own}
+            found = {name: max(traces[name]) / own[name].numel() if name in traces else 0.0 for name in own}
             if unsure := [name for name, (mean, error) in traces.items() if error > abs(mean) / 2]:
                 said.append(f"Traces with a standard error of more than half of themselves (take more samples): {', '.join(unsure)}.")
         else:
