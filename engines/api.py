@@ -20,11 +20,13 @@ at fixed places (the order is that of `HOOKS`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+
+from pydantic import model_validator
 
 from engines.plugin import Plugin, param
 from engines.study import Axis, Cell, Conclusion, Estimate, Exponent, Group, Measured, Study, Trained
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOOKS", "Axis", "Block", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure", "Group",
-    "Measured",
+    "HeldOut", "Measured",
     "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial", "Vocabulary", "certificate", "param",
 ]  # fmt: skip
 
@@ -290,11 +292,34 @@ class Figure:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What a function of the user's own judges a finished model on (parameter `evaluate` of every task).
+
+    split: "valid" or "test". text: the prepared corpus; `text.splits[split]` are the ids of the split, `text.documents.get(split)` its texts with
+    labels or scores. tokens: how much of the split counts (`measure.held_out_tokens`; of whole texts, texts), 0: all of it. batches: called for
+    (inputs, targets), as the task reads them, on the device of the model: `model.hidden(inputs, None)[0]` is what `model.head` judges.
+    """
+
+    split: str
+    text: Text
+    tokens: int
+    device: torch.device
+    batches: Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]
+
+
 class Task(Plugin):
     """What is learned and how quality is judged. No technique can touch this.
 
     The model is called in two ways beside training: `hidden(inputs, state)` gives (x_BTD, state, extras), and its `head` judges the targets.
     """
+
+    own_metric: str = param(
+        "",
+        'A function of yours that judges finished models too, beside the experiment file: "module:function". It is called with (model, held_out, '
+        "task) and returns one Figure or several.",
+        alias="evaluate",
+    )
 
     kind: ClassVar[str] = "task"
     no_layers: ClassVar[str] = ""
@@ -305,6 +330,13 @@ class Task(Plugin):
     """Whether pairs of whole texts are judged by how alike they are, one target a pair, so that a model gives a vector for a text."""
     no_steps: ClassVar[str] = ""
     """Why a model predicts no next token after a text, a sentence; empty where it does, so that it can write and has a latency."""
+
+    @model_validator(mode="after")
+    def _names_a_function(self) -> Self:
+        module, colon, function = self.own_metric.partition(":")
+        if self.own_metric and not (colon and all(part.isidentifier() for part in (*module.split("."), *function.split(".")))):
+            raise ValueError(f'evaluate = "{self.own_metric}" must be written as "package.module:function".')
+        return self
 
     def check(self) -> None:
         """Raise ValueError, with a sentence, for what is plainly wrong (a missing word list): asked before anything starts."""
@@ -321,6 +353,10 @@ class Task(Plugin):
         """(inputs, targets) of `batch` rows of `length` held-out targets, on the CPU: what scoring is timed and counted on. A short text is
         repeated."""
         raise NotImplementedError(f"{type(self).__name__} does not define held_out.")
+
+    def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(inputs, targets) of a split as `evaluate` judges them, on the CPU, `batch` rows at a time: for functions of the user's own."""
+        raise NotImplementedError(f"{type(self).__name__} does not define held_out_batches; read held_out.text in its place.")
 
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Exact held-out figures on the first `tokens` tokens of a split (0: all)."""

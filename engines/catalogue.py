@@ -101,6 +101,8 @@ def _describe(source: Source, plugin: type[Plugin], module: ModuleType) -> dict[
         # A default that JSON cannot carry would be dropped from the schema with a warning; the author has to see it.
         warnings.simplefilter("error", PydanticJsonSchemaWarning)
         schema = plugin.model_json_schema()
+    if issubclass(plugin, Task) and (own := schema["properties"].pop("evaluate", None)):
+        schema["properties"]["evaluate"] = own  # what every task has stands behind what makes this one
     if not schema.get("required"):
         # pydantic does not check defaults by itself, but plans write them down and read them again.
         plugin(**{name: described["default"] for name, described in schema.get("properties", {}).items() if "default" in described})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # What survives a change of tokeniser: figures per character or per file, not per token or per vocabulary.
 _TOKEN_FREE = ("quality/valid_bits_per_char", "quality/test_bits_per_char", "size/", "memory/", "cost/train_s")
 # Settings of a corpus that change its tokens or its training split, not the text it is judged on.
 _TOKENISING = ("level", "max_vocabulary", "min_count", "lowercase", "unknown", "end_of_line", "fraction")
+JUDGED_BY, JUDGED_BY_SOURCE = "judged_by", "judged_by_source"
+"""In the detail of a figure that a function of the user's own gave: its name, and the SHA-256 of the file that it lies in."""
 UNKNOWN_SHARE = 0.001
 """A larger share of unknown words in the test text spoils figures per character: guessing "unknown" is easier than guessing the word."""
 _TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s", "energy/joules_per_token")
@@ -28,6 +30,8 @@ class Circumstances:
     """Fingerprints of the prepared text, as the workers recorded them."""
     unknown_share: float | None = None
     """Share of unknown words among the tokens of the test split, the largest of its runs; None where a run did not record it."""
+    own_judges: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Key of a figure that a function of the user's own gave -> digests of the files that the function lay in."""
     smoke: bool = False
     resumed: bool = False
 
@@ -55,7 +59,7 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
     found = []
     if own.smoke or baseline.smoke:
         found.append(Obstacle("Smoke runs only show that everything works; they measure nothing."))
-    if own.plan.get("task") != baseline.plan.get("task"):
+    if _task(own.plan) != _task(baseline.plan):
         found.append(Obstacle("Another task than the baseline's.", but=("size/",)))
     if not _same_text(own, baseline):
         found.append(Obstacle("Another corpus or tokeniser than the baseline's: only figures per character survive that.", but=_TOKEN_FREE))
@@ -65,6 +69,9 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
             found.append(Obstacle(sentence, keys=("quality/",)))
     if _held_out(own.plan) != _held_out(baseline.plan):
         found.append(Obstacle("Judged on another amount of held-out text than the baseline.", keys=("quality/",)))
+    edited = tuple(key for key, files in own.own_judges.items() if len(files | baseline.own_judges.get(key, files)) > 1)
+    if edited:
+        found.append(Obstacle("The function of your own that judges was edited between the runs.", keys=edited))
     machine_bound = ("speed/", "latency/", "energy/", "memory/", "cost/train_s")
     if len(own.machines | baseline.machines) > 1:
         found.append(Obstacle("Measured on different machines.", keys=machine_bound, rounds_too=False))
@@ -132,6 +139,11 @@ def _unknown_words(own: float | None, baseline: float | None) -> str:
         f"Another vocabulary than the baseline's, with {own:.1%} unknown words in the test text against {baseline:.1%}: "
         "an unknown word is easier to predict than the word itself, so even figures per character mislead."
     )
+
+
+def _task(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The task without the user's own function, which adds figures and changes none."""
+    return {key: value for key, value in (plan.get("task") or {}).items() if key != "evaluate"}
 
 
 def _held_out(plan: Mapping[str, Any]) -> Any:

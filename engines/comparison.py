@@ -21,10 +21,13 @@ from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
 
+OWN = "quality/own"
+"""Stands for what a function of the user's own says of the test split."""
 JUDGING_METRICS = (
     "quality/test_perplexity", "quality/test_reciprocal_rank", "quality/test_accuracy", "quality/test_macro_f1", "quality/test_nll",
     "quality/test_context_perplexity", "quality/test_context_reciprocal_rank", "quality/test_spearman", "quality/similarity_rho",
     "quality/analogy_accuracy",
+    OWN,
     "speed/train_tokens_per_s", "speed/infer_tokens_per_s", "latency/p50_ms", "memory/train_peak_host_mib", "size/model_mib",
 )  # fmt: skip
 """What judges where the experiment does not say (measure.metrics)."""
@@ -64,7 +67,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     controls = {key: _control(control) for key, control in add_rounds(store, experiments, entrants).items()}
     measure = baseline.plan.get("measure", {})
     margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
-    metrics = list(measure.get("metrics") or JUDGING_METRICS)
+    metrics = list(measure.get("metrics") or _judging_metrics(entrants))
     goal = reaching.goal_of(baseline, metrics)
     reached = reaching.add_time_to_quality(store, entrants, goal)
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
@@ -89,6 +92,14 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "verdicts": _tally(variants, baseline.name, metrics),
         "variants": variants,
     }
+
+
+def _judging_metrics(entrants: Sequence[Contestant]) -> list[str]:
+    """What judges by default: the usual, and what functions of the user's own found on the test split."""
+    own = dict.fromkeys(
+        key for each in entrants for key in each.own_judges if key.startswith("quality/test_") and each.measured[key].better != "none"
+    )  # fmt: skip
+    return [key for metric in JUDGING_METRICS for key in (own if metric == OWN else (metric,))]
 
 
 def _experiment(store: Store, experiment_id: int) -> ExperimentRow:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engines import comparability, statistics
-from engines.comparability import Circumstances
+from engines.comparability import JUDGED_BY, JUDGED_BY_SOURCE, Circumstances
 from engines.judging import Measured
 from engines.overtexts import resamples_of
 from engines.statistics import Between
@@ -44,6 +44,8 @@ class Contestant:
     """Of the first finished run: key of a cost -> {"total", "own", "of_needed_runs", ...}."""
     place: tuple[str, int] | None = None
     """Device and threads of the figures that are of no particular target."""
+    own_judges: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Of figures that functions of the user's own gave: key -> digests of the files that these lay in."""
     needed_seconds: dict[int, float] = field(default_factory=dict)
     """Seed -> training seconds of the runs that it needed."""
     finishing_seconds: dict[int, float] = field(default_factory=dict)
@@ -184,6 +186,8 @@ def _add_results(store: Store, contestant: Contestant) -> set[str]:
         by_seed = {seeds[row.run_id]: float(row.value) for row in rows}
         resamples = {seeds[row.run_id]: found for row in rows if (found := resamples_of(row.detail))}
         contestant.measured[key] = Measured(first.unit, first.better, by_seed, detail=first.detail, resamples=resamples, untrained=untrained)
+        if JUDGED_BY in first.detail:
+            contestant.own_judges[key] = frozenset(str(row.detail.get(JUDGED_BY_SOURCE)) for row in rows)
         if key == "cost/train_s":
             contestant.finishing_seconds = {seeds[row.run_id]: float(row.detail.get("finishing_s", 0.0)) for row in rows}
             contestant.needed_seconds = {seeds[row.run_id]: float(row.detail.get("of_needed_runs", 0.0)) for row in rows}
@@ -224,5 +228,5 @@ def _add_circumstances(store: Store, contestant: Contestant, settings: set[str])
     contestant.circumstances = Circumstances(
         contestant.plan, frozenset(machines), frozenset(settings), frozenset(corpora),
         unknown_share=max(unknown.values()) if unknown and unknown.keys() == seeds.keys() else None,
-        smoke=any(run.smoke for run in contestant.runs), resumed=any(run.attempt > 1 for run in done),
+        own_judges=contestant.own_judges, smoke=any(run.smoke for run in contestant.runs), resumed=any(run.attempt > 1 for run in done),
     )  # fmt: skip

@@ -24,15 +24,17 @@ def param(
     lt: float | None = None,
     reference: Literal["", "variant"] = "",
     path: bool = False,
+    alias: str | None = None,
 ) -> Any:
     """Declare one parameter: default, help, unit, symbol of the paper, bounds.
 
     reference="variant": the value names a variant of the same experiment whose finished model this plugin reads, so that its run
-    comes first. path=True: a relative value is resolved against the folder of the experiment file.
+    comes first. path=True: a relative value is resolved against the folder of the experiment file. alias: its key in files, where that is not
+    the name of the field.
     """
     marks: JsonDict = {"unit": unit, "symbol": symbol, "reference": reference, "path": path}
     extra: JsonDict = {key: value for key, value in marks.items() if value}
-    return Field(default, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra or None)
+    return Field(default, alias=alias, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra or None)
 
 
 class Plugin(BaseModel):

@@ -45,7 +45,11 @@ class Goal:
 def goal_of(baseline: Contestant, metrics: Sequence[str]) -> Goal | None:
     """The quality of an experiment: `measure.quality`, on the validation figure of the first judging metric of quality; None without a figure."""
     judged = [key.replace("quality/test_", "quality/valid_") for key in metrics if key.startswith("quality/")]
-    measured = [key for key, each in baseline.measured.items() if key.startswith("quality/valid_") and each.better != "none"]
+    # The user's own functions judge finished models alone: there are no looks of theirs on the way.
+    measured = [
+        key for key, each in baseline.measured.items()
+        if key.startswith("quality/valid_") and each.better != "none" and key not in baseline.own_judges
+    ]  # fmt: skip
     key = next((key for key in (*judged, *measured) if key in measured), None)
     if key is None:
         return None

@@ -83,9 +83,14 @@ def _absolute_paths(value: Any) -> Iterator[str]:
 def _stamp(path: str) -> tuple[float, int]:
     try:
         status = os.stat(path)
+        if not os.path.isdir(path):
+            return status.st_mtime, status.st_size
+        # The user's own code in a folder that a plan names.
+        with os.scandir(path) as entries:
+            edited = [entry.stat().st_mtime for entry in entries if entry.name.endswith(".py") and entry.is_file()]
+        return max(edited, default=0.0), len(edited)
     except OSError:
         return 0.0, -1
-    return (status.st_mtime, status.st_size) if not os.path.isdir(path) else (0.0, 0)
 
 
 def _memory() -> Path:

@@ -101,6 +101,10 @@ def short(key: str) -> str:
 def _names(bare: str) -> tuple[str, str]:
     """(name, column head) of a key without its target; of one batch size, those of the quantity itself."""
     plain = bare.removesuffix(f"/batch_{_batch(bare)}")
+    if plain.startswith("quality/") and plain not in _NAMES:
+        # The figure of a function of the user's own.
+        words = plain.removeprefix("quality/").replace("_", " ")
+        return words.replace("valid ", "validation ", 1) if words.startswith("valid ") else words, words
     return _NAMES.get(plain, (plain.replace("/", ": ").replace("_", " "), plain.split("/")[-1].replace("_", " ")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.memorylog import before_model
+from engines.runtime.ownmetric import OwnMetric
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, cache_folder, device_of, text_of, threads_of
 from engines.runtime.price import Trained, own_price, price_of_needed
@@ -112,6 +114,9 @@ class Run:
             trainer.restore(earlier)
             self._event("info", "resume", f"continues at step {session.step:,} from the checkpoint of an earlier attempt")
         commands.truncate_points(self.store, self.row.id, self.claim, session.step)
+        self._own_metric = OwnMetric.of(parts.task, str(plan["folder"]))
+        if not trainer.trained:
+            self._try_own_metric(trainer)
         return trainer
 
     def _train(self, trainer: Trainer) -> None:
@@ -192,6 +197,13 @@ class Run:
         for split in ("valid", "test"):
             for figure in session.task.evaluate(finished.model, session.text, split, held_out, EVALUATION_BATCH, _evaluation_device(session)):
                 self._result(figure, {"held_out_tokens": held_out or "all", **figure.detail})
+        # Last: code that is not ours sees the model when all else has been judged.
+        for split in ("valid", "test"):
+            for figure in self._own_figures(finished.model, split, [row.key for row in self.results]):
+                if not math.isfinite(figure.value):
+                    self._event("warning", "own metric", f"{figure.key} came out as {figure.value}, which is no figure: left out.")
+                else:
+                    self._result(figure, {"held_out_tokens": held_out or "all", **figure.detail})
         head = getattr(finished.model, "head", None)
         if not getattr(head, "normalised", True):
             reason = getattr(head, "no_distribution", "this head gives scores and no probabilities")
@@ -205,6 +217,18 @@ class Run:
                 continue
             total = Figure(figure.key, figure.value + others, figure.unit, figure.better)
             self._result(total, {**detail, "own": figure.value, "of_needed_runs": others})
+
+    def _try_own_metric(self, trainer: Trainer) -> None:
+        """The user's own function on the model as it begins, so that what fails does so before the work."""
+        if self._own_metric is not None and not trainer.pipeline.fitted:
+            self._own_figures(trainer.session.model, "valid", [figure.key for figure in trainer.held_out()])
+
+    def _own_figures(self, model: torch.nn.Module, split: str, taken: list[str]) -> list[Figure]:
+        """What the user's own function says of a model; nothing where the task names none. taken: keys of the task's figures."""
+        if self._own_metric is None:
+            return []
+        session, tokens = self._session, int(self.plan["measure"]["held_out_tokens"])
+        return self._own_metric.figures(model, session.task, session.text, split, tokens, EVALUATION_BATCH, session.seed, taken)
 
     def _predicted(self, predictor: Predictor | None) -> dict[str, Any]:
         """What could be said of this run from its plan alone; nothing where that fails, and the run tells why."""

@@ -12,6 +12,7 @@ from engines import catalogue
 from engines.api import Corpus, CorpusError, Task
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.problems import Problem, join
+from engines.runtime.ownmetric import MetricError, OwnMetric
 from engines.runtime.plan import PlanError, device_of
 from engines.runtime.sketch import BuildError, parts, sketch
 
@@ -38,6 +39,11 @@ def _of_plan(plan: Mapping[str, Any]) -> list[Problem]:
         device_of(plan["device"])
     except (PlanError, RuntimeError) as error:
         found.append(Problem("device", plan["device"], str(error)))
+    if reference := plan["task"].get("evaluate"):
+        try:
+            OwnMetric(str(reference), str(plan["folder"]))
+        except MetricError as error:
+            found.append(Problem("task.evaluate", reference, str(error)))
     broken = {problem.path for problem in found if not problem.path.startswith("techniques")}
     return found if broken - {"device"} else [*found, *_of_model(plan)]
 

@@ -27,6 +27,7 @@ from engines.runtime.checkpoint import CheckpointError
 from engines.runtime.evaluate import EvaluationError
 from engines.runtime.finished import FinishedError
 from engines.runtime.memorylog import load_optimizers
+from engines.runtime.ownmetric import MetricError
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.recorder import Recorder
@@ -40,7 +41,10 @@ SUPERVISOR_GONE = 75
 CLAIM_LOST = 76
 STORE_FAILED = 74
 
-_REQUEST_IS_WRONG = (CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError, EvaluationError)
+_REQUEST_IS_WRONG = (
+    CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError, EvaluationError,
+    MetricError,
+)
 _OUT_OF_MEMORY_ADVICE = (
     "Use a smaller batch or sequence, memory/gradient_accumulation, memory/gradient_checkpointing, precision/mixed, or a head that does not "
     "hold all logits (softmax/adaptive, softmax/importance_sampled)."

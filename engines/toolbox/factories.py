@@ -1,4 +1,4 @@
-"""Modules that the user's own code makes: found by "package.module:function", called, and given weights from a file.
+"""The user's own code: functions found by "package.module:function"; modules that they make, given weights from a file.
 
 Every failure is a sentence that names the place and what to do.
 """
@@ -25,16 +25,17 @@ _own: dict[str, tuple[Path, int]] = {}
 """Of modules that lie in a folder of the user's: that folder, and when the newest of their files was written (ns)."""
 SHOWN = 6
 """Names of weights in a sentence, at most."""
+FACTORY = "factory must name a function, or a class, that returns an nn.Module."
 
 
-def find_factory(reference: str, folder: str) -> Callable[..., Any]:
+def find_function(reference: str, folder: str, wanted: str = FACTORY) -> Callable[..., Any]:
     """The function or class that "package.module:function" names. The module is looked for in `folder` first, then on Python's path.
 
-    Raises ValueError with a sentence.
+    wanted: what it must be, a sentence that begins with the parameter's name. Raises ValueError with a sentence.
     """
     name, colon, attribute = reference.partition(":")
     if not (name and colon and attribute):
-        raise ValueError(f'factory = "{reference}" must be written as "package.module:function".')
+        raise ValueError(f'{wanted.partition(" ")[0]} = "{reference}" must be written as "package.module:function".')
     module = _imported(name, Path(folder).resolve())
     found: Any = module
     for step in attribute.split("."):
@@ -44,7 +45,7 @@ def find_factory(reference: str, folder: str) -> Callable[..., Any]:
             raise ValueError(f"{name} ({getattr(module, '__file__', '')}) has no {step}.{hint}")
         found = getattr(found, step)
     if not callable(found):
-        raise ValueError(f"{reference} is a {type(found).__name__}: factory must name a function, or a class, that returns an nn.Module.")
+        raise ValueError(f"{reference} is a {type(found).__name__}: {wanted}")
     return found
 
 
@@ -90,7 +91,7 @@ def make_module(reference: str, folder: str, arguments: Mapping[str, Any], offer
 
     Raises ValueError with a sentence.
     """
-    factory = find_factory(reference, folder)
+    factory = find_function(reference, folder)
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):

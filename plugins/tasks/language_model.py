@@ -84,6 +84,16 @@ class LanguageModelling(Task):
     def held_out(self, text: Text, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         return contiguous(text.splits["test"], batch, length)
 
+    def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Segments of the text (B, T) and their successors, each target once. No row knows what stands before it, unlike in `evaluate`."""
+        ids = text.splits[split]
+        targets = min(tokens or len(ids), len(ids) - 1)
+        whole = targets - targets % length
+        for first in range(0, whole, batch * length):
+            yield contiguous(ids[first:], min(batch, (whole - first) // length), length)
+        if whole < targets:
+            yield contiguous(ids[whole:], 1, targets - whole)
+
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Figures on the first `tokens` targets of a split (0: all), `batch` rows at a time."""
         ids = text.splits[split]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,14 @@ class SentenceSimilarity(Task):
         ids, documents = pairs_of(text, "test", length)
         picked = np.resize(_drawn(len(documents.labels) // 2, 0), batch)
         return pairs_at(ids, documents, picked, length), scores_at(documents, picked)
+
+    def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pairs (B, 2, T), padded with -1, and what people say of them, (B, 1)."""
+        ids, documents = pairs_of(text, split, length)
+        picked = _drawn(len(documents.labels) // 2, tokens)
+        for first in range(0, len(picked), batch):
+            some = picked[first : first + batch]
+            yield pairs_at(ids, documents, some, length), scores_at(documents, some)
 
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Figures on `tokens` pairs of a split (0: all), `batch` at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +84,13 @@ class TextClassification(Task):
         targets_B1 = torch.from_numpy(documents.labels[picked].astype(np.int64))[:, None]
         return padded(text.splits["test"], documents, picked, length), targets_B1
 
+    def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Texts (B, T), padded with -1, and their classes (B, 1)."""
+        documents = documents_of(text, split, length)
+        for picked in _in_batches(_drawn(len(documents.labels), tokens), batch):
+            targets_B1 = torch.from_numpy(documents.labels[picked].astype(np.int64))[:, None]
+            yield padded(text.splits[split], documents, picked, length), targets_B1
+
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Figures on `tokens` texts of a split (0: all), `batch` at a time."""
         read: Any = model
@@ -124,6 +131,10 @@ class TextClassification(Task):
         if self.majority:
             figures.append(Figure(f"quality/{split}_majority_accuracy", float((label_N == 0).mean()), "", "none"))
         return figures
+
+
+def _in_batches(picked: np.ndarray, batch: int) -> list[np.ndarray]:
+    return [picked[first : first + batch] for first in range(0, len(picked), batch)]
 
 
 def _drawn(texts: int, wanted: int) -> np.ndarray:

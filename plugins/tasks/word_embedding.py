@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,6 +98,12 @@ class WordEmbedding(Task):
             again = np.resize(np.arange(len(targets)), batch * length)
             inputs, targets = inputs[again], targets[again]
         return inputs.view(batch, length, *inputs.shape[1:]), targets.view(batch, length)
+
+    def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Predictions, `batch * length` in one row: words (1, N), of CBOW the words around (1, N, C), and the words to predict (1, N)."""
+        inputs, targets = self._predictions(text, split, tokens)
+        for some, wanted in zip(inputs.split(batch * length), targets.split(batch * length), strict=True):
+            yield some[None], wanted[None]
 
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Figures on the first `tokens` predictions of a split (0: all); with the test split those of the word lists too."""

@@ -15,7 +15,7 @@ from engines.runtime import shapes as inspected
 from engines.runtime.finished import load_finished, save_finished
 from engines.runtime.plan import PlanError, block, plugin
 from engines.runtime.validate import problems
-from engines.toolbox.factories import find_factory
+from engines.toolbox.factories import find_function
 from plugins.models import own
 from tests.engines.runtime import session as small
 from tests.plugins.checks import TRIALS, assert_holds, certificates
@@ -79,7 +79,7 @@ def test_modules_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> No
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "net_of_two_folders.py").write_text(f"def make():\n    return {name!r}\n")
-    found = [find_factory("net_of_two_folders:make", str(tmp_path / name))() for name in ("one", "two", "one")]
+    found = [find_function("net_of_two_folders:make", str(tmp_path / name))() for name in ("one", "two", "one")]
     assert found == ["one", "two", "one"]
 
 
@@ -87,11 +87,11 @@ def test_modules_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> No
 def test_a_file_that_was_edited_is_read_anew_and_what_is_installed_stays(tmp_path: Path) -> None:
     net = tmp_path / "net_of_two_folders.py"
     net.write_text("def make():\n    return 1\n")
-    assert find_factory("net_of_two_folders:make", str(tmp_path))() == 1
+    assert find_function("net_of_two_folders:make", str(tmp_path))() == 1
     net.write_text("def make():\n    return 'edited'\n")
-    assert find_factory("net_of_two_folders:make", str(tmp_path))() == "edited"
+    assert find_function("net_of_two_folders:make", str(tmp_path))() == "edited"
     for folder in (tmp_path, tmp_path.parent):
-        assert find_factory("torch.nn:Linear", str(folder)) is torch.nn.Linear
+        assert find_function("torch.nn:Linear", str(folder)) is torch.nn.Linear
 
 
 def test_weights_come_from_a_file_and_must_fit(tmp_path: Path) -> None:
