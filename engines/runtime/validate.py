@@ -39,7 +39,8 @@ def _of_plan(plan: Mapping[str, Any]) -> list[Problem]:
         device_of(plan["device"])
     except (PlanError, RuntimeError) as error:
         found.append(Problem("device", plan["device"], str(error)))
-    if reference := plan["task"].get("evaluate"):
+    reference = plan["task"].get("evaluate")
+    if reference and not any(problem.path.startswith("task") for problem in found):
         try:
             OwnMetric(str(reference), str(plan["folder"]))
         except MetricError as error:

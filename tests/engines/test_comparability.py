@@ -47,6 +47,16 @@ def test_each_difference_stands_in_the_way_of_what_it_touches(change, blocks, le
     assert warnings({"full": HERE, "other": own}, "full")
 
 
+def test_the_users_own_function_is_no_other_task_and_an_edited_one_blocks_its_figures_alone():
+    judged = PLAN | {"task": {"id": "tasks/language_model", "evaluate": "mine:worst"}}
+    own = replace(HERE, plan=judged, own_judges={"quality/test_worst": frozenset({"a"})})
+    assert obstacles(own, HERE) == []
+    edited = replace(own, own_judges={"quality/test_worst": frozenset({"b"})})
+    assert blocked(edited, "quality/test_worst", baseline=own) == ["The function of your own that judges was edited between the runs."]
+    assert blocked(edited, "quality/test_perplexity", baseline=own) == []
+    assert blocked(replace(own, own_judges={"quality/test_worst": frozenset({"a", "b"})}), "quality/test_worst", baseline=own)
+
+
 def test_interleaved_rounds_do_not_mind_where_the_runs_were_trained():
     own = replace(HERE, machines=frozenset({"machine b"}), conditions=frozenset({"cuda with 1 threads"}))
     assert blocked(own, "speed/infer_tokens_per_s")

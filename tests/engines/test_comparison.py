@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.comparison import VERDICTS, ComparisonError, compare
-from engines.report import writing
+from engines.report import labels, writing
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.database import Store
@@ -403,3 +403,22 @@ def test_a_variant_without_a_distribution_says_so_and_what_it_can_be_compared_by
     ]
     assert found["full"]["notes"] == []
     assert found["small"]["results"]["quality/test_reciprocal_rank"]["verdict"] == "not enough data"
+
+
+def test_figures_of_the_users_own_function_judge_by_default_and_have_names(store):
+    def worst(run):
+        detail = {"judged_by": "mine:worst", "judged_by_source": "a"}
+        value = 3.0 if run.variant == "full" else 2.0
+        rows = [("quality/test_worst_line", "lower"), ("quality/valid_worst_line", "lower"), ("quality/test_lines", "none")]
+        return [ResultRow(key=key, value=value + 0.01 * run.seed, unit="nats", better=better, detail=detail) for key, better in rows]
+
+    experiment = submit(store)
+    work(store, extra=worst)
+    found = compare(store, [experiment])
+    assert "quality/test_worst_line" in found["metrics"]
+    assert not {"quality/valid_worst_line", "quality/test_lines", "quality/own"} & set(found["metrics"])
+    assert found["metrics"].index("quality/test_worst_line") < found["metrics"].index("speed/train_tokens_per_s")
+    assert found["variants"]["small"]["results"]["quality/test_worst_line"]["verdict"] == "better"
+    assert (labels.name("quality/valid_worst_line"), labels.short("quality/test_worst_line@gpu")) == ("validation worst line", "test worst line @gpu")
+    for form in ("markdown", "html", "latex"):
+        assert "worst line" in writing.text(store, [experiment], form), form

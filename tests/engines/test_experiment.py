@@ -28,7 +28,7 @@ def test_the_design_example_has_no_problems() -> None:
 def test_a_plan_is_json_and_stands_alone() -> None:
     found = plan("full")
     assert json.loads(json.dumps(found)) == found
-    assert found["task"] == {"id": "tasks/language_model"}
+    assert found["task"] == {"id": "tasks/language_model", "evaluate": ""}
     assert found["corpus"]["train"] == "/data/train.txt"
     assert found["corpus"]["vocabulary"] == 10_000  # a default, written down
     assert found["budget"] == {"tokens": 2_000_000}

@@ -101,6 +101,39 @@ def test_a_file_becomes_the_comparison(store: Store, file: Path) -> None:
     assert "full" in answer
 
 
+def test_a_function_of_the_users_own_judges_and_is_tried_before_training(store: Store, file: Path) -> None:
+    judged = EXPERIMENT.replace('task = "language_model"', 'task = { id = "language_model", evaluate = "mine:lines" }')
+    mine = file.with_name("mine.py")
+    mine.write_text(
+        "from engines.api import Figure\n\n"
+        "def lines(model, held_out, task):\n"
+        "    n = sum(targets.numel() for _, targets in held_out.batches())\n"
+        "    return Figure('targets', n, 'tokens', 'higher', detail={'split': held_out.split})\n"
+    )
+    file.write_text(judged % 40)
+    asked = workbench("run", str(file), "--store", store.url, "--json", "-")
+    answer, told = asked.communicate(timeout=120)
+    assert asked.returncode == 0, told
+    found = json.loads(answer)
+    assert found["variants"]["full"]["results"]["quality/test_targets"]["value"] == 500
+    assert "quality/test_targets" in found["metrics"]
+    shown = workbench("show", f"r{found['variants']['full']['runs'][0]}", "--store", store.url)
+    assert "quality/test_targets" in shown.communicate(timeout=60)[0]
+    mine.write_text(mine.read_text().replace("    return", "    raise KeyError('nothing here')\n    return"))
+    asked = workbench("run", str(file), "--store", store.url)
+    answer, told = asked.communicate(timeout=120)
+    assert asked.returncode == 1
+    assert "mine:lines failed on the valid split: KeyError: 'nothing here' (mine.py, line 5)" in answer + told
+    failed = queries.runs(store, queries.experiments(store)[-1].id)[0]
+    assert [row for row in queries.series(store, failed.id) if row.key == "train/loss"] == [], "it failed before the work"
+    mine.unlink()
+    asked = workbench("run", str(file), "--store", store.url)
+    _, told = asked.communicate(timeout=120)
+    assert asked.returncode == 2
+    assert "task.evaluate" in told
+    assert "There is no module mine" in told
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"", "is empty"), (b"\x00\x01\x02" * 900, "binary"), (None, "does not exist")], ids=["empty", "binary", "missing"]
 )

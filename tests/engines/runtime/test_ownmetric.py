@@ -86,8 +86,9 @@ def test_chance_is_the_runs_and_nothing_outside_sees_it(tmp_path: Path) -> None:
     def draw(*_: Any) -> Figure:
         return Figure("chance", float(torch.rand(1)) + random.random() + float(np.random.rand()), "", "none")
 
+    first = judged(draw, tmp_path)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
-    assert judged(draw, tmp_path) == judged(draw, tmp_path)
+    assert judged(draw, tmp_path) == first
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]  # type: ignore[index]
 
