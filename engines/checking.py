@@ -6,7 +6,7 @@ What only the plugins' code knows (validators across fields, widths that do not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from engines import extras
@@ -14,6 +14,7 @@ from engines.merging import Index, Merged, Part, Tree, is_whole, list_of, merge,
 from engines.parameters import check_parameters
 from engines.problems import Problem, did_you_mean, join, shorten
 from engines.recipes import conflicts
+from engines.teachers import MODEL, REFERENCES, outside
 
 _MEASURED = (
     "speed/train_tokens_per_s",
@@ -235,30 +236,34 @@ def _targets(data: Tree) -> list[Problem]:
 # --- References from variant to variant -----------------------------------------------------------------------------------------------------
 
 
-def references(variant: Merged, index: Index) -> Iterator[tuple[str, str]]:
-    """(path, name) of every parameter of a variant that names another variant."""
+ELSE = "name a variant, a run (run:12), or the path of an exported model"
+
+
+def references(variant: Merged, index: Index, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(path, name) of every parameter of a variant that names another variant, of which there are `names`."""
     for part, _ in variant.parts():
         for key, schema in index.properties(part.id).items():
-            if schema.get("reference") == "variant":
+            if schema.get("reference") in REFERENCES:
                 value = part.table.get(key, schema.get("default"))
                 for name in value if isinstance(value, list) else [value]:
-                    if isinstance(name, str) and name:
+                    if isinstance(name, str) and name and not (schema["reference"] == MODEL and outside(name, names)):
                         yield part.places.get(key, join(part.path, key)), name
 
 
 def needs_of(variants: list[Merged], index: Index) -> dict[str, list[str]]:
     """For each variant the variants whose finished models it reads, without duplicates, in the order of the recipe."""
-    return {variant.name: list(dict.fromkeys(name for _, name in references(variant, index))) for variant in variants}
+    names = {variant.name for variant in variants}
+    return {variant.name: list(dict.fromkeys(name for _, name in references(variant, index, names))) for variant in variants}
 
 
 def _references(variants: list[Merged], index: Index) -> list[Problem]:
     problems: list[Problem] = []
     graph = needs_of(variants, index)
     for variant in variants:
-        for path, name in references(variant, index):
+        for path, name in references(variant, index, graph):
             if name not in graph:
                 others = [other for other in graph if other != variant.name]
-                problems.append(Problem(path, name, "is not the name of a variant", did_you_mean(name, others)))
+                problems.append(Problem(path, name, "is not the name of a variant", did_you_mean(name, others) or ELSE))
             elif trail := _way(graph, name, variant.name):
                 circle = " needs ".join(json.dumps(step, ensure_ascii=False) for step in [variant.name, *trail])
                 problems.append(Problem(path, name, f"closes a circle: {circle}", "let one of them do without the other"))

@@ -20,6 +20,7 @@ from engines.savings import savings
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import CANCELLED, FAILED, LOST, ExperimentRow
+from engines.teachers import HOOK, of_unknown_price
 
 OWN = "quality/own"
 """Stands for what a function of the user's own says of the test split."""
@@ -211,6 +212,8 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
         notes.append(own.recorded[NO_DISTRIBUTION]["sentence"])
         if baseline.done and not any(key.startswith("quality/test_") and key.endswith("reciprocal_rank") for key in baseline.measured):
             notes.append("The baseline has no ranks to compare these with: set ranks = true in the experiment's task.")
+    for reference in of_unknown_price(own.recorded.get(HOOK, {})):
+        notes.append(f'What its teacher "{reference}" cost is not known, so the price of this variant is not known either.')
     if _trained_alike(own, baseline):
         notes.append("Trained exactly as the baseline, loss by loss: what it changes acts after training, or had no effect.")
     return found, notes

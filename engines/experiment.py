@@ -86,6 +86,7 @@ class Experiment:
             "training": file.training.model_dump(include={"batch", "sequence"}),
             "measure": file.measure.model_dump(),
             "targets": [target.model_dump() for target in file.target],
+            "variants": [variant.name for variant in file.variant],
         }
         return {variant.name: plan_of(variant, settings, index, self.folder) for variant in merge(self.data, index)}
 
@@ -161,7 +162,9 @@ class Experiment:
     def rename_variant(self, old: str, new: str, catalogue: Mapping[str, Any] | None = None) -> Experiment:
         """With a variant under a new name; the baseline and the parameters that name it follow."""
         index = Index(catalogue if catalogue is not None else catalogues.read())
-        places = {path for variant in merge(self.data, index) for path, name in references(variant, index) if name == old}
+        merged = merge(self.data, index)
+        names = {variant.name for variant in merged}
+        places = {path for variant in merged for path, name in references(variant, index, names) if name == old}
         renamed = self.set(join("variant", old) + ".name", new)
         if self.get("experiment.baseline") == old:
             renamed = renamed.set("experiment.baseline", new)

@@ -13,7 +13,9 @@ from typing import Any
 
 from engines import extras, modelcard
 from engines.launching import process_environment
+from engines.store import queries
 from engines.store.database import Store
+from engines.teachers import COSTS
 
 MODULE = "engines.runtime.export"
 FORMATS = {
@@ -41,7 +43,9 @@ def export(store: Store, run_id: int, form: str, out: Path) -> Exported:
     if form == "onnx" and (missing := extras.missing(extras.ONNX)):
         raise ExportError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
     folder = store.folder / "runs" / str(run_id) / "model"
-    answer = asked(MODULE, ["--model", str(folder), "--out", str(out), "--format", form, "--attended"], run_id)
+    price = {row.key: row.value for row in queries.results(store, run_id) if row.key in COSTS and row.value is not None}
+    words = ["--model", str(folder), "--out", str(out), "--format", form, "--price", json.dumps(price), "--attended"]
+    answer = asked(MODULE, words, run_id)
     beside = out.with_name(f"{out.name}.card.md")
     try:
         beside.write_text(modelcard.card(store, run_id, form, answer["facts"]), encoding="utf-8")

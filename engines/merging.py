@@ -8,12 +8,13 @@ name the place. Works on data with holes (None, missing keys), so that all probl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engines.problems import join
+from engines.teachers import MODEL, is_path
 
 Tree = dict[str, Any]
 
@@ -227,14 +228,20 @@ def merge(data: Tree, index: Index) -> list[Merged]:
     return merged
 
 
-def _filled(part: Part | None, index: Index, folder: Path) -> Tree | None:
-    """The table of a part with every default filled in and paths made absolute, so that a plan stands alone."""
+def _filled(part: Part | None, index: Index, folder: Path, variants: Collection[str] = ()) -> Tree | None:
+    """The table of a part with every default filled in and paths made absolute, so that a plan stands alone. variants: names that are no paths."""
     if part is None:
         return None
     properties = index.properties(part.id)
     defaults = {key: schema["default"] for key, schema in properties.items() if "default" in schema}
     table = {"id": part.id, **defaults, **part.table}
-    return {key: _absolute(value, folder) if properties.get(key, {}).get("path") else value for key, value in table.items()}
+
+    def of_file(key: str, value: Any) -> bool:
+        schema = properties.get(key, {})
+        model = schema.get("reference") == MODEL and isinstance(value, str) and value not in variants and is_path(value)
+        return model or bool(schema.get("path"))
+
+    return {key: _absolute(value, folder) if of_file(key, value) else value for key, value in table.items()}
 
 
 def _absolute(value: Any, folder: Path) -> Any:
@@ -246,7 +253,7 @@ def _absolute(value: Any, folder: Path) -> Any:
 def plan_of(variant: Merged, settings: Tree, index: Index, folder: Path) -> Tree:
     """What a worker gets for one variant, pure JSON.
 
-    settings: name, budget, device, threads, training, measure and targets of the experiment, defaults filled in.
+    settings: name, budget, device, threads, training, measure and targets of the experiment, defaults filled in; names of its variants.
     """
     layers = [
         {
@@ -269,7 +276,7 @@ def plan_of(variant: Merged, settings: Tree, index: Index, folder: Path) -> Tree
         "model": _filled(variant.whole, index, folder)
         or {"embedding": _filled(variant.embedding, index, folder), "layers": layers, "head": _filled(variant.head, index, folder)},
         "training": {key: value or settings["training"][key] for key, value in variant.training.items()},
-        "techniques": [_filled(part, index, folder) for part in variant.recipe],
+        "techniques": [_filled(part, index, folder, settings["variants"]) for part in variant.recipe],
         "measure": settings["measure"],
         "targets": settings["targets"],
         "folder": str(folder),

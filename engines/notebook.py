@@ -25,7 +25,7 @@ from engines.console.studying import watching
 from engines.experiment import Experiment
 from engines.following import follow, interruptible
 from engines.store import commands, queries
-from engines.store.address import store_url
+from engines.store.address import files_folder, store_url
 from engines.store.database import Store
 from engines.store.rows import DONE, RunRow
 from engines.submitting import checked_plans, submit
@@ -115,7 +115,7 @@ def run(
         launching.ensure_supervisor(url, jobs=jobs)
         with Inspector() as inspector:
             catalogue = catalogues.read()
-            plans = checked_plans(asked, catalogue, inspector)
+            plans = checked_plans(asked, catalogue, inspector, files_folder(url) / "runs")
         opened = Store.open(url)
         try:
             number = submit(opened, asked, plans, catalogue, smoke=smoke)

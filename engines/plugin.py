@@ -22,15 +22,16 @@ def param(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
-    reference: Literal["", "variant"] = "",
+    reference: Literal["", "variant", "model"] = "",
     path: bool = False,
     alias: str | None = None,
 ) -> Any:
     """Declare one parameter: default, help, unit, symbol of the paper, bounds.
 
     reference="variant": the value names a variant of the same experiment whose finished model this plugin reads, so that its run
-    comes first. path=True: a relative value is resolved against the folder of the experiment file. alias: its key in files, where that is not
-    the name of the field.
+    comes first. reference="model": it may also name a finished model from outside, `run:12` or a path (engines.teachers).
+    path=True: a relative value is resolved against the folder of the experiment file. alias: its key in files, where that is not the name of
+    the field.
     """
     marks: JsonDict = {"unit": unit, "symbol": symbol, "reference": reference, "path": path}
     extra: JsonDict = {key: value for key, value in marks.items() if value}

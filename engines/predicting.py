@@ -25,11 +25,15 @@ class PredictionError(RuntimeError):
 class Predictor:
     """Works on one plan from the start of the block; leaving the block ends it. It runs beside its caller until `answer` waits for it.
 
-    teachers: variant -> folder of its finished model. prepared: the corpus is known to be prepared.
+    teachers: variant -> folder of its finished model. prepared: the corpus is known to be prepared. runs: folder of the runs of the store.
     """
 
-    def __init__(self, plan: Mapping[str, Any], teachers: Mapping[str, Path] | None = None, *, prepared: bool = False) -> None:
+    def __init__(
+        self, plan: Mapping[str, Any], teachers: Mapping[str, Path] | None = None, *, prepared: bool = False, runs: Path | None = None
+    ) -> None:
         self._asked = {"plan": plan, "teachers": {name: str(folder) for name, folder in (teachers or {}).items()}, "prepared": prepared}
+        if runs is not None:
+            self._asked["runs"] = str(runs)
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Predictor:

@@ -17,24 +17,27 @@ from engines.experiment import Experiment, dump
 from engines.problems import ExperimentError, Problem
 from engines.store import commands
 from engines.store.database import Store
+from engines.teachers import model_folder, run_of
 
 REMEMBERED = 200
 """How many experiments that were found sound are remembered."""
 
 
-def checked_plans(experiment: Experiment, catalogue: Mapping[str, Any], inspector: Inspector) -> dict[str, dict[str, Any]]:
+def checked_plans(
+    experiment: Experiment, catalogue: Mapping[str, Any], inspector: Inspector, runs: Path | None = None
+) -> dict[str, dict[str, Any]]:
     """The plans of a sound experiment. Raises ExperimentError with everything that is wrong.
 
     What the file alone shows is checked here; then the inspector builds every part, which takes seconds, so an experiment that was found
-    sound with these plugins, settings and files is not asked about again.
+    sound with these plugins, settings and files is not asked about again. runs: folder of the runs of the store, for recipes that name one.
     """
     experiment.check(catalogue)
     plans = experiment.plans(catalogue)
-    key = _key(plans, str(catalogue.get("digest", "")))
+    key = _key(plans, str(catalogue.get("digest", "")), runs)
     sound = _remembered()
     if key in sound:
         return plans
-    found = inspector.ask("validate", plans=plans)["problems"]
+    found = inspector.ask("validate", plans=plans, runs=str(runs or ""))["problems"]
     if found:
         raise ExperimentError([Problem(each["path"], each.get("value"), each["rule"], each.get("hint", "")) for each in found])
     _remember([*sound, key])
@@ -63,20 +66,22 @@ def submit(store: Store, experiment: Experiment, plans: Mapping[str, Mapping[str
 # --- What was found sound -------------------------------------------------------------------------------------------------------------------
 
 
-def _key(plans: Mapping[str, Any], catalogue_digest: str) -> str:
-    """Changes with anything the check depends on: the plans, the plugins, and the files the plans name."""
-    files = [(path, *_stamp(path)) for path in sorted(set(_absolute_paths(dict(plans))))]
+def _key(plans: Mapping[str, Any], catalogue_digest: str, runs: Path | None) -> str:
+    """Changes with anything the check depends on: the plans, the plugins, and the files and runs the plans name."""
+    texts = set(_texts(dict(plans)))
+    models = [str(model_folder(runs, run) / "plan.json") for text in texts if runs and (run := run_of(text)) is not None]
+    files = [(path, *_stamp(path)) for path in sorted([*filter(os.path.isabs, texts), *models])]
     return hashlib.sha256(json.dumps([plans, catalogue_digest, files], sort_keys=True).encode()).hexdigest()
 
 
-def _absolute_paths(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for item in value.values():
-            yield from _absolute_paths(item)
+            yield from _texts(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _absolute_paths(item)
-    elif isinstance(value, str) and os.path.isabs(value):
+            yield from _texts(item)
+    elif isinstance(value, str):
         yield value
 
 

@@ -14,7 +14,7 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Shape:
-    """What a schema asks for. kind: integer, number, boolean, string, enum, path, variant, list, object, objects, json."""
+    """What a schema asks for. kind: integer, number, boolean, string, enum, path, variant, model, list, object, objects, json."""
 
     kind: str
     nullable: bool = False
@@ -50,8 +50,8 @@ def shape(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Shape:
         if all(_options(branch) for branch in rest):
             return Shape("enum", nullable, tuple(option for branch in rest for option in _options(branch)), schema=schema)
         return Shape("json", nullable, schema=schema)
-    if schema.get("reference") == "variant":
-        return Shape("variant", schema=schema)
+    if schema.get("reference") in ("variant", "model"):
+        return Shape(str(schema["reference"]), schema=schema)
     if schema.get("path"):
         return Shape("path", schema=schema)
     if _options(schema):

@@ -20,7 +20,7 @@ from engines.following import follow, interruptible
 from engines.launching import Presence, ensure_supervisor
 from engines.problems import ExperimentError
 from engines.store import queries
-from engines.store.address import store_url
+from engines.store.address import files_folder, store_url
 from engines.store.database import Store
 from engines.submitting import checked_plans, submit
 from engines.timekeeping import wait_until_timed
@@ -64,7 +64,7 @@ def _run(experiment: Experiment, arguments: argparse.Namespace) -> tuple[int, in
         with Inspector() as inspector:
             catalogue = catalogues.read()
             try:
-                plans = checked_plans(experiment, catalogue, inspector)
+                plans = checked_plans(experiment, catalogue, inspector, files_folder(url) / "runs")
             except ExperimentError as error:
                 raise RequestError(told(error.problems, experiment, catalogue)) from error
         starting.result()

@@ -56,15 +56,16 @@ class Written:
     bytes: int
 
 
-def write(folder: Path, out: Path, form: str) -> dict[str, Any]:
-    """Export a finished model; returns what `main` prints. Nothing appears at `out` that was not checked.
+def write(folder: Path, out: Path, form: str, price: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Export a finished model; returns what `main` prints. Nothing appears at `out` that was not checked. price: what it cost, for its file.
 
     Raises NotExportable, and what loading raises.
     """
     finished = load_finished(folder, "cpu")
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as beside:
         if form == "safetensors":
-            parts, told = [_portable(finished, folder, out, Path(beside))], ["Equals the model bit for bit after it was rebuilt from the file alone."]
+            parts = [_portable(finished, folder, out, Path(beside), price)]
+            told = ["Equals the model bit for bit after it was rebuilt from the file alone."]
             left_out: list[str] = []
         else:
             parts, told, left_out = _programs(finished, out, form, Path(beside))
@@ -79,10 +80,10 @@ def write(folder: Path, out: Path, form: str) -> dict[str, Any]:
     return {"written": written, "told": told + left_out, "facts": facts}
 
 
-def _portable(finished: Finished, folder: Path, out: Path, beside: Path) -> Written:
+def _portable(finished: Finished, folder: Path, out: Path, beside: Path, price: Mapping[str, float] | None) -> Written:
     """The one file with everything, rebuilt from that file alone; its figures must be the same to the last bit."""
     path = beside / out.name
-    write_exported(folder, finished.text, path)
+    write_exported(folder, finished.text, path, price)
     again = load_exported(path)
     training = finished.plan["training"]
     inputs, targets = held_out_batch(finished, int(training["batch"]), int(training["sequence"]))
@@ -241,12 +242,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="folder of a finished model")
     parser.add_argument("--out", type=Path, required=True, help="the file; others of the same stem may come beside it")
     parser.add_argument("--format", choices=FORMATS, default="onnx")
+    parser.add_argument("--price", type=json.loads, default={}, help="what the model cost to make: key -> figure, as JSON")
     parser.add_argument("--attended", action="store_true", help="end, and leave no file behind, when standard input ends")
     arguments = parser.parse_args(argv)
     if arguments.attended:
         threading.Thread(target=_end_with_input, name="input", daemon=True).start()
     try:
-        answer = write(arguments.model, arguments.out, arguments.format)
+        answer = write(arguments.model, arguments.out, arguments.format, arguments.price)
     except KeyboardInterrupt:
         return ORPHANED
     except (NotExportable, PlanError, FinishedError, CorpusError, UnknownPlugin, BrokenPlugin, OSError, SafetensorError) as error:

@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from engines import catalogue
@@ -26,10 +27,11 @@ def _catalogue() -> dict[str, Any]:
     return catalogue.build()
 
 
-def _validate(plans: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _validate(plans: Mapping[str, Mapping[str, Any]], runs: str = "") -> dict[str, Any]:
+    """runs: folder of the runs of the store, where recipes may name one."""
     from engines.runtime.validate import problems
 
-    return {"problems": [problem.as_json() for problem in problems(plans)]}
+    return {"problems": [problem.as_json() for problem in problems(plans, Path(runs) if runs else None)]}
 
 
 def _shapes(plan: Mapping[str, Any]) -> dict[str, Any]:

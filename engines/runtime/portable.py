@@ -5,7 +5,8 @@
     found = load_exported("model.safetensors")          # .model, .plan, .task, .text (vocabulary, encode, decode)
 
 The format: eight bytes with the length of a JSON header, the header, the tensors at offsets counted from the header's end. The header's metadata
-holds, as JSON, `plan`, `records` of the techniques that finished the model, `aliases` (tied tensors, written once) and `text` (vocabulary).
+holds, as JSON, `plan`, `records` of the techniques that finished the model, `aliases` (tied tensors, written once) and `text` (vocabulary);
+`price` where it is known.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,13 +27,15 @@ from engines.runtime.plan import plugin
 from engines.toolbox import vocabularies
 
 
-def write_exported(folder: Path, text: Text, out: Path) -> None:
-    """The finished model in `folder` as one file. Its tensors are copied as they lie: packed ones stay packed."""
+def write_exported(folder: Path, text: Text, out: Path, price: Mapping[str, float] | None = None) -> None:
+    """The finished model in `folder` as one file. Its tensors are copied as they lie: packed ones stay packed. price: what it cost to make."""
     with (folder / "weights.safetensors").open("rb") as source:
         (length,) = struct.unpack("<Q", source.read(8))
         header = json.loads(source.read(length))
         texts = {name: (folder / f"{name}.json").read_text(encoding="utf-8") for name in ("plan", "records")}
         texts["text"] = json.dumps(vocabularies.described(text))
+        if price:
+            texts["price"] = json.dumps(price)
         header["__metadata__"] = header.get("__metadata__", {}) | texts
         written = json.dumps(header, separators=(",", ":")).encode()
         written += b" " * (-len(written) % 8)

@@ -1,7 +1,7 @@
 """What training a plan will take on this machine, told before it is trained: operations, memory, and the time of a step.
 
     python -m engines.runtime.predict [REQUEST]
-    {"plan": {...}, "teachers": {variant: folder}, "plans": {variant: plan}, "prepared": true, "considerate": true}
+    {"plan": {...}, "teachers": {variant: folder}, "plans": {variant: plan}, "prepared": true, "considerate": true, "runs": folder}
 
 A process of its own, as fresh as a run's, which is given or reads the request and prints one line of JSON: {"answer": ...} or {"error":
 sentence}. teachers: finished models that the recipe reads; plans: of variants that are not trained yet, whose untrained models stand in;
@@ -86,14 +86,17 @@ class Trial:
     """Operations of scoring one token."""
 
 
-def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = None, text: Text | None = None) -> dict[str, Any]:
+def predict(
+    plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = None, text: Text | None = None, runs: Path | None = None
+) -> dict[str, Any]:
     """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process" on the CPU, the owners of a reading of memory}, "step_ms",
     "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms}, "training_flops_per_token", "training_bytes_per_token",
     "tried_rows", "tried_on", "missing": [sentence]}; what is not known is absent.
 
     parameters, flops_per_token: of the model while it trains, scoring one token. train_peak_mib: of the host for a run on the CPU, of the
     allocator for one on a GPU. teachers: models that techniques of the recipe read. text: the prepared corpus; without it random words of a
-    vocabulary of its size stand in. Raises CannotPredict, and what building the model raises.
+    vocabulary of its size stand in. runs: folder of the runs of the store, where a recipe names one.
+    Raises CannotPredict, and what building the model raises.
     """
     batch, length = int(plan["training"]["batch"]), int(plan["training"]["sequence"])
     size = sum(p.numel() for p in sketch(plan).model.parameters())
@@ -107,12 +110,12 @@ def predict(plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = 
     device, threads = device_of(plan["device"]), threads_of(plan.get("threads"))
     where = device if device.type == "cuda" else torch.device("cpu")
     try:
-        trials = [_trial(plan, text, rows, teachers, where) for rows in _cuts(batch, length, size, where)]
+        trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]
     except torch.OutOfMemoryError as error:
         missing.append(f"{where} has no room to try it out now ({str(error).splitlines()[0]}), so memory is that of the tensors alone.")
         torch.cuda.empty_cache()
         where = torch.device("cpu")
-        trials = [_trial(plan, text, rows, teachers, where) for rows in _cuts(batch, length, size, where)]
+        trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]
 
     def at_batch(figure: Callable[[Trial], float]) -> float:
         """A figure of the trials, continued to the rows of the batch."""
@@ -166,11 +169,13 @@ def _cuts(batch: int, length: int, parameters: int, where: torch.device) -> list
     return [rows, 2 * rows]
 
 
-def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None, where: torch.device) -> Trial:
+def _trial(
+    plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None, where: torch.device, runs: Path | None
+) -> Trial:
     length = int(plan["training"]["sequence"])
     measure = {**plan["measure"], "held_out_tokens": HELD_OUT_BATCHES * EVALUATION_BATCH * length}
     smaller = {**plan, "training": {**plan["training"], "batch": rows}, "measure": measure}
-    made = Rehearsal(smaller, teachers={name: model.to(where) for name, model in (teachers or {}).items()}, text=text, device=str(where))
+    made = Rehearsal(smaller, teachers={name: model.to(where) for name, model in (teachers or {}).items()}, text=text, device=str(where), runs=runs)
     made.step()
     operations: list[Operation] = []
     with counting(operations.append):
@@ -243,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
             teachers[name] = assemble(asked["plans"][name], "cpu").model.eval().requires_grad_(False)
         text = text_of(cast(Corpus, plugin(plan["corpus"])), lambda _: None) if asked.get("prepared") else None
         probes.release_memory()
-        answer: dict[str, Any] = {"answer": predict(plan, teachers, text)}
+        answer: dict[str, Any] = {"answer": predict(plan, teachers, text, Path(asked["runs"]) if asked.get("runs") else None)}
     except Exception as error:  # noqa: BLE001  plugin code may raise anything: who asked has to see it
         answer = {"error": sentence(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

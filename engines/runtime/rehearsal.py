@@ -18,10 +18,10 @@ from torch import nn
 from engines.api import Text
 from engines.runtime.attribution import Reading
 from engines.runtime.context import Budget, Session
-from engines.runtime.finished import load_finished
 from engines.runtime.memorylog import FIRST_STEP, MemoryLog
 from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
+from engines.runtime.teachers import Teachers
 from engines.runtime.train import Control, Trainer
 
 
@@ -58,12 +58,13 @@ class Rehearsal:
     """The training of one plan, step by step.
 
     teachers: variant -> its model or the folder of its finished one, for techniques that read one. text: the prepared corpus, where the caller
-    has it. device and threads: where the plan's own are not wanted. Raises PlanError, RecipeError, FinishedError and what plugins raise.
+    has it. device and threads: where the plan's own are not wanted. runs: folder of the runs of the store, where a recipe
+    names one. Raises PlanError, RecipeError, FinishedError and what plugins raise.
     """
 
     def __init__(
         self, plan: Mapping[str, Any], seed: int = 0, *, teachers: Mapping[str, Path | nn.Module] | None = None, text: Text | None = None,
-        device: str | None = None, threads: int | None = None,
+        device: str | None = None, threads: int | None = None, runs: Path | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.device = device_of(device or plan["device"])
@@ -73,14 +74,7 @@ class Rehearsal:
         parts = Parts.of(plan)
         self.text = text or text_of(parts.corpus, lambda sentence: None)
         training = plan["training"]
-        known = dict(teachers or {})
-
-        def teacher(reference: str) -> nn.Module:
-            if reference not in known:
-                raise PlanError(f'The recipe needs the finished model of the variant "{reference}", and there is none.')
-            found = known[reference]
-            return found if isinstance(found, nn.Module) else load_finished(found, self.device, self.text).model
-
+        teacher = Teachers(plan, self.text, self.device, dict(teachers or {}), runs)
         self.session = Session(
             plan=plan, task=parts.task, text=self.text, device=self.device, dtype=torch.get_default_dtype(), seed=seed,
             budget=Budget.of(plan["budget"]), model=parts.task.assemble(plan["model"], block, self.text, training["sequence"]).to(self.device),

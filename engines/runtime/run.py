@@ -20,15 +20,17 @@ from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.memorylog import before_model
 from engines.runtime.ownmetric import OwnMetric
 from engines.runtime.pipeline import Pipeline
-from engines.runtime.plan import Parts, PlanError, block, cache_folder, device_of, text_of, threads_of
+from engines.runtime.plan import Parts, block, cache_folder, device_of, text_of, threads_of
 from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
+from engines.runtime.teachers import TeacherError, Teachers
 from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
 from engines.runtime.work import per_token as work_per_token
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
 from engines.store.database import Store
 from engines.store.queries import RunRow
+from engines.teachers import HOOK
 from engines.toolbox.batches import map_tensors
 
 
@@ -69,7 +71,9 @@ class Run:
         # It loads torch beside the judging, and measures when nothing else of this run is at work.
         with evaluate.Examination(self.folder / "model", _evaluation_device(trainer.session)) as examination:
             with ExitStack() as stack:
-                predictor = Predictor(self.plan, self._teacher_folders(), prepared=True) if trainer.tokens_per_second() else None
+                predictor = None
+                if trainer.tokens_per_second():
+                    predictor = Predictor(self.plan, self._teacher_folders(), prepared=True, runs=self.store.folder / "runs")
                 if predictor and threads < probes.usable_cores():
                     stack.enter_context(predictor)
                 self._judge(trainer, finished)
@@ -94,11 +98,12 @@ class Run:
         plan, seed = self.plan, self.row.seed
         torch.manual_seed(seed)
         training = plan["training"]
+        self._teachers = Teachers(plan, text, device, self._teacher_folders(), self.store.folder / "runs")
         model = parts.task.assemble(plan["model"], block, text, training["sequence"]).to(device)
         session = Session(
             plan=plan, task=parts.task, text=text, device=device, dtype=torch.get_default_dtype(), seed=seed, budget=Budget.of(plan["budget"]),
             model=model, stream=parts.task.batches(text, training["batch"], training["sequence"], seed),
-            log=self._log, held_out=lambda: trainer.held_out(), teacher=self._teacher, fine_tune=lambda *a: trainer.fine_tune(*a),
+            log=self._log, held_out=lambda: trainer.held_out(), teacher=self._teachers, fine_tune=lambda *a: trainer.fine_tune(*a),
         )  # fmt: skip
         pipeline = Pipeline(parts.techniques, session)
         trainer = Trainer(session, pipeline, self.recorder, self.control, self.folder / "checkpoint")
@@ -110,6 +115,7 @@ class Run:
         self._session = session
         pipeline.shape_model()
         pipeline.assemble()
+        self._tell_teachers(resumed=bool(earlier))
         if earlier:
             trainer.restore(earlier)
             self._event("info", "resume", f"continues at step {session.step:,} from the checkpoint of an earlier attempt")
@@ -209,11 +215,12 @@ class Run:
             reason = getattr(head, "no_distribution", "this head gives scores and no probabilities")
             sentence = f"No perplexity, because {reason}: judged by rank and accuracy."
             commands.put_effects(self.store, self.row.id, self.claim, [EffectRow("", NO_DISTRIBUTION, sentence, {"sentence": sentence})])
-        needed = price_of_needed(self.store, self.row.needs)
+        self._tell_teachers()
+        needed = price_of_needed(self.store, self.row.needs, {"teachers": list(self._teachers.read.values())})
         for figure, detail in own_price(session, self._trained, trainer.work, trainer.work_tokens):
             others = needed[figure.key]
             if others is None:
-                self._event("warning", "price", f"{figure.key} of a needed run is not known, so this run's total is left out.")
+                self._event("warning", "price", f"{figure.key} of a run or file that this one needed is not known, so its total is left out.")
                 continue
             total = Figure(figure.key, figure.value + others, figure.unit, figure.better)
             self._result(total, {**detail, "own": figure.value, "of_needed_runs": others})
@@ -255,14 +262,18 @@ class Run:
     def _teacher_folders(self) -> dict[str, Path]:
         return {queries.run(self.store, need).variant: self.store.folder / "runs" / str(need) / "model" for need in self.row.needs}
 
-    def _teacher(self, reference: str) -> torch.nn.Module:
-        """The finished model of the needed run of that variant, on this run's device."""
-        for need in self.row.needs:
-            other = queries.run(self.store, need)
-            if other.variant == reference:
-                text = self._session.text
-                return load_finished(self.store.folder / "runs" / str(need) / "model", self._session.device, text).model
-        raise PlanError(f'The recipe names the variant "{reference}", but run {self.row.id} was queued without it: run the experiment anew.')
+    def _tell_teachers(self, *, resumed: bool = False) -> None:
+        """Record what finished models were read. Raises TeacherError where a run goes on with another file than it began with."""
+        if not self._teachers.read:
+            return
+        earlier = next((row.facts for row in queries.effects(self.store, [self.row.id]) if not row.technique and row.hook == HOOK), {})
+        for each in earlier.get("teachers", ()) if resumed else ():
+            now = self._teachers.read.get(each["reference"])
+            if now and now["sha256"] != each["sha256"]:
+                raise TeacherError(f'The teacher "{each["reference"]}" is another file than when this run began: bring it back, or run anew.')
+        read = list(self._teachers.read.values())
+        sentence = "Finished models that were read: " + "; ".join(f'"{each["reference"]}" (SHA-256 {each["sha256"][:12]})' for each in read) + "."
+        commands.put_effects(self.store, self.row.id, self.claim, [EffectRow("", HOOK, sentence, {"teachers": read})])
 
     def _phase(self, name: str) -> None:
         commands.set_phase(self.store, self.row.id, self.claim, name)

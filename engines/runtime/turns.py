@@ -173,7 +173,7 @@ class Training:
             plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         except OSError as error:
             raise FinishedError(f"There is no plan to train in {folder}: {error}.") from error
-        self._rehearsal = Rehearsal(plan, seed, teachers=teachers)
+        self._rehearsal = Rehearsal(plan, seed, teachers=teachers, runs=folder.parent.parent)
         self._start = (0, 0, 0.0)
 
     def warm(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,21 +16,23 @@ from engines.problems import Problem, join
 from engines.runtime.ownmetric import MetricError, OwnMetric
 from engines.runtime.plan import PlanError, device_of
 from engines.runtime.sketch import BuildError, parts, sketch
+from engines.runtime.teachers import problem_of
+from engines.teachers import outside
 
 LENGTH = 4
 """Tokens that a model is tried on."""
 
 
-def problems(plans: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+def problems(plans: Mapping[str, Mapping[str, Any]], runs: Path | None = None) -> list[Problem]:
     """Everything that is wrong, of all variants. Paths begin with the variant's name: `pruned.model.layers[0].mixer.width`.
 
     Every plugin is made from its parameters, the corpus looks whether its files are there, and the model is built and run on a few tokens,
-    a large one without weights on shapes alone.
+    a large one without weights on shapes alone. runs: folder of the runs of the store, where recipes name one.
     """
     return [
         Problem(f"{join('', variant)}.{problem.path}", problem.value, problem.rule, problem.hint)
         for variant, plan in plans.items()
-        for problem in _of_plan(plan)
+        for problem in [*_of_plan(plan), *_of_teachers(plan, plans, runs)]
     ]
 
 
@@ -69,6 +72,25 @@ def _of_part(path: str, role: str, choice: Mapping[str, Any]) -> list[Problem]:
     except ValueError as error:  # what a corpus or a task finds missing
         return [Problem(path, None, str(error))]
     return []
+
+
+def _of_teachers(plan: Mapping[str, Any], variants: Collection[str], runs: Path | None) -> list[Problem]:
+    """Finished models from outside that cannot be read, or know other words."""
+    found = []
+    for number, choice in enumerate(plan["techniques"]):
+        try:
+            fields = catalogue.load(choice["id"]).model_fields
+        except (UnknownPlugin, BrokenPlugin):
+            continue  # told already
+        for key, field in fields.items():
+            marks, reference = field.json_schema_extra, choice.get(key)
+            if isinstance(marks, dict) and marks.get("reference") == "model" and isinstance(reference, str) and outside(reference, variants):
+                try:
+                    sentence = problem_of(reference, plan, runs)
+                except (PlanError, CorpusError, UnknownPlugin, BrokenPlugin) as error:
+                    sentence = f'The teacher "{reference}" cannot be read here: {error}'
+                found += [Problem(join("techniques", number, key), reference, sentence)] if sentence else []
+    return found
 
 
 def _of_model(plan: Mapping[str, Any]) -> list[Problem]:

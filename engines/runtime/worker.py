@@ -32,6 +32,7 @@ from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
 from engines.runtime.recorder import Recorder
 from engines.runtime.run import Run
+from engines.runtime.teachers import TeacherError
 from engines.runtime.train import Cancelled, Control, Diverged
 from engines.store import commands, queries
 from engines.store.commands import ClaimLost
@@ -43,7 +44,7 @@ STORE_FAILED = 74
 
 _REQUEST_IS_WRONG = (
     CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, CheckpointError, EvaluationError,
-    MetricError,
+    MetricError, TeacherError,
 )
 _OUT_OF_MEMORY_ADVICE = (
     "Use a smaller batch or sequence, memory/gradient_accumulation, memory/gradient_checkpointing, precision/mixed, or a head that does not "

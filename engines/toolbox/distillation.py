@@ -12,6 +12,8 @@ from torch import nn
 from engines.toolbox.batches import Batch
 from engines.toolbox.heads import IGNORED
 
+TEACHER = "Finished model that teaches, with the same vocabulary: a variant, a run (run:12), or the path of an exported model."
+
 
 def divergence(log_p_NV: torch.Tensor, log_q_NV: torch.Tensor, temperature: float = 1.0, target_N: torch.Tensor | None = None) -> torch.Tensor:
     """sum_N KL(p_T || q_T) in nats, p_T = softmax(log p / T), q_T alike; rows whose target is ignored count nothing.

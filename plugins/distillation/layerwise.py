@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
+from engines.toolbox.distillation import TEACHER
 from engines.toolbox.heads import IGNORED
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen, transformer
@@ -54,7 +55,7 @@ class Layerwise(Technique):
         "Sun et al. (2019), Patient Knowledge Distillation for BERT Model Compression, https://arxiv.org/abs/1908.09355"
     )
 
-    teacher: str = param(help="Name of the variant whose finished model teaches.", reference="variant")
+    teacher: str = param(help=TEACHER, reference="model")
     hidden_weight: float = param(1.0, "Weight of the distance of hidden states.", symbol="beta", ge=0)
     scores_weight: float = param(0.0, "Weight of the distance of attention scores; needs attention in both models.", symbol="gamma", ge=0)
     map: Map = param("uniform", "Which layers of the teacher are learned from: evenly spread, or its last.")

@@ -11,7 +11,7 @@ from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
-from engines.toolbox.distillation import check_pair, divergence, log_prob_of
+from engines.toolbox.distillation import TEACHER, check_pair, divergence, log_prob_of
 from engines.toolbox.heads import IGNORED
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
@@ -39,7 +39,7 @@ class Pretraining(Technique):
 
     paper: ClassVar[str] = "Sanh, Debut, Chaumond and Wolf (2019), DistilBERT, a distilled version of BERT, https://arxiv.org/abs/1910.01108"
 
-    teacher: str = param(help="Name of the variant whose finished model teaches; it must have the same vocabulary.", reference="variant")
+    teacher: str = param(help=TEACHER, reference="model")
     initialise: bool = param(True, "Begin with weights of the teacher, (1) and (2); off: with the student's own.")
     temperature: float = param(2.0, "Higher: smoother distributions, more weight on improbable words.", symbol="T", gt=0)
     soft_weight: float = param(0.5, "Share of the loss that follows the teacher's distribution.", symbol="alpha", ge=0, le=1)

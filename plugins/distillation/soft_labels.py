@@ -9,7 +9,7 @@ import torch
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.batches import detach
-from engines.toolbox.distillation import check_pair, divergence, taught
+from engines.toolbox.distillation import TEACHER, check_pair, divergence, taught
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen
 
@@ -36,7 +36,7 @@ class SoftLabels(Technique):
 
     paper: ClassVar[str] = "Hinton, Vinyals and Dean (2015), Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531"
 
-    teacher: str = param(help="Name of the variant whose finished model teaches; it must have the same vocabulary.", reference="variant")
+    teacher: str = param(help=TEACHER, reference="model")
     temperature: float = param(2.0, "Higher: smoother distributions, more weight on improbable words.", symbol="T", gt=0)
     weight: float = param(0.5, "Share of the loss that follows the teacher instead of the text.", symbol="alpha", ge=0, le=1)
 

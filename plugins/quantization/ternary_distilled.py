@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.api import Context, Trial, certificate, param
-from engines.toolbox.distillation import check_pair, taught
+from engines.toolbox.distillation import TEACHER, check_pair, taught
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.packed import StoredMatrix, matrices_of
 from engines.toolbox.packing import Packing, grid_matrices, once_each
@@ -46,7 +46,7 @@ class TernaryDistilled(Packing):
 
     paper: ClassVar[str] = "Zhang et al. (2020), https://arxiv.org/abs/2009.12812; Li and Liu (2016), https://arxiv.org/abs/1605.04711"
 
-    teacher: str = param(help="Name of the variant whose finished model teaches; it must have the same vocabulary.", reference="variant")
+    teacher: str = param(help=TEACHER, reference="model")
     initialise: bool = param(True, "Begin with the weights of the teacher, which must be the same network; off: with the student's own.")
     weight: float = param(0.5, "Share of the loss that follows the teacher instead of the text.", symbol="alpha", ge=0, le=1)
     temperature: float = param(1.0, "Higher: smoother distributions, more weight on improbable words.", symbol="T", gt=0)

@@ -14,6 +14,7 @@ from engines.merging import BLOCKS, Index, Merged, Part, is_whole, list_of, mode
 from engines.recipes import Scope as Scope
 from engines.recipes import effective as effective
 from engines.recipes import set_recipe as set_recipe
+from engines.teachers import REFERENCES
 
 Tree = dict[str, Any]
 SLOTS = ("embedding", "head")
@@ -210,6 +211,11 @@ def remove_variant(data: Tree, number: int) -> None:
         set_baseline(data, names[0])
 
 
+def names_models(schema: Tree) -> bool:
+    """Whether a plugin has a parameter that names a variant."""
+    return any(each.get("reference") in REFERENCES for each in table_of(schema.get("properties")).values())
+
+
 def rename_variant(data: Tree, index: Index, number: int, name: str) -> None:
     """Rename a variant; the baseline and techniques that refer to it follow."""
     was_baseline, old = baseline(data), variant_names(data)[number]
@@ -219,7 +225,7 @@ def rename_variant(data: Tree, index: Index, number: int, name: str) -> None:
     recipes = [table_of(data.get("training")).get("techniques"), *(table_of(variant).get("techniques") for variant in data["variant"])]
     for table in (table for recipe in recipes for table in list_of(recipe) if isinstance(table, dict)):
         for key, schema in index.properties(str(table.get("id", ""))).items():
-            if schema.get("reference") == "variant" and table.get(key) == old:
+            if schema.get("reference") in REFERENCES and table.get(key) == old:
                 table[key] = name
 
 

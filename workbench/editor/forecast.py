@@ -34,12 +34,14 @@ class Forecast(QObject):
         self._refused: Callable[[str], None] = _nobody
 
     def ask(
-        self, plan: Mapping[str, Any], plans: Mapping[str, Mapping[str, Any]], told: Callable[[dict[str, Any]], None], refused: Callable[[str], None]
-    ) -> None:
-        """plans: of every variant by name, for those that the recipe of `plan` reads. One of the two functions is called later."""
+        self, plan: Mapping[str, Any], plans: Mapping[str, Mapping[str, Any]], runs: str, told: Callable[[dict[str, Any]], None],
+        refused: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """plans: of every variant by name, for those that the recipe of `plan` reads; runs: folder of the runs of the store, for those that it
+        names. One of the two functions is called later."""
         self.forget()
         self._told, self._refused = told, refused
-        self._program.start(["-m", MODULE, json.dumps({"plan": plan, "plans": plans, "considerate": True})])
+        self._program.start(["-m", MODULE, json.dumps({"plan": plan, "plans": plans, "considerate": True, "runs": runs})])
 
     @property
     def running(self) -> bool:

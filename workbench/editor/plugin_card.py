@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
-from workbench.editor.draft import parameters, short_id
+from workbench.editor.draft import names_models, parameters, short_id
 from workbench.editor.places import Trouble
 from workbench.forms import Form
 from workbench.widgets.choices import Choice
@@ -120,7 +120,7 @@ class PluginCard(QFrame):
         schema = (entry or {}).get("parameters")
         names, folder = tuple(variants), folder or self._folder
         rebuild = (name, folder) != (self._id, self._folder) or schema is not self._schema
-        if names != self._names and self.form is not None and '"reference": "variant"' in str(schema).replace("'", '"'):
+        if names != self._names and self.form is not None and schema and names_models(schema):
             rebuild = True
         self._id, self._schema, self._names, self._folder = name, schema, names, folder
         if rebuild:

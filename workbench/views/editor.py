@@ -303,8 +303,12 @@ class EditorView(QWidget):
             plans = self.document.experiment.plans(self._desk.catalogue)
         except ExperimentError:
             return  # A static problem; it is shown already.
-        self._questions.append(self._desk.inspector.ask("validate", self._validated, self._not_validated, plans=plans))
+        self._questions.append(self._desk.inspector.ask("validate", self._validated, self._not_validated, plans=plans, runs=self._runs()))
         self._ask_figures(plans)
+
+    def _runs(self) -> str:
+        """Folder of the runs of the store, which recipes may name; empty before it is opened."""
+        return str(self._desk.store.folder / "runs") if self._desk.store is not None else ""
 
     def _shown(self) -> str:
         """The variant whose figures stand at the right: the chosen one, the baseline beside the shared base."""
@@ -333,7 +337,7 @@ class EditorView(QWidget):
             card.show_forecast(found, "", plan)
             self.sweep.foretell(shown, training_seconds(plan, found))
 
-        self._forecast.ask(plan, plans, show, lambda sentence: card.show_forecast(None, sentence))
+        self._forecast.ask(plan, plans, self._runs(), show, lambda sentence: card.show_forecast(None, sentence))
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
