@@ -163,7 +163,8 @@ class Context(Protocol):
         """The task's first figure on the validation split under the current weights (for a language model its perplexity)."""
 
     def teacher(self, reference: str) -> nn.Module:
-        """The finished model of another variant (same seed), frozen, in evaluation mode, on this run's device."""
+        """A finished model, frozen, in evaluation mode, on this run's device: that of another variant (same seed), of `run:12`, or of a path; for
+        parameters with reference="model"."""
 
     def tap(self, pattern: str, *, scores: bool = False, model: nn.Module | None = None) -> AbstractContextManager[Tap]:
         """Inside `with`: what modules of this model (or of `model`, a teacher) whose names match give in a pass, and attention scores. A `*`

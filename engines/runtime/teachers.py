@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from engines import preparing
-from engines.api import Corpus, Text
+from engines.api import Corpus, CorpusError, Text
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.plan import PlanError, cache_folder, plugin, text_of
 from engines.runtime.portable import load_exported
@@ -153,12 +153,13 @@ def _peek_file(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def _known_of(corpus: Corpus) -> dict[str, Any]:
-    """What is known of a corpus: all of it where it is prepared, else its level, and its size where a parameter fixes it."""
-    if corpus.is_prepared(cache_folder()):
-        return described(text_of(corpus, lambda _: None))
-    found: dict[str, Any] = {"level": level} if (level := getattr(corpus, "level", None)) else {}
-    size = corpus.vocabulary_size(cache_folder())
-    return found | ({"size": size} if size else {})
+    """What is known of a corpus: all of it where it is prepared, else its level; sizes that it names may be the most it takes."""
+    try:
+        if corpus.is_prepared(cache_folder()):
+            return described(text_of(corpus, lambda _: None))
+    except CorpusError:
+        pass  # a file of it is gone: told where its corpus is checked, or by the run that has to prepare it
+    return {"level": level} if (level := getattr(corpus, "level", None)) else {}
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------------------------------

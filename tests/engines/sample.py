@@ -93,7 +93,7 @@ class Int8(Technique):
 
 
 class SoftLabels(Technique):
-    teacher: str = param(help="The variant that teaches.", reference="variant")
+    teacher: str = param(help="What teaches.", reference="model")
     temperature: float = param(2.0, "Softening.", gt=0)
 
     def loss(self, loss_of: Any, ctx: Any) -> Any:

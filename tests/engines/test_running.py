@@ -134,6 +134,37 @@ def test_a_function_of_the_users_own_judges_and_is_tried_before_training(store: 
     assert "There is no module mine" in told
 
 
+def test_a_finished_run_and_its_exported_file_teach_and_are_paid_for(store: Store, file: Path) -> None:
+    assert workbench("run", str(file), "--store", store.url, "--quiet").wait(120) == 0
+    exported = file.with_name("big.safetensors")
+    asked = workbench("export", "r1", "--format", "safetensors", str(exported), "--store", store.url)
+    assert asked.wait(120) == 0, asked.communicate()
+    spent = next(row.value for row in queries.results(store, 1) if row.key == "cost/train_s")
+    students = "".join(
+        f'\n[[variant]]\nname = "{name}"\ntechniques = [{{ id = "distillation/soft_labels", teacher = "{teacher}" }}]\n'
+        for name, teacher in (("of a run", "run:1"), ("of a file", "./big.safetensors"))
+    )
+    file.write_text((EXPERIMENT + students) % 40)
+    asked = workbench("run", str(file), "--store", store.url, "--quiet", "--json", "-")
+    answer, told = asked.communicate(timeout=200)
+    assert asked.returncode == 0, told
+    variants = json.loads(answer)["variants"]
+    alike = [variants[name]["results"]["quality/test_perplexity"]["value"] for name in ("of a run", "of a file", "full")]
+    assert alike[0] == alike[1] != alike[2], "the same teacher, whichever way it is named"
+    for name in ("of a run", "of a file"):
+        (run,) = variants[name]["runs"]
+        cost = next(row for row in queries.results(store, run) if row.key == "cost/train_s")
+        assert cost.value == pytest.approx(cost.detail["own"] + spent)
+        (read,) = [row for row in queries.effects(store, [run]) if row.hook == "teachers"]
+        assert read.facts["teachers"][0]["sha256"][:12] in read.sentence
+    file.write_text((EXPERIMENT + students.replace("run:1", "run:99").replace("./big", "./gone")) % 40)
+    asked = workbench("run", str(file), "--store", store.url)
+    _, told = asked.communicate(timeout=120)
+    assert asked.returncode == 2
+    assert "There is no finished model of run 99 in this store" in told
+    assert "There is no file or folder" in told
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [(b"", "is empty"), (b"\x00\x01\x02" * 900, "binary"), (None, "does not exist")], ids=["empty", "binary", "missing"]
 )

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from workbench.fields import ChoiceField, EntriesField, SwitchField, TextField
+from workbench.fields import ChoiceField, EntriesField, ModelField, SwitchField, TextField
 from workbench.forms import Form, Group, Row
 from workbench.schemas import MISSING, default, shape, write
 
@@ -25,7 +27,7 @@ def _other(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
             high, below = bounds.get("maximum", 1e9), bounds.get("exclusiveMaximum", 1e9)
             if value is not MISSING and value != given and low <= value <= high and above < value < below:
                 return float(value) if kind.kind == "number" else value
-    if kind.kind in ("string", "path"):
+    if kind.kind in ("string", "path", "model"):
         return "some text"
     if kind.kind == "list" and kind.items is not None:
         return [3, 5] if kind.items.kind == "integer" else [0.25] if kind.items.kind == "number" else ["x", "y"]
@@ -60,6 +62,34 @@ def test_typing_tells_the_values_and_leaves_defaults_out(qtbot: QtBot) -> None:
     field.line.selectAll()
     qtbot.keyClicks(field.line, "200")
     assert told[-1] == {}
+
+
+def test_a_finished_model_is_a_variant_of_the_list_or_what_is_typed(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = {"type": "string", "reference": "model"}
+    form = Form({"properties": {"teacher": schema}, "required": ["teacher"]}, variants=["big", "small"], folder=tmp_path)
+    qtbot.addWidget(form)
+    form.set_values({})
+    assert form.problems() == {"teacher": "Name a variant, a run (run:12) or an exported file."}
+    field = form.rows["teacher"].field
+    assert isinstance(field, ModelField)
+    told: list[dict[str, Any]] = []
+    form.edited.connect(told.append)
+    assert [field.choice.itemText(i) for i in range(field.choice.count())] == ["big", "small"]
+    field.choice.setCurrentIndex(1)
+    field.choice.activated.emit(1)
+    assert told[-1] == {"teacher": "small"}
+    line = field.choice.lineEdit()
+    assert line is not None
+    line.selectAll()
+    qtbot.keyClicks(line, "run:12")
+    assert told[-1] == {"teacher": "run:12"}
+    assert form.problems() == {}
+    for path, written in ((tmp_path / "big.safetensors", "./big.safetensors"), (Path("/else/b.safetensors"), "/else/b.safetensors")):
+        monkeypatch.setattr("workbench.fields.QFileDialog.getOpenFileName", lambda *_, path=path: (str(path), ""))
+        field._browse()
+        assert told[-1] == {"teacher": written}
+    form.set_values({"teacher": "run:3"})
+    assert form.values() == {"teacher": "run:3"}
 
 
 def test_wrong_text_is_kept_marked_and_explained(qtbot: QtBot) -> None:
