@@ -38,9 +38,11 @@ answer({"loaded": True})
 if figures.get("most_alive"):
     import psutil
 
-    # Loading is over in the order of the processes, so the count is of those that came before and this one.
-    siblings = sorted((child.create_time(), child.pid) for child in psutil.Process(os.getppid()).children() if child.is_running())
-    crowded = [pid for _, pid in siblings].index(os.getpid()) >= figures["most_alive"]
+    # Loading is over in the order of the processes, so the count is of those that came before and this one. The parent may have other children.
+    alike = psutil.Process().cmdline()[:3]
+    siblings = [child for child in psutil.Process(os.getppid()).children() if child.status() != psutil.STATUS_ZOMBIE]
+    rivals = sorted((child.create_time(), child.pid) for child in siblings if child.cmdline()[:3] == alike)
+    crowded = [pid for _, pid in rivals].index(os.getpid()) >= figures["most_alive"]
 for line in sys.stdin:
     asked = json.loads(line)
     if "warm" in asked and figures.get("most_alive") and crowded:
