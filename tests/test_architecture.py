@@ -52,11 +52,13 @@ def test_all_window_modules_import_without_torch() -> None:
     assert "torch" not in _modules_after("\n".join(f"import {name}" for name in names))
 
 
+@pytest.mark.slow
 def test_building_the_catalogue_leaves_cuda_alone() -> None:
     code = "from engines import catalogue\ncatalogue.build()\nimport torch\nassert not torch.cuda.is_initialized()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["torch", "PySide6", "pyqtgraph", "sqlalchemy", "alembic"])
 def test_each_heavy_package_has_one_home(package: str) -> None:
     homes = {
@@ -86,10 +88,7 @@ def test_plugin_files_see_only_the_author_surface() -> None:
 
 def test_views_do_not_import_each_other() -> None:
     wrong = [
-        (path.name, name)
-        for path in (ROOT / "workbench" / "views").glob("*.py")
-        for name in _imports(path)
-        if name.startswith("workbench.views")
+        (path.name, name) for path in (ROOT / "workbench" / "views").glob("*.py") for name in _imports(path) if name.startswith("workbench.views")
     ]
     assert wrong == []
 
@@ -132,10 +131,7 @@ def _imports(path: Path) -> set[str]:
     """Dotted names that a file imports, TYPE_CHECKING blocks left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for child in ast.walk(node)
+        id(child) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for child in ast.walk(node)
     }
     names: set[str] = set()
     for node in ast.walk(tree):

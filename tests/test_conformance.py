@@ -54,8 +54,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "studies/head_vocabulary": {"vocabularies": [60, 120], "tokens": 8, "width": 32},
     "studies/matmul": {"largest": 64, "dtypes": ["float32", "float64"], "threads": [1]},
     "studies/prediction_search": {
-        "source": "synthetic", "vocabulary": 300, "width": 8, "contexts": 20, "calibration": 30, "dimensions": [4], "candidates": [20],
-        "lists": 8, "probed": [2], "links": 8, "beams": [8], "bits": [64],
+        "source": "synthetic",
+        "vocabulary": 300,
+        "width": 8,
+        "contexts": 20,
+        "calibration": 30,
+        "dimensions": [4],
+        "candidates": [20],
+        "lists": 8,
+        "probed": [2],
+        "links": 8,
+        "beams": [8],
+        "bits": [64],
     },
     "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }
@@ -360,6 +370,7 @@ def test_a_technique_says_what_it_changed_and_swaps_only_what_it_declares(id: st
     assert all(effect.sentence.endswith((".", "!")) for effect in stated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", technique_ids())
 def test_the_finished_model_survives_saving_and_restoring(id: str, tmp_path: Path) -> None:
     trainer = trained(tmp_path, recipe(id))
@@ -374,6 +385,7 @@ def test_the_finished_model_survives_saving_and_restoring(id: str, tmp_path: Pat
     assert Structure.of(model).types == Structure.of(loaded).types
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", technique_ids())
 def test_a_run_with_the_technique_resumes_as_if_it_had_not_stopped(id: str, tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", recipe(id), 8)
@@ -404,6 +416,7 @@ def equal_models(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 # --- Studies ---------------------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", plugins(Study))
 def test_a_study_measures_and_concludes(id: str) -> None:
     """Its alternatives compute the same values, or nothing is measured."""

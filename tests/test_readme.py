@@ -88,6 +88,7 @@ def run(code: str, environment: dict[str, str], folder: Path) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_plugin_is_in_the_catalogue(installed: dict[str, str], tmp_path: Path) -> None:
     entry = json.loads(run(f"import json; from engines import catalogue; print(json.dumps(catalogue.entry({ID!r})))", installed, tmp_path))
     assert (entry["error"], entry["title"], entry["hooks"]) == ("", "Gradient centralisation", ["step"])
@@ -95,6 +96,7 @@ def test_the_plugin_is_in_the_catalogue(installed: dict[str, str], tmp_path: Pat
     assert len(entry["certificates"]) == 2
 
 
+@pytest.mark.slow
 def test_its_certificates_hold(installed: dict[str, str], tmp_path: Path) -> None:
     code = f"import json; from engines.runtime.verify import verify; print(json.dumps(verify({ID!r}, {{}})))"
     found = json.loads(run(code, installed, tmp_path))

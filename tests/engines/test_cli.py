@@ -176,6 +176,7 @@ def test_points_are_exported(store: Store, tmp_path: Path, capsys: pytest.Captur
 # --- Acting -----------------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_resuming_watches_and_reports(store: Store) -> None:
     run, other = queue(store, [{"train": 2}], [{"raise": "the disk is made of cheese"}])
     from engines.store import commands
@@ -191,6 +192,7 @@ def test_resuming_watches_and_reports(store: Store) -> None:
     assert "made of cheese" in told
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_cleanly_with_130(store: Store) -> None:
     from engines.store import commands
 
@@ -206,6 +208,7 @@ def test_ctrl_c_cancels_cleanly_with_130(store: Store) -> None:
     assert {queries.run(store, each).status for each in (run, waiting)} == {"cancelled"}
 
 
+@pytest.mark.slow
 def test_a_run_cancelled_from_elsewhere_is_exit_code_1(store: Store) -> None:
     from engines.store import commands
 
@@ -218,6 +221,7 @@ def test_a_run_cancelled_from_elsewhere_is_exit_code_1(store: Store) -> None:
     assert asked.returncode == 1
 
 
+@pytest.mark.slow
 def test_serving_in_the_foreground_until_interrupted(store: Store) -> None:
     (run,) = queue(store, [{"train": 2}])
     served = workbench("serve", "--store", store.url)
@@ -231,6 +235,7 @@ def test_serving_in_the_foreground_until_interrupted(store: Store) -> None:
     assert served.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_dies_under_a_watching_client_is_replaced(store: Store) -> None:
     from engines import launching
     from engines.store import commands

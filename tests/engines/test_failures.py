@@ -18,7 +18,7 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, processes_of, queue, supervisor_gone, under_way, until
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+pytestmark = [pytest.mark.skipif(os.name != "posix", reason="signals"), pytest.mark.slow]
 
 
 @pytest.fixture

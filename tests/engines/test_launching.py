@@ -14,6 +14,8 @@ from engines.launching import LaunchError, Presence, ensure_supervisor, holder
 from engines.store.database import Store
 from tests.engines.processes import SCRIPTED, nothing_left, processes_of, supervisor_gone, until
 
+pytestmark = pytest.mark.slow
+
 
 def _ensure(url: str) -> int:
     return ensure_supervisor(url, environment=SCRIPTED).pid

@@ -22,6 +22,8 @@ from tests.engines.processes import nothing_left, queue
 from tests.engines.runtime import session as small
 from tests.engines.test_running import EXPERIMENT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:

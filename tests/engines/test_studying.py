@@ -75,6 +75,7 @@ def test_a_plugin_that_cannot_run_here_is_refused() -> None:
 # --- From beginning to end --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_is_measured_stored_and_printed(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "result.json"
     assert cli.main(["study", "studies/matmul", *TINY, "--store", store.url, "--json", str(out)]) == 0
@@ -102,6 +103,7 @@ def test_a_study_is_measured_stored_and_printed(store: Store, tmp_path: Path, ca
     assert "done" in listed
 
 
+@pytest.mark.slow
 def test_a_notebook_gets_the_result(store: Store) -> None:
     from engines import notebook
 

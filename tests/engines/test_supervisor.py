@@ -19,6 +19,8 @@ from engines.store.rows import RunRow
 from engines.supervisor import Supervisor
 from tests.engines.processes import SCRIPTED, ended, loss_points, nothing_left, processes_of, queue, supervisor_gone, under_way, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:

@@ -20,6 +20,8 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from tests.engines.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 FAKE = Path(__file__).with_name("obedient_stopwatch.py")
 
 

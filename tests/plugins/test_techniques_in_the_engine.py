@@ -34,6 +34,7 @@ def test_what_is_promised_close_is_close(tmp_path: Path, technique: dict[str, An
     assert small.losses(trained(tmp_path, technique)) == pytest.approx(small.losses(trained(tmp_path)), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "technique",
     [
@@ -77,6 +78,7 @@ def interrupted(folder: Path, recipe: list[dict[str, Any]], **changes: Any) -> t
     return whole, second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True])
 def test_sparse_rows_train_and_resume_through_the_whole_engine(tmp_path: Path, tied: bool) -> None:
     recipe = [

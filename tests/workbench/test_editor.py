@@ -150,6 +150,7 @@ def test_budget_seeds_and_targets(qtbot: QtBot, editor: EditorView) -> None:
     assert editor.all_problems == []
 
 
+@pytest.mark.slow
 def test_plugins_of_the_catalogue_can_be_put_in(editor: EditorView, catalogue: dict[str, Any]) -> None:
     for plugin_id, entry in catalogue["plugins"].items():
         if entry["kind"] in ("block", "technique", "corpus"):

@@ -125,6 +125,7 @@ def test_over_seconds_and_other_quantities(qtbot: QtBot, view: RunsView, store: 
     assert view.board.plot("memory/host_mib") is not None
 
 
+@pytest.mark.slow
 def test_stopping_and_resuming(qtbot: QtBot, view: RunsView, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr("engines.launching.ensure_supervisor", started.append)

@@ -32,6 +32,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "LATENCY_STEPS", 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("techniques", [[], [{"id": "quantization/dynamic_int8"}]], ids=["float", "int8"])
 def test_every_figure_is_there_on_every_target(tmp_path: Path, techniques: list[dict[str, Any]]) -> None:
     if techniques and "fbgemm" not in torch.backends.quantized.supported_engines and "onednn" not in torch.backends.quantized.supported_engines:

@@ -23,10 +23,12 @@ from engines.toolbox.packed import matrices_in
 from engines.toolbox.specimen import Surroundings
 from tests.engines.runtime import session as small
 
+pytestmark = pytest.mark.slow
+
 LSTM = {"mixer": {"id": "recurrent/lstm", "width": 24}}
 TRANSFORMER = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}}
 FOUR_BITS = {"id": "quantization/weight_only", "bits": 4, "group_size": 8, "types": ["Linear", "LSTM", "Embedding"]}
-OWN = '''
+OWN = """
 from torch import nn
 
 class Net(nn.Module):
@@ -39,7 +41,7 @@ class Net(nn.Module):
 
 def make(vocabulary_size, width=16):
     return Net(vocabulary_size, width)
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,7 @@ def test_counts_and_owners_are_those_of_the_formulas() -> None:
     assert "doctor --measure" in found["missing"][0]
 
 
+@pytest.mark.slow
 def test_cut_batches_continue_in_a_straight_line(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"training": {"batch": 24, "sequence": 12}}
     whole = predicted(**changes)
@@ -57,6 +58,7 @@ def test_cut_batches_continue_in_a_straight_line(monkeypatch: pytest.MonkeyPatch
     assert sum(own.values()) == pytest.approx(sum(other.values()), rel=0.05)
 
 
+@pytest.mark.slow
 def test_techniques_of_the_recipe_are_really_applied() -> None:
     model = {
         **small.plan([])["model"],

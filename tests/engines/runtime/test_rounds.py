@@ -11,6 +11,8 @@ from engines.api import Cell, Group
 from engines.runtime import outcome, rounds
 from engines.runtime.rounds import MOST_ROUNDS, Rounds, Stopped, StudyError
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     """Seconds that only the timed callables move."""

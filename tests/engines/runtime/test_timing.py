@@ -20,6 +20,8 @@ from engines.runtime.plan import block, plugin, text_of
 from engines.runtime.turns import INFER, STEPS, TRAIN, Inference, Training
 from engines.stopwatches import Stopwatch, StopwatchError, of_model, of_training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

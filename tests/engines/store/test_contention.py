@@ -18,6 +18,8 @@ from engines.store.database import Store, StoreError
 from engines.store.queries import RunRow
 from tests.engines.store import contender
 
+pytestmark = pytest.mark.slow
+
 CONTENDER = Path(contender.__file__)
 ROOT = CONTENDER.parents[3]
 

@@ -12,6 +12,8 @@ from engines.store import commands, queries, schema, tables
 from engines.store.database import Store
 from tests.engines.store.test_contention import finish, start
 
+pytestmark = pytest.mark.slow
+
 Submit = Callable[..., int]
 
 

@@ -23,6 +23,7 @@ def test_correlations_equal_scipys_with_ties_too() -> None:
         assert spearman(np.array(bad), np.array([1.0, 2.0, 3.0])) is None
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Pairs of a normal distribution with correlation 0.5, whose rank correlation is 6 / pi asin(0.25)."""
     draw, truth, hits = np.random.default_rng(1), 6 / np.pi * np.arcsin(0.25), 0

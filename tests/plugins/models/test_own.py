@@ -48,7 +48,7 @@ def refused(factory: str, **chosen: Any) -> str:
 
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
-    assert "written as \"package.module:function\"" in refused("net.make:", folder=str(tmp_path))
+    assert 'written as "package.module:function"' in refused("net.make:", folder=str(tmp_path))
     assert f"There is no module netz in {tmp_path}" in refused("netz:make", folder=str(tmp_path))
     assert "has no recurent. Did you mean recurrent?" in refused("recurent")
     assert "is a int: factory must name a function" in refused("NUMBER")
@@ -139,6 +139,7 @@ def trained(folder: Path, factory: str, techniques: list[dict[str, Any]], steps:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", ["recurrent", "transformer"])
 @pytest.mark.parametrize(
     "technique",

@@ -30,6 +30,7 @@ def finished(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in trainer.session.model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("k", [0, 5])
 @pytest.mark.parametrize("budget", [{"steps": 16}, {"tokens": 1500}])

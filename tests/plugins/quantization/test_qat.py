@@ -57,6 +57,7 @@ def test_ranges_are_averages_until_they_are_frozen() -> None:
     assert torch.allclose(memory["ranges"]["it"], expected)
 
 
+@pytest.mark.slow
 def test_training_that_sees_two_bits_beats_rounding_to_two_bits(tmp_path: Path) -> None:
     grid = {"bits": 2, "granularity": "channel"}
     trained, before, _ = finished(tmp_path / "qat", {"id": "quantization/qat", "begin": 0.5, **grid}, 120)

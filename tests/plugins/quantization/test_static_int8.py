@@ -22,6 +22,7 @@ def trainer_with(folder: Path, **options):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observer", ["min_max", "moving_average", "percentile", "mse"])
 def test_every_observer_keeps_the_quality_of_a_trained_model(tmp_path: Path, observer: str) -> None:
     trainer = trainer_with(tmp_path, observer=observer)

@@ -46,6 +46,7 @@ def test_exact_heads_are_judged_by_their_own_distribution(name: str) -> None:
         torch.testing.assert_close(found, -log_prob_NV.gather(1, given.target_N[:, None]).sum(), rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_a_tiny_study_measures_time_and_memory_of_every_call(call: str) -> None:
     study = HeadVocabulary(call=call, vocabularies=[60, 240], tokens=4, width=32, seconds=0.01)

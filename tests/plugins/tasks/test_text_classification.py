@@ -169,6 +169,7 @@ TECHNIQUES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TECHNIQUES)
 @pytest.mark.parametrize("model", ["both ways", "lstm", "own"])
 def test_techniques_apply_and_the_finished_model_is_judged_as_it_was_kept(name: str, model: str, tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ def plan(task: dict[str, Any], head: dict[str, Any], **changes: Any) -> dict[str
     ) | changes  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["skip_gram", "cbow"])
 @pytest.mark.parametrize("head", ["softmax/full", "softmax/adaptive", "softmax/importance_sampled"])
 def test_it_trains_resumes_and_is_measured_like_any_other(architecture: str, head: str, tmp_path: Path) -> None:
