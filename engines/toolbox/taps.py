@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from engines.problems import did_you_mean
@@ -29,12 +30,15 @@ class Tap:
         """(q k^T / sqrt(K) of the pass, (B, H, T, T); which of them count, bool (T, T)). Keys of a cache before this pass are left out."""
         attention = attention_of(name, self._modules[name])
         q_BHTK = split_heads(self._projected[name, "query"], attention.heads)
-        k_BGTK = split_heads(self._projected[name, "key"], attention.kv_heads)
+        k_BGTK = split_heads(self._projected[name, "key"], getattr(attention, "kv_heads", attention.heads))
         if attention.positions == "rotary":
             q_BHTK, k_BGTK = rotate(q_BHTK, 0), rotate(k_BGTK, 0)  # only distances count
-        k_BHTK = k_BGTK.repeat_interleave(attention.heads // attention.kv_heads, dim=1)
+        k_BHTK = k_BGTK.repeat_interleave(attention.heads // k_BGTK.shape[1], dim=1)
         length = q_BHTK.shape[2]
-        seen_TT = band_mask(length, length, attention.window, q_BHTK.device)
+        if getattr(attention, "causal", True):
+            seen_TT = band_mask(length, length, attention.window, q_BHTK.device)
+        else:  # padding, which nothing here knows of, apart
+            seen_TT = torch.ones(length, length, dtype=torch.bool, device=q_BHTK.device)
         return q_BHTK @ k_BHTK.transpose(-2, -1) * q_BHTK.shape[-1] ** -0.5, seen_TT
 
     def keep_output(self, name: str) -> Callable[..., None]:
@@ -96,13 +100,16 @@ def matching(model: nn.Module, pattern: str) -> dict[str, nn.Module]:
     return found
 
 
-def attention_of(name: str, module: nn.Module) -> SelfAttention:
-    """The one attention inside a module. Raises ValueError with a sentence where there is none, or more than one."""
-    inside = [part for part in module.modules() if isinstance(part, SelfAttention)]
+def attention_of(name: str, module: nn.Module) -> Any:
+    """The one attention inside a module whose output is softmax(q k^T / sqrt(K)) v of its children `query` and `key`.
+
+    Raises ValueError with a sentence where there is none, or more than one.
+    """
+    inside = [part for part in module.modules() if isinstance(part, SelfAttention) or getattr(part, "tells_scores", False)]
     if len(inside) != 1:
         mixer = type(getattr(module, "mixer", module)).__name__
         raise ValueError(
             f"{name} ({mixer}) has {len(inside)} attentions with separate query and key layers, and scores are read from exactly one: "
-            "use attention/full or attention/window there, or look at hidden states alone."
+            "use attention/full, attention/sliding_window or attention/bidirectional there, or look at hidden states alone."
         )
     return inside[0]

@@ -50,6 +50,8 @@ class WholeAttention(nn.Module):
     """(x_BTD, state, present_BT) -> (y_BTD, None): every token sees every token that is there. state is not read: nothing is carried."""
 
     causal = False
+    tells_scores = True
+    """What its queries and keys give is all that its softmax sees (engines.toolbox.taps)."""
     table: nn.Embedding | None
 
     def __init__(self, width: int, *, heads: int, length: int, positions: Positions, kernel: Kernel, dropout: float) -> None:

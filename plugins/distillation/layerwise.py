@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -45,9 +45,11 @@ class Layerwise(Technique):
     Does nothing when: beta = gamma = 0 (the teacher is then not even read).
     Parameters: teacher, hidden_weight beta, scores_weight gamma, map, normalise, distance, layers (where the layers stand in both models).
 
-    Works on assembled models, whose layers know their width, with a target at each token. Scores need attention with separate queries and keys
-    (attention/full, attention/sliding_window), as many heads in both models; widths may differ. The teacher reads the same text with a state
-    of its own; keys that it remembers from before a segment are left out of (3) and (4), as the student has none.
+    Works where there is a target at each token, and on classifiers of whole texts: there the sums of (2) to (4) over tokens are means over those
+    of each text, padding left out, so that a text counts once. `layers` names a list of modules that give (rows, tokens, width), in models of
+    your own too (`body.blocks`). Scores need attention with separate queries and keys (attention/full, attention/sliding_window,
+    attention/bidirectional), as many heads in both models; widths may differ. The teacher reads the same text with a state of its own; keys
+    that it remembers from before a segment are left out of (3) and (4), as the student has none.
     """
 
     paper: ClassVar[str] = (
@@ -68,9 +70,11 @@ class Layerwise(Technique):
         if self.hidden_weight == self.scores_weight == 0:
             return module
         if self.hidden_weight:
-            own, theirs = self._pair(module, ctx.teacher(self.teacher))
+            teacher = ctx.teacher(self.teacher)
+            own, theirs = self._pair(module, teacher)
             where = next(module.parameters())
-            projections = Projections([(width_of(b), width_of(a)) for a, b in zip(own, theirs, strict=True)], ctx.seed)
+            wide_own, wide_theirs = (self._widths(model, layers, ctx) for model, layers in ((module, own), (teacher, theirs)))
+            projections = Projections(list(zip(wide_theirs, wide_own, strict=True)), ctx.seed)
             setattr(module, PROJECTIONS, projections.to(where.device, where.dtype))
         return module
 
@@ -97,13 +101,13 @@ class Layerwise(Technique):
             with torch.no_grad(), ctx.tap(pattern, scores=scores, model=teacher) as teacher_tap:
                 _, others, _ = teacher.hidden(batch.inputs_BT, None if batch.fresh else others)
                 chosen = [teacher_tap.names[place] for place in places]
-            counted_BT = counted(extras["target_N"], batch.inputs_BT)
+            present_BT, counted_BT = counted(extras["target_N"], batch.inputs_BT)
             for i, (name, other) in enumerate(zip(student_tap.names, chosen, strict=True)):
                 if projections is not None:
                     far_BT = self._hidden(projections(i, student_tap.outputs[name]), teacher_tap.outputs[other])
                     loss_sum = loss_sum + self.hidden_weight * (far_BT * counted_BT).sum()  # (2)
                 if scores:
-                    far_BT = self._scores(student_tap, name, teacher_tap, other)
+                    far_BT = self._scores(student_tap, name, teacher_tap, other, present_BT)
                     loss_sum = loss_sum + self.scores_weight * (far_BT * counted_BT).sum()
             return loss_sum, count, {"student": mine, "teacher": others}, extras  # (5)
 
@@ -125,6 +129,26 @@ class Layerwise(Technique):
             )
         return own, [theirs[place] for place in places_of(len(own), len(theirs), self.map)]
 
+    def _widths(self, model: nn.Module, layers: Sequence[nn.Module], ctx: Context) -> list[int]:
+        """Of what the layers give: as they say, else as they give it for a text. Raises ValueError with a sentence."""
+        told = [getattr(layer, "width", None) for layer in layers]
+        if all(isinstance(width, int) for width in told):
+            return [int(width) for width in told if width is not None]
+        batch, training, reads = ctx.calibration(1)[0], model.training, cast(Any, model)
+        with torch.no_grad(), torch.random.fork_rng(), ctx.tap(f"{self.layers}.*", model=model) as tap:
+            reads.eval().hidden(batch.inputs_BT, None)
+        model.train(training)
+        names = {id(module): name for name, module in model.named_modules()}
+        given: list[Any] = [tap.outputs.get(names[id(layer)]) for layer in layers]
+        for layer, output in zip(layers, given, strict=True):
+            if not isinstance(output, Tensor) or output.ndim != 3 or output.shape[:2] != batch.inputs_BT.shape:
+                what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else "nothing" if output is None else f"a {type(output).__name__}"
+                raise ValueError(
+                    f"{names[id(layer)]} ({type(layer).__name__}) gives {what} for ids of shape {tuple(batch.inputs_BT.shape)}: layers that are "
+                    "compared must give (rows, tokens, width). Name others with `layers`, or use distillation/soft_labels."
+                )
+        return [output.shape[-1] for output in given]
+
     def _hidden(self, h_BTE: Tensor, g_BTE: Tensor) -> Tensor:
         """The distance of (2) at each token, (B, T)."""
         h_BTE, g_BTE = at_least_float32(h_BTE), at_least_float32(g_BTE)
@@ -132,8 +156,8 @@ class Layerwise(Technique):
             h_BTE, g_BTE = F.normalize(h_BTE, dim=-1), F.normalize(g_BTE, dim=-1)
         return (h_BTE - g_BTE.to(h_BTE.dtype)).square().mean(-1)
 
-    def _scores(self, student: Tap, name: str, teacher: Tap, other: str) -> Tensor:
-        """(3) or (4) at each token, (B, T)."""
+    def _scores(self, student: Tap, name: str, teacher: Tap, other: str, present_BT: Tensor | None) -> Tensor:
+        """(3) or (4) at each token, (B, T). present_BT: where there are tokens; None: everywhere."""
         a_BHTT, seen_TT = student.scores(name)
         b_BHTT, also_TT = teacher.scores(other)
         if a_BHTT.shape != b_BHTT.shape:
@@ -142,6 +166,8 @@ class Layerwise(Technique):
                 "Give both as many heads, or set scores_weight = 0."
             )
         seen_TT = seen_TT & also_TT
+        if present_BT is not None:
+            seen_TT = seen_TT & present_BT[:, None, None, :]
         a_BHTT, b_BHTT = at_least_float32(a_BHTT), at_least_float32(b_BHTT)
         if self.distance == "squared":
             far_BHT = (a_BHTT - b_BHTT).square().masked_fill(~seen_TT, 0.0).sum(-1) / seen_TT.sum(-1)  # (3)
@@ -177,21 +203,17 @@ def layers_of(model: nn.Module, layers: str) -> list[nn.Module]:
     return list(matching(model, f"{layers}.*").values())
 
 
-def width_of(layer: nn.Module) -> int:
-    """Raises ValueError, with a sentence, for a layer that does not say its width."""
-    width = getattr(layer, "width", None)
-    if not isinstance(width, int):
-        raise ValueError(
-            f"{type(layer).__name__} does not say how wide what it gives is (attribute `width`), so no projection is made: use an assembled model."
-        )
-    return width
+def counted(target_N: Tensor, inputs_BT: Tensor) -> tuple[Tensor | None, Tensor]:
+    """(where there are tokens, None: everywhere; how much each token counts), both (B, T): 1 where it is a target, or its share of a whole text.
 
-
-def counted(target_N: Tensor, inputs_BT: Tensor) -> Tensor:
-    """1.0 where a token counts, (B, T). Raises ValueError, with a sentence, where targets are no tokens."""
-    if target_N.numel() != inputs_BT.numel():
-        raise ValueError("distillation/layerwise needs a target at each token; this task judges whole texts: use distillation/soft_labels.")
-    return (target_N != IGNORED).reshape(inputs_BT.shape).float()
+    Raises ValueError with a sentence where there is neither a target at each token nor one for each text.
+    """
+    if target_N.numel() == inputs_BT.numel():
+        return None, (target_N != IGNORED).reshape(inputs_BT.shape).float()
+    if inputs_BT.ndim != 2 or target_N.numel() != len(inputs_BT):
+        raise ValueError("distillation/layerwise needs a target at each token or one for each text, and this task has neither: use soft_labels.")
+    present_BT = inputs_BT >= 0
+    return present_BT, present_BT / present_BT.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -98,8 +98,10 @@ class Memory:
         pass
 
 
-def trainer(folder: Path, chosen: Mapping[str, Any], seed: int = 0, earlier: Mapping[str, Any] | None = None) -> Trainer:
-    """A trainer that is ready to train, or to go on where `earlier` (a loaded checkpoint) stopped."""
+def trainer(
+    folder: Path, chosen: Mapping[str, Any], seed: int = 0, earlier: Mapping[str, Any] | None = None, teachers: Mapping[str, Any] | None = None
+) -> Trainer:
+    """A trainer that is ready to train, or to go on where `earlier` (a loaded checkpoint) stopped. A teacher of no name is the model itself."""
     parts = Parts.of(chosen)
     prepared = text()
     torch.manual_seed(seed)
@@ -110,7 +112,7 @@ def trainer(folder: Path, chosen: Mapping[str, Any], seed: int = 0, earlier: Map
         plan=chosen, task=parts.task, text=prepared, device=torch.device("cpu"), dtype=torch.float32, seed=seed,
         budget=Budget.of(chosen["budget"]), model=model, stream=parts.task.batches(prepared, training["batch"], training["sequence"], seed),
         log=lambda key, value, unit: memory.add(key, session.step, value), held_out=lambda: made.held_out(),
-        teacher=lambda reference: model, fine_tune=lambda tokens, scale: made.fine_tune(tokens, scale),
+        teacher=lambda reference: (teachers or {}).get(reference, model), fine_tune=lambda tokens, scale: made.fine_tune(tokens, scale),
     )  # fmt: skip
     pipeline = Pipeline(parts.techniques, session)
     made = Trainer(session, pipeline, memory, Control(), folder / "checkpoint")  # type: ignore[arg-type]
