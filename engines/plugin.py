@@ -41,7 +41,7 @@ def param(
 class Plugin(BaseModel):
     """What every plugin is: a frozen set of parameters with a card."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False, serialize_by_alias=True)
 
     kind: ClassVar[str] = ""
     """One of block, technique, task, corpus, study."""

@@ -28,7 +28,7 @@ def test_keys_have_names_and_targets():
     assert labels.name("speed/infer_tokens_per_s/batch_1@phone") == 'inference speed at batch 1 on target "phone"'
     assert labels.short("speed/infer_tokens_per_s/batch_16") == "infer tokens/s b16"
     assert labels.name("speed/generate_tokens_per_s") == "generation speed"
-    assert labels.name("quality/test_something_new") == "quality: test something new"
+    assert labels.name("quality/test_something_new") == "test something new"
 
 
 def test_ratio_and_interval():
