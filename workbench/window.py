@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 from workbench import menus, openings, theme
 from workbench.desk import Desk
 from workbench.icons import icon
+from workbench.recovery import Recovery
 from workbench.starting import load_engine, open_catalogue, open_store, prepare_to_run
 
 if TYPE_CHECKING:
@@ -142,7 +143,12 @@ class Window(QMainWindow):
         column.addStretch(1)
         row.addWidget(rail)
         self.stack = QStackedWidget()
-        row.addWidget(self.stack, 1)
+        self.recovery = Recovery(self, self._store_url)
+        right = QVBoxLayout()
+        right.setSpacing(0)
+        right.addWidget(self.recovery.bar)
+        right.addWidget(self.stack, 1)
+        row.addLayout(right, 1)
         self.setCentralWidget(self.middle)
         self._message = QLabel()
         self.supervisor_state = QLabel("Opening the store …")
@@ -178,6 +184,7 @@ class Window(QMainWindow):
     def _loaded(self) -> None:
         if self._experiment_path is not None:
             self.open_path(self._experiment_path)
+        self.recovery.look()
         open_store(self.desk, self._store_url)
         open_catalogue(self.desk)
 
@@ -213,6 +220,7 @@ class Window(QMainWindow):
         editor = EditorView(self.desk, self._document)
         editor.run_asked.connect(self.start_run)
         self._document.named.connect(self._show_title)
+        self.recovery.follow(self._document)
         menus.connect_document(self, self._document)
         sizes = self.settings.value("editor/splitter")
         if isinstance(sizes, QByteArray):
@@ -425,6 +433,7 @@ class Window(QMainWindow):
         if hasattr(self, "_presence"):
             self._presence.close()
             self._endings.close()
+        self.recovery.close()
         self.desk.close()
         super().closeEvent(event)
 

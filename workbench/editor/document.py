@@ -69,6 +69,11 @@ class Document(QObject):
         return not self.undo.isClean()
 
     @property
+    def text(self) -> str:
+        """The file as it was read or last saved, for its comments; empty where there was none."""
+        return self._text
+
+    @property
     def name(self) -> str:
         """What the window calls it: the file's name, else the experiment's."""
         return self.path.name if self.path else str(table_of(self.data.get("experiment")).get("name") or "New experiment")
@@ -106,6 +111,10 @@ class Document(QObject):
         """Show the tables of an example or of a stored experiment as a file that is not saved yet."""
         self._adopt(deepcopy(data), None, folder, text)
 
+    def recover(self, data: Tree, path: Path | None, folder: Path, text: str) -> None:
+        """Go on with edits that were not saved: the document is what it was, and has changes that no step back undoes."""
+        self._adopt(data, path, folder, text, saved=False)
+
     def save(self, path: Path) -> None:
         """Write the file; the comments of the text it was opened from stay. Relative paths in it are then relative to its new place.
 
@@ -122,10 +131,13 @@ class Document(QObject):
         self.undo.setClean()
         self.named.emit()
 
-    def _adopt(self, data: Tree, path: Path | None, folder: Path, text: str) -> None:
+    def _adopt(self, data: Tree, path: Path | None, folder: Path, text: str, *, saved: bool = True) -> None:
         self.data, self.path, self.folder, self._text = data, path, folder, text
         self.undo.clear()
-        self.undo.setClean()
+        if saved:
+            self.undo.setClean()
+        else:
+            self.undo.resetClean()
         self.replaced.emit()
         self.changed.emit()
         self.named.emit()
