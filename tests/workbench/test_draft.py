@@ -128,3 +128,10 @@ def test_problems_find_their_card(data: draft.Tree, index: Index, catalogue: dic
     assert ("head", "") in found
     head = next(problem for problem in problems if "adaptve" in str(problem.value))
     assert "softmax/adaptive" in places.sentence(head)
+
+
+def test_many_layers_take_few_words() -> None:
+    lstm, full = {"mixer": {"id": "recurrent/lstm"}}, {"mixer": {"id": "attention/full"}, "feedforward": "feedforward/dense"}
+    assert draft.layers_words([lstm, lstm, {**full, "repeat": 2}]) == "2 × lstm, 2 × full + dense"
+    assert draft.layers_words([lstm, full] * 20) == "40 of 2 kinds"
+    assert draft.layers_words([]) == "none"

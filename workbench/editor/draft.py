@@ -18,6 +18,7 @@ from engines.teachers import REFERENCES
 
 Tree = dict[str, Any]
 SLOTS = ("embedding", "head")
+MOST_LAYERS_IN_WORDS = 4
 
 
 def starting_point() -> Tree:
@@ -248,11 +249,26 @@ def differences(data: Tree, index: Index, number: int) -> list[str]:
         words.append(f"corpus: {_choice(variant['corpus'])}")
     words += [f"{slot}: {_choice(model[slot])}" for slot in SLOTS if model.get(slot)]
     if isinstance(model.get("layers"), list):
-        words.append("layers: " + (", ".join(layer_words(table_of(layer)) for layer in model["layers"]) or "none"))
+        words.append("layers: " + layers_words(model["layers"]))
     words += [f"{key} {training[key]}" for key in ("batch", "sequence") if key in training]
     words += [f"− {short_id(str(name))}" for name in list_of(variant.get("without"))]
     words += [f"+ {_choice(table)}" for table in list_of(variant.get("techniques"))]
     return words
+
+
+def layers_words(layers: Sequence[Any]) -> str:
+    """Layers in a few words, equal neighbours together: "2 × lstm, attention + dense"."""
+    groups: list[tuple[str, int]] = []
+    for layer in layers:
+        table = table_of(layer)
+        name, times = layer_words({**table, "repeat": 1}), table.get("repeat", 1)
+        times = times if isinstance(times, int) else 1
+        if groups and groups[-1][0] == name:
+            times += groups.pop()[1]
+        groups.append((name, times))
+    if len(groups) > MOST_LAYERS_IN_WORDS:
+        return f"{sum(times for _, times in groups)} of {len({name for name, _ in groups})} kinds"
+    return ", ".join(f"{times} × {name}" if times != 1 else name for name, times in groups) or "none"
 
 
 def layer_words(layer: Tree) -> str:

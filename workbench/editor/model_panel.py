@@ -7,121 +7,41 @@ from copy import deepcopy
 from typing import Any, get_args
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from engines.api import Slot
 from engines.merging import BLOCKS, Index, Merged
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft
+from workbench.editor.canvas.panel import CanvasPanel
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope, Tree
+from workbench.editor.layer_card import LayerCard
 from workbench.editor.places import Trouble, below, sentence, trouble_of
 from workbench.editor.plugin_card import PluginCard
-from workbench.forms import Form
-from workbench.widgets.surfaces import Card, icon_button
+from workbench.widgets.surfaces import Card
 from workbench.widgets.text import flag, label
 
-LAYER_SCHEMA: Tree = {
-    "properties": {
-        "repeat": {"type": "integer", "minimum": 1, "default": 1, "description": "How many equal layers stand here.", "unit": "layers"},
-        "residual": {
-            "anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None,
-            "description": "Add the input back around each block. Not set: as the block declares.",
-        },
-        "norm": {
-            "anyOf": [{"enum": ["layer", "rms", "none"]}, {"type": "null"}], "default": None,
-            "description": "Normalise in front of each block. Not set: where there is a residual.",
-        },
-    }
-}  # fmt: skip
-
-
-class LayerCard(QFrame):
-    """One entry of `layers`. `edited(table)` tells the whole table."""
-
-    edited = Signal(dict)
-
-    def __init__(self, desk: Desk, number: int) -> None:
-        super().__init__()
-        self.setProperty("block", True)
-        self._table: Tree = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(12, 8, 8, 10)
-        column.setSpacing(4)
-        row = QHBoxLayout()
-        row.setSpacing(2)
-        self.title = label(f"Layer {number + 1}", "strong")
-        row.addWidget(self.title)
-        self.times = label("", "caption")
-        row.addSpacing(8)
-        row.addWidget(self.times)
-        row.addStretch(1)
-        self.fewer = icon_button("minus", "One layer fewer here", desk.theme)
-        self.more = icon_button("plus", "Repeat this layer once more", desk.theme)
-        self.up = icon_button("up", "Move towards the embedding", desk.theme)
-        self.down = icon_button("down", "Move towards the head", desk.theme)
-        self.copy = icon_button("duplicate", "Duplicate this layer", desk.theme)
-        self.remove = icon_button("trash", "Remove this layer", desk.theme)
-        for button in (self.fewer, self.more, self.up, self.down, self.copy, self.remove):
-            row.addWidget(button)
-        column.addLayout(row)
-        self.mixer = PluginCard(desk, "Mixer", framed=False)
-        self.feedforward = PluginCard(desk, "Feed-forward", optional=True, framed=False)
-        for key, card in (("mixer", self.mixer), ("feedforward", self.feedforward)):
-            card.picked.connect(lambda name, key=key: self._pick(key, name))
-            card.edited.connect(lambda values, key=key: self._edit(key, values))
-            column.addWidget(card)
-        self._options_button = QToolButton()
-        self._options_button.setProperty("quiet", True)
-        self._options_button.setText("Residual and norm")
-        self._options_button.setCheckable(True)
-        self._options_button.setToolTip("Repeat, residual connection, normalisation of this layer")
-        column.addWidget(self._options_button, 0, Qt.AlignmentFlag.AlignLeft)
-        self._options = Form(LAYER_SCHEMA)
-        self._options.setContentsMargins(30, 0, 6, 0)
-        self._options.hide()
-        self._options.edited.connect(self._options_edited)
-        self._options_button.toggled.connect(self._options.setVisible)
-        column.addWidget(self._options)
-        self.fewer.clicked.connect(lambda: self._repeat(-1))
-        self.more.clicked.connect(lambda: self._repeat(1))
-
-    def show_layer(self, table: Tree, variants: Sequence[str], folder: Any) -> None:
-        self._table = table
-        repeat = table.get("repeat", 1)
-        self.times.setText(f"× {repeat}" if repeat != 1 else "")
-        self.fewer.setEnabled(isinstance(repeat, int) and repeat > 1)
-        self.mixer.show_table(table.get("mixer"), variants=variants, folder=folder)
-        self.feedforward.show_table(table.get("feedforward"), variants=variants, folder=folder)
-        self._options.set_values({key: table[key] for key in LAYER_SCHEMA["properties"] if key in table})
-
-    def _tell(self, **changes: Any) -> None:
-        table = {**deepcopy(self._table), **changes}
-        self.edited.emit({key: value for key, value in table.items() if value is not None})
-
-    def _pick(self, key: str, name: str) -> None:
-        self._tell(**{key: {"id": name} if name else None})
-
-    def _edit(self, key: str, values: Tree) -> None:
-        self._tell(**{key: {"id": self._table[key]["id"], **values}})
-
-    def _repeat(self, by: int) -> None:
-        repeat = self._table.get("repeat", 1)
-        repeat = max(1, (repeat if isinstance(repeat, int) else 1) + by)
-        self._tell(repeat=repeat if repeat != 1 else None)
-
-    def _options_edited(self, values: Tree) -> None:
-        self._tell(**{key: values.get(key) for key in LAYER_SCHEMA["properties"]})
+FORMS = 12
+"""Layers whose forms are shown at once; of a deeper model only those that are chosen on the canvas."""
 
 
 class ModelPanel(Card):
-    """Edits embedding, layers and head of the scope that is shown, or the whole model in their place."""
+    """Edits embedding, layers and head of the scope that is shown, or the whole model in their place; on the canvas and in forms below it.
+
+    `opened(name)`: the form of a block was asked for on the canvas."""
+
+    opened = Signal(str)
 
     def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
         super().__init__("Model", "From text to prediction: the embedding first, then the layers in order, the head last.", parent)
         self._desk, self._document = desk, document
         self._scope: Scope = None
+        self.canvas = CanvasPanel(desk, document)
+        self.canvas.opened.connect(self.opened)
+        self.canvas.chosen.connect(lambda _key: self._show_layers())
+        self.body.addWidget(self.canvas)
         self.whole = PluginCard(desk, "Made of", optional=True, nothing="Blocks")
         self.whole.picked.connect(lambda name: self._set_whole({"id": name} if name else None))
         self.whole.edited.connect(self._edit_whole)
@@ -135,6 +55,9 @@ class ModelPanel(Card):
         self._layers = QVBoxLayout()
         self._layers.setSpacing(8)
         self.body.addLayout(self._layers)
+        self._deep = label("", "caption", wrap=True)
+        self._deep.hide()
+        self.body.addWidget(self._deep)
         self.add_layer = QPushButton("Add layer")
         self.add_layer.setProperty("quiet", True)
         self.add_layer.clicked.connect(self._add)
@@ -144,6 +67,9 @@ class ModelPanel(Card):
         self._wrong.hide()
         self.body.addWidget(self._wrong)
         self._cards: list[LayerCard] = []
+        self._numbers: list[int] = []
+        """Which layer each card shows."""
+        self._problems: Sequence[Problem] = ()
         self._merged: Merged | None = None
         self._entries: dict[str, list[Tree]] = {}
 
@@ -154,6 +80,7 @@ class ModelPanel(Card):
         self.whole.offer(self._entries["model"])
         self.embedding.offer(self._entries["embedding"])
         self.head.offer(self._entries["head"])
+        self.canvas.offer(self._entries)
         for card in self._cards:
             card.mixer.offer(self._entries["mixer"])
             card.feedforward.offer(self._entries["feedforward"])
@@ -170,26 +97,13 @@ class ModelPanel(Card):
             part = getattr(merged, slot)
             card.show_table(part.table if part else None, variants=names, folder=folder)
             card.show_trouble(self._trouble(part, slot, problems))
-        layers = draft.raw_layers(merged)
         task = Index(self._desk.catalogue or {}).entry(merged.task.id) if merged.task else None
         without = str((task or {}).get("no_layers") or "")
+        self.canvas.show_scope(merged, scope, problems, without)
         self.add_layer.setEnabled(not without)
         self.add_layer.setToolTip(without or "Add a copy of the last layer")
-        while len(self._cards) > len(layers):
-            gone = self._cards.pop()
-            self._layers.removeWidget(gone)
-            gone.hide()
-            gone.deleteLater()
-        while len(self._cards) < len(layers):
-            self._append_card()
-        places = [(layer.mixer, layer.feedforward) for layer in merged.layers or []]
-        for number, (layer_card, table, (mixer, feedforward)) in enumerate(zip(self._cards, layers, places, strict=True)):
-            layer_card.show_layer(table, names, folder)
-            layer_card.up.setEnabled(number > 0)
-            layer_card.down.setEnabled(number < len(layers) - 1)
-            layer_card.remove.setEnabled(len(layers) > 1 or bool(without))
-            layer_card.mixer.show_trouble(trouble_of(mixer, problems))
-            layer_card.feedforward.show_trouble(trouble_of(feedforward, problems))
+        self._problems = problems
+        self._show_layers()
         shown = [sentence(problem) for problem in problems if problem.path in ("model", "model.layers", f"variant[{scope}].model")]
         self._wrong.setText("\n".join(shown))
         self._wrong.setVisible(bool(shown))
@@ -199,16 +113,47 @@ class ModelPanel(Card):
             return trouble_of(part, problems)
         return Trouble([sentence(problem) for problem in problems if below(problem.path, f"model.{slot}")])
 
+    def _show_layers(self) -> None:
+        """The forms of the layers; of a deep model those that are chosen on the canvas."""
+        if self._merged is None:
+            return
+        layers, without = draft.raw_layers(self._merged), bool(self.canvas.canvas.refuses)
+        names, folder = draft.variant_names(self._document.data), self._document.folder
+        deep = len(layers) > FORMS
+        self._numbers = sorted(self.canvas.canvas.layers)[:FORMS] if deep else list(range(len(layers)))
+        self._deep.setText(f"{len(layers)} layers: the forms of those that are chosen in the picture stand here, {FORMS} at most.")
+        self._deep.setVisible(deep)
+        while len(self._cards) > len(self._numbers):
+            gone = self._cards.pop()
+            self._layers.removeWidget(gone)
+            gone.hide()
+            gone.deleteLater()
+        while len(self._cards) < len(self._numbers):
+            self._append_card()
+        for card, number in zip(self._cards, self._numbers, strict=True):
+            part = (self._merged.layers or [])[number]
+            card.show_layer(number, layers[number], names, folder)
+            card.up.setEnabled(number > 0)
+            card.down.setEnabled(number < len(layers) - 1)
+            card.remove.setEnabled(len(layers) > 1 or without)
+            card.mixer.show_trouble(trouble_of(part.mixer, self._problems))
+            card.feedforward.show_trouble(trouble_of(part.feedforward, self._problems))
+
     def _append_card(self) -> None:
-        number = len(self._cards)
-        card = LayerCard(self._desk, number)
+        place = len(self._cards)
+        card = LayerCard(self._desk)
         card.mixer.offer(self._entries.get("mixer", []))
         card.feedforward.offer(self._entries.get("feedforward", []))
-        card.edited.connect(lambda table: self._change("Change a layer", lambda layers: layers.__setitem__(number, table), f"layer {number}"))
-        card.up.clicked.connect(lambda: self._change("Move a layer", lambda layers: layers.insert(number - 1, layers.pop(number))))
-        card.down.clicked.connect(lambda: self._change("Move a layer", lambda layers: layers.insert(number + 1, layers.pop(number))))
-        card.copy.clicked.connect(lambda: self._change("Duplicate a layer", lambda layers: layers.insert(number, deepcopy(layers[number]))))
-        card.remove.clicked.connect(lambda: self._change("Remove a layer", lambda layers: layers.pop(number)))
+
+        def change(words: str, what: Callable[[list[Tree], int], object], joined: bool = False) -> None:
+            number = self._numbers[place]
+            self._change(words, lambda layers: what(layers, number), f"layer {number}" if joined else "")
+
+        card.edited.connect(lambda table: change("Change a layer", lambda layers, n: layers.__setitem__(n, table), True))
+        card.up.clicked.connect(lambda: change("Move a layer", lambda layers, n: layers.insert(n - 1, layers.pop(n))))
+        card.down.clicked.connect(lambda: change("Move a layer", lambda layers, n: layers.insert(n + 1, layers.pop(n))))
+        card.copy.clicked.connect(lambda: change("Duplicate a layer", lambda layers, n: layers.insert(n, deepcopy(layers[n]))))
+        card.remove.clicked.connect(lambda: change("Remove a layer", lambda layers, n: layers.pop(n)))
         self._layers.addWidget(card)
         self._cards.append(card)
 
@@ -240,6 +185,7 @@ class ModelPanel(Card):
 
     def mark_changes(self, changed: set[str]) -> None:
         """Mark what a variant changes of the base: "embedding", "head", "layers", or parameters of a whole model."""
+        self.canvas.mark_changes(changed)
         flag(self.whole, "current", bool(changed - set(BLOCKS)))
         for slot, card in (("embedding", self.embedding), ("head", self.head)):
             flag(card, "current", slot in changed)
@@ -263,6 +209,10 @@ class ModelPanel(Card):
             return self.embedding if name == "embedding" else self.head
         kind, _, rest = name.partition("/")
         number, _, part = rest.partition("/")
-        if kind == "layer" and number.isdigit() and int(number) < len(self._cards):
-            return self._cards[int(number)].mixer if part == "mixer" else self._cards[int(number)].feedforward
-        return None
+        if kind != "layer" or not number.isdigit():
+            return None
+        if int(number) not in self._numbers:
+            self.canvas.canvas.choose(name)
+            self._show_layers()
+        card = next((card for card, shown in zip(self._cards, self._numbers, strict=True) if shown == int(number)), None)
+        return None if card is None else card.mixer if part == "mixer" else card.feedforward

@@ -224,4 +224,3 @@ class SweepCard(Card):
         self._document.edit(f"{what}: {len(swept.data['variant']) - first} variants", lambda data: data.update(swept.data))
         self.made.emit(first)
         return ""
-

@@ -114,6 +114,7 @@ class EditorView(QWidget):
         self.variants.sweep_asked.connect(self.open_sweep)
         self.variants.ablation_asked.connect(self.ablate)
         self.problems.jumped.connect(self.jump)
+        self.model.opened.connect(self._open_card)
         self.problems.fix_asked.connect(self.apply)
         self.recipe.fix_asked.connect(self.apply)
         document.changed.connect(self._changed)
@@ -328,6 +329,7 @@ class EditorView(QWidget):
         if shown != self._figures_of:
             return  # Another variant was chosen meanwhile.
         self.problems.show_model(shapes, f"Variant: {shown}")
+        self.model.canvas.show_figures(shapes)
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
         card, plan = self.problems.forecast, plans[shown]
@@ -394,6 +396,13 @@ class EditorView(QWidget):
             self.name.setFocus()
         elif scope is not None and problem.path.endswith(".name"):
             self.variants.start_rename()
+
+    def _open_card(self, name: str) -> None:
+        """Show the form of a block that was opened on the canvas."""
+        card = self.model.card(name)
+        if card is not None:
+            card.reveal("")
+            QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
 
     def open_sweep(self) -> None:
         """Show the sweep of the variant that is chosen."""
