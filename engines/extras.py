@@ -10,8 +10,10 @@ PRETRAINED = ("transformers", "accelerate", "gguf")
 """What reads the pretrained language model; the extra `pretrained` of the project."""
 ENCODER = ("transformers",)
 """What the pretrained sentence encoder is made of; in the extra `pretrained`."""
+BASELINES = ("sklearn",)
+"""What fits the linear classifier; the extra `baselines` of the project."""
 
-_DISTRIBUTIONS = {"faiss": "faiss-cpu"}
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn"}
 """Names to install by, where they are not those to import by."""
 
 

@@ -72,6 +72,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 """Parameters that a plugin needs, or needs to matter with 500 words, 24 numbers and 12 tokens."""
 
 ELSEWHERE = {
+    "baselines/linear": "tells texts apart and predicts no token: tests/plugins/baselines/test_linear.py",
     "models/pretrained": "has 134.5 M parameters and tokens of its own: tests/plugins/models/test_pretrained.py",
     "models/sentence_encoder": "has tokens of its own: tests/plugins/models/test_sentence_encoder.py",
 }

@@ -118,15 +118,9 @@ class Trainer:
 
     def _train_without_steps(self, evaluated: bool) -> None:
         """A model that takes in the text at once, on the clock; or a budget of nothing."""
-        session, model = self.session, self.session.model
+        session = self.session
         if self.pipeline.fitted:
-            ids, training = session.text.splits["train"], session.plan["training"]
-            wanted = session.budget.tokens(tokens_per_step=training["batch"] * training["sequence"], tokens_per_epoch=len(ids))
-            start = time.perf_counter()
-            sentence = model.fit(ids[:wanted])  # type: ignore[operator]
-            session.seconds += time.perf_counter() - start
-            session.tokens += wanted
-            session.fitted = f"{sentence} {wanted:,} of the {len(ids):,} training tokens were read, each once."
+            self._fit()
         if self.control.stop:
             raise Cancelled
         self.recorder.add("progress/tokens", session.step, session.tokens, "tokens")
@@ -137,6 +131,20 @@ class Trainer:
         self.trained = True
         if not self.pipeline.fitted:
             self.save()
+
+    def _fit(self) -> None:
+        """Give the model the training text, or the training texts, as many as the budget names, each once."""
+        session, model = self.session, self.session.model
+        ids, training, stream = session.text.splits["train"], session.plan["training"], session.stream
+        texts = session.task.of_documents
+        there, step = (stream.tokens_per_epoch, training["batch"]) if texts else (len(ids), training["batch"] * training["sequence"])
+        wanted = session.budget.tokens(tokens_per_step=step, tokens_per_epoch=there)
+        given = stream.first(wanted) if texts else (ids[:wanted],)  # type: ignore[attr-defined]
+        start = time.perf_counter()
+        sentence = model.fit(*given)  # type: ignore[operator]
+        session.seconds += time.perf_counter() - start
+        session.tokens += wanted
+        session.fitted = f"{sentence} {wanted:,} of the {there:,} training {'texts' if texts else 'tokens'} were read, each once."
 
     def _scheduled(self, batch: Batch) -> float:
         return self.pipeline.multiplier(self.session.progress) * batch.lr_scale

@@ -83,6 +83,13 @@ class DocumentStream:
     def _batch(self, picked: np.ndarray) -> Batch:
         return batch_of(self._ids, self._documents, picked, self.length)
 
+    def first(self, texts: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """The first `texts` of the first epoch, each cut behind `length` tokens, and their classes: for what takes them in at once."""
+        ends, labels = self._documents.ends, self._documents.labels
+        picked = np.random.default_rng([self.seed, 0]).permutation(self.tokens_per_epoch)[:texts]
+        starts = np.append(0, ends[:-1])
+        return [np.asarray(self._ids[starts[i] : min(ends[i], starts[i] + self.length)]) for i in picked], labels[picked]
+
     def _begin(self) -> None:
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self.tokens_per_epoch)
 
@@ -147,10 +154,20 @@ class ScoresClassifier(nn.Module):
         return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 
+class FittedClassifier(ScoresClassifier):
+    """One whose body takes in the training texts at once."""
+
+    def fit(self, texts: Sequence[np.ndarray], label_N: np.ndarray) -> str:
+        """Hand them on; what was found, in a sentence."""
+        body: Any = self.body
+        return str(body.fit(texts, label_N))
+
+
 def as_classifier(module: nn.Module, name: str, classes: int, vocabulary_size: int, length: int) -> ScoresClassifier:
     """The whole model as a classifier, tried on two texts. Raises ValueError with a sentence where it fails, gives other shapes or reads padding."""
     check_reader(module, name, "a classifier of texts", "one score for each class", classes, vocabulary_size, length)
-    return ScoresClassifier(module, classes, length)
+    kind = FittedClassifier if callable(getattr(module, "fit", None)) else ScoresClassifier
+    return kind(module, classes, length)
 
 
 def check_reader(module: nn.Module, name: str, role: str, gives: str, columns: int | None, vocabulary_size: int, length: int) -> None:
