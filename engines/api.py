@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from pydantic import model_validator
 
 from engines.plugin import Plugin, param
-from engines.study import Axis, Cell, Conclusion, Estimate, Exponent, Group, Measured, Study, Trained
+from engines.study import Axis, BreakEven, Cell, Conclusion, Estimate, Exponent, Group, Measured, Study, Trained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from engines.toolbox.taps import Tap
 
 __all__ = [
-    "HOOKS", "Axis", "Block", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure", "Group",
-    "HeldOut", "Measured",
-    "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial", "Vocabulary", "certificate", "param",
+    "HOOKS", "Axis", "Block", "BreakEven", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure",
+    "Group", "HeldOut", "Measured", "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial", "Vocabulary",
+    "certificate", "param",
 ]  # fmt: skip
 
 Slot = Literal["embedding", "mixer", "feedforward", "head", "model"]

@@ -13,8 +13,8 @@ Result = Mapping[str, Any]
 class Case:
     """Results of both by key, and what stands behind them. recorded: hook -> facts of what the engine itself recorded (work, memory).
 
-    price: key -> {"total", "own", "of_needed_runs", ...} of one run; profile: of a run of the variant; peaks: of the machine;
-    trained_alike: whether every training loss equals the baseline's.
+    price: key -> {"total", "own", "of_needed_runs", ...} of one run; profile: of a run of the variant; peaks: of the machine; break_even: of
+    sparse formats on the machine (`engines.breakeven`); trained_alike: whether every training loss equals the baseline's.
     """
 
     results: Mapping[str, Result]
@@ -29,6 +29,7 @@ class Case:
     price: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     profile: Mapping[str, Any] | None = None
     peaks: Mapping[str, Any] | None = None
+    break_even: Sequence[Mapping[str, Any]] = ()
     trained_alike: bool = False
 
     def ratio(self, key: str) -> float | None:

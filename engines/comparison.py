@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engines import comparability, conditions, judging, limits, peaks, reaching, statistics
+from engines import breakeven, comparability, conditions, judging, limits, peaks, reaching, statistics
 from engines.case import Case
 from engines.comparability import Obstacle
 from engines.differences import differences
@@ -74,9 +74,10 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     # What the timing cannot tell from the baseline itself is no difference, however small the margin asked for.
     margins = {key: max(margin, float(abs(np.expm1(abs(np.log(same["ratio"])))))) for key, same in controls.items() if same["ratio"]}
     variants = {entrant.name: _variant(entrant, baseline, margin, margins, metrics) for entrant in entrants}
+    even = _break_even(store, baseline)
     for entrant in entrants:
         variants[entrant.name]["notes"] += reached.get(entrant.name, [])
-        variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls)
+        variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls, even)
     return {
         "experiment": " + ".join(row.name for row in experiments),
         "baseline": baseline.name,
@@ -158,7 +159,7 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
 
 def _findings(
     store: Store, own: Contestant, baseline: Contestant, variants: Mapping[str, Any], margin: float, metrics: Sequence[str],
-    controls: Mapping[str, Mapping[str, Any]],
+    controls: Mapping[str, Mapping[str, Any]], even: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """What follows from the figures of a variant beside the baseline's: savings side by side, why, and what its plan says otherwise."""
     results, effects = variants[own.name]["results"], variants[own.name]["effects"]
@@ -177,10 +178,16 @@ def _findings(
         new = [each for each in variants[own.name]["techniques"] if each not in known]
         case = Case(
             results, reference, margin, metrics, effects, new, own.recorded, baseline.recorded, controls, own.price,
-            profile=read_profile(store, own.profile), peaks=_peaks(baseline), trained_alike=_trained_alike(own, baseline),
+            profile=read_profile(store, own.profile), peaks=_peaks(baseline), break_even=even, trained_alike=_trained_alike(own, baseline),
         )  # fmt: skip
         found["explanations"] = explanations(case)
     return found
+
+
+def _break_even(store: Store, baseline: Contestant) -> list[dict[str, Any]]:
+    """Where sparse formats begin to pay on the machine of the baseline, where that was measured."""
+    machines = baseline.circumstances.machines
+    return breakeven.stored(store, next(iter(machines)), *baseline.place) if len(machines) == 1 and baseline.place else []
 
 
 def _peaks(baseline: Contestant) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engines.case import Case, Result
@@ -56,6 +56,34 @@ def zeros_stored_densely(case: Case) -> Iterator[Phrase]:
             "stored like any other number." + smaller, technique=effect["technique"], after=facts["nonzero_after"], before=facts["nonzero_before"],
             bytes=facts["bytes_after"], **({"packed": packed["value"]} if smaller and packed else {}),
         )  # fmt: skip
+
+
+def where_sparse_pays(case: Case) -> Iterator[Phrase]:
+    """From how few weights on a sparse format would be faster, as it was measured on this machine, where zeros are multiplied like other numbers."""
+    zeros, operations = zero_share(case.results), case.ratio(case.work)
+    if zeros is None or zeros < MANY_ZEROS or operations is None or not case.stayed(operations):
+        return
+    left = _left(case.effects)
+    for format in dict.fromkeys(row["format"] for row in case.break_even):
+        rows = sorted((row for row in case.break_even if row["format"] == format), key=_even)
+        figures: dict[str, Any] = {"format": format}
+        told = []
+        for name, row in {"least": rows[0], "most": rows[-1]}.items() if len(rows) > 1 else [("least", rows[0])]:
+            figures |= {f"{name}_batch": row["batch"], f"{name}_width": row["width"]}
+            if row["density"] is not None:
+                figures[name] = row["density"]
+            beyond = "any that was measured" if row["always"] else "none that was measured"
+            below = beyond if row["density"] is None else f"below {{{name}:share}}"
+            told.append(f"{below} (batch {{{name}_batch:figure}}, {{{name}_width:figure}} wide)")
+        start = end = ""
+        if left is not None:
+            figures["left"] = left
+            paying = sum(_even(row) > left for row in rows)
+            start = "Of the weights that may be zero {left:share} are left. "
+            end = ": stored so, they would be " + ("faster" if paying == len(rows) else "faster at some of these sizes" if paying else "slower")
+        yield say(
+            f"{start}Measured on this machine, {{format}} is faster than dense where the share of weights left is {', '.join(told)}{end}.", **figures
+        )
 
 
 def few_against_many(case: Case) -> Iterator[Phrase]:
@@ -200,6 +228,17 @@ def waits_and_bounds(case: Case) -> Iterator[Phrase]:
         words = {"compute": "arithmetic", "memory": "memory bandwidth", "launch": "the cost of calling kernels", "data": "the wait for data"}
         yield say("Of the time of its layers in a profiled step, {share:share} is spent in layers that {bound} limits.",
                    share=bounds[bound] / sum(spent.values()), bound=words.get(bound, bound))  # fmt: skip
+
+
+def _even(row: Mapping[str, Any]) -> float:
+    """The break-even density, beyond all that were measured where there is none among them."""
+    return float(row["density"]) if row["density"] is not None else float(row["always"])
+
+
+def _left(effects: Iterable[Mapping[str, Any]]) -> float | None:
+    """Share of the weights that could be made zero which are not; None where nobody counted them."""
+    counted = [effect["facts"] for effect in effects if effect["facts"].get("prunable_weights")]
+    return 1 - counted[-1]["zero_weights"] / counted[-1]["prunable_weights"] if counted else None
 
 
 def _changed(facts: Mapping[str, Any]) -> bool:

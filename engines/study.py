@@ -135,13 +135,36 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True)
+class BreakEven:
+    """The share of weights left at which a product in a sparse format takes as long as the dense one: with fewer it is faster.
+
+    density: None where the two are never as fast between `smallest` and `largest`, the densities measured; always: whether the format is then
+    faster at all of them, else at none. low, high: 95% interval; None where it ends outside what was measured. threads: 0 on a GPU.
+    """
+
+    format: str
+    device: str
+    threads: int
+    batch: int
+    width: int
+    density: float | None
+    low: float | None
+    high: float | None
+    always: bool
+    smallest: float
+    largest: float
+
+
+@dataclass(frozen=True)
 class Conclusion:
-    """What the figures say. outcome: of the study's expectation, with the reason. lines: level on the y axis, in its unit, by name."""
+    """What the figures say. outcome: of the study's expectation, with the reason. lines: level on the y axis, in its unit, by name. break_even:
+    what comparisons on this machine cite where weights are zero."""
 
     findings: tuple[str, ...]
     outcome: Literal["met", "refuted", "not decided"]
     reason: str
     lines: Mapping[str, float] = field(default_factory=dict)
+    break_even: tuple[BreakEven, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "beams": [8],
         "bits": [64],
     },
+    "studies/sparse_matmul": {"densities": [0.1, 0.5], "batches": [1, 3], "widths": [16, 32]},
     "studies/repeated_operations": {"words": [1, 3, 5], "width": 8, "vectors": 3, "example_width": 4},
 }
 """Parameters that a plugin needs, or needs to matter with 500 words, 24 numbers and 12 tokens."""

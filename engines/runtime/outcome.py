@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,6 +151,7 @@ def result(study: Study, title: str, times: Sequence[Times], left: Sequence[Left
         "curves": list(_curves(study, figures)),
         "speedups": list(_speedups(study, times, figures)),
         "lines": [{"name": name, "value": value} for name, value in concluded.lines.items()],
+        "break_even": [asdict(each) for each in concluded.break_even],
         "steps": list(_steps(times, figures)),
         "steps_title": next((each.group.title for each in times if each.group.x is None), ""),
         "findings": list(concluded.findings),

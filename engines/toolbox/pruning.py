@@ -12,7 +12,7 @@ from torch import nn
 
 Prunable = Literal["Linear", "LSTM", "GRU", "Embedding", "Conv1d"]
 Scope = Literal["layer", "global", "row"]
-Granularity = Literal["weight", "block", "row"]
+Granularity = Literal["weight", "block", "row", "2:4"]
 
 TYPES: dict[str, type[nn.Module]] = {"Linear": nn.Linear, "LSTM": nn.LSTM, "GRU": nn.GRU, "Embedding": nn.Embedding, "Conv1d": nn.Conv1d}
 
@@ -43,11 +43,13 @@ def smallest(
     ("layer"), of all together ("global") or of each row of a tensor ("row").
 
     granularity: a group is one entry, a block of (rows, columns), cut smaller at the edges, or an output row; its score is the mean of its
-    entries. Tensors with more than two dimensions are matrices with one row an output. A count, not a threshold: among equal scores a
-    threshold would take too many.
+    entries. "2:4": the two smallest of each four neighbours in a row, whatever sparsity and scope say. Tensors with more than two dimensions are
+    matrices with one row an output. A count, not a threshold: among equal scores a threshold would take too many.
     """
     if granularity == "weight":
         return _smallest(scores, sparsity, scope)
+    if granularity == "2:4":
+        return {name: two_of_four(score.flatten(1)).view_as(score) for name, score in scores.items()}
     matrices = {name: score.flatten(1) for name, score in scores.items()}
     sizes = {name: block if granularity == "block" else (1, matrix.shape[1]) for name, matrix in matrices.items()}
     pooled = {name: _block_means(matrix, sizes[name]) for name, matrix in matrices.items()}
@@ -81,6 +83,15 @@ def _spread(chosen: torch.Tensor, size: tuple[int, int], like: torch.Tensor) -> 
     """Each group's choice for each of its entries."""
     wide = chosen.repeat_interleave(size[0], dim=0).repeat_interleave(size[1], dim=1)
     return wide[: like.shape[0], : like.shape[1]].contiguous()
+
+
+def two_of_four(score_OI: torch.Tensor) -> torch.Tensor:
+    """True at the two smallest scores of each four neighbours in a row, the first of equal ones: what 2:4 removes. Up to three numbers at the end
+    of a row whose length is no multiple of four stay."""
+    columns = score_OI.shape[-1] // 4 * 4
+    fours = score_OI[..., :columns].unflatten(-1, (-1, 4))
+    removed = torch.zeros_like(fours, dtype=torch.bool).scatter_(-1, fours.argsort(dim=-1, stable=True)[..., :2], True)
+    return F.pad(removed.flatten(-2), (0, score_OI.shape[-1] - columns))
 
 
 def cubic(share: float, final: float) -> float:

@@ -64,9 +64,14 @@ class Pruning(Technique):
         )
         return {"modules": 0}
 
+    def remark(self, weights: Weights) -> str:
+        """What else is to be said of the zeros: nothing, or a sentence behind a blank."""
+        return ""
+
     def told(self, module: nn.Module, weights: Weights, ctx: Context, **figures: float) -> dict[str, Any]:
         """Say what is zero now; the record."""
         sentence, counted = sparsity_sentence(module, weights)
+        sentence += self.remark(weights)
         left = [name for name in weights if name not in ctx.state.get("removed", {name: None})]
         if left and self.sparsity > 0:
             sentence += f" {len(left)} matched matrices were left alone, since their inputs cannot be seen: {', '.join(left[:4])}."
@@ -78,7 +83,7 @@ class ByCriterion(Pruning):
     """Pruning of what has the smallest scores. A subclass says what a score is."""
 
     scope: Scope = param("layer", "Rank weights within each matrix, all matrices together, or within each output row.")
-    granularity: Granularity = param("weight", "What goes at once: single weights, blocks, or whole output rows.")
+    granularity: Granularity = param("weight", "What goes at once: weights, blocks, whole output rows, or two of each four weights in a row (2:4).")
     block: tuple[int, int] = param((4, 4), "granularity = block: rows and columns of a block.")
     mode: Literal["one_shot", "iterative", "gradual"] = param(
         "one_shot", "Cut once; in rounds of cutting and fine-tuning; or by a cubic schedule while training goes on."
@@ -105,6 +110,11 @@ class ByCriterion(Pruning):
             raise ValueError(f'mode = "{self.mode}" cuts {" or ".join(allowed)} training, not {self.when}: choose another mode, or leave out when.')
         if self.granularity == "row" and self.scope == "row":
             raise ValueError('granularity = "row" and scope = "row" leave one thing to rank in each row: choose scope = "layer" or "global".')
+        if self.granularity == "2:4" and (self.sparsity != 0.5 or self.mode != "one_shot"):
+            raise ValueError(
+                f'granularity = "2:4" removes two of each four weights at once, and here sparsity = {self.sparsity:g} and mode = "{self.mode}": set '
+                'sparsity = 0.5 and mode = "one_shot".'
+            )
         if min(self.block) < 1:
             raise ValueError(f"block is {list(self.block)}: both sides must be at least 1.")
         return self
@@ -129,6 +139,14 @@ class ByCriterion(Pruning):
         scores = self.scores(weights, module, ctx)
         scores = {name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score for name, score in scores.items()}
         return smallest(scores, sparsity, self.scope, self.granularity, self.block)
+
+    def remark(self, weights: Weights) -> str:
+        """Of 2:4: who multiplies it, and which rows end in numbers that stay."""
+        if self.granularity != "2:4":
+            return ""
+        odd = [name for name, weight in weights.items() if weight.flatten(1).shape[1] % 4]
+        ends = f" Rows of {', '.join(odd[:4])} are no multiple of four: their last weights stay." if odd else ""
+        return f" Only GPUs of CUDA capability 8.0 on multiply two of four, and here they are multiplied as dense.{ends}"
 
     # --- when -------------------------------------------------------------------------------------------------------------------------------
 

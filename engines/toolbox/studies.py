@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -100,6 +101,24 @@ def crossing(measured: Measured, curve: str, over: str) -> tuple[float | None, f
     slower = [x for x, value in ratios if value <= 1]
     last = slower[-1] if slower else None
     return last, next(x for x, _ in ratios if last is None or x > last)
+
+
+def break_even(ratios: Sequence[tuple[float, Estimate]]) -> tuple[float | None, float | None, float | None, bool]:
+    """(x where the ratio comes down to 1, both limits of its interval, whether it is above 1 everywhere), from ratios at rising x.
+
+    Between two x the logarithm of the ratio is taken to be a straight line over the logarithm of x. None: not within the x given.
+    """
+    values = [(x, found.value) for x, found in ratios]
+    low, high = ([(x, limit) for x, found in ratios if (limit := pick(found)) is not None] for pick in (lambda e: e.low, lambda e: e.high))
+    return _comes_down(values), _comes_down(low), _comes_down(high), values[-1][1] > 1 and _comes_down(values) is None
+
+
+def _comes_down(ratios: Sequence[tuple[float, float]]) -> float | None:
+    """The first x at which it is 1, having been above it."""
+    for (x, above), (next_x, below) in pairwise(ratios):
+        if above > 1 >= below:
+            return float(x * (next_x / x) ** (math.log(above) / math.log(above / below)))
+    return None
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------------------------------

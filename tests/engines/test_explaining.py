@@ -33,6 +33,10 @@ SPEED, LATENCY, OPERATIONS = "speed/infer_tokens_per_s", "latency/p50_ms", "comp
 TRAINING = "speed/train_tokens_per_s"
 
 
+def even(**more):
+    return {"format": "CSR", "device": "cpu", "threads": 1, "batch": 1, "width": 256, "density": None, "always": False} | more
+
+
 def case(own, **more):
     """A case whose baseline has the same keys."""
     return Case(own, {key: result(value=20.0) for key in own}, **more)
@@ -65,6 +69,14 @@ SPOKEN = [
         [
             {"results": {key: each for key, each in ZEROS.items() if key != gone}} for gone in ZEROS
         ] + [{"results": ZEROS | {SPEED: result(1.6, "better")}}, {"results": ZEROS | {OPERATIONS: result(0.5, "better")}}],
+    ),
+    (
+        "where_sparse_pays",
+        case(ZEROS, effects=[effect(hook="stated", zero_weights=90, prunable_weights=100)],
+             break_even=[even(batch=8, density=0.2), even(batch=1, density=0.05), even(batch=64, density=0.12)]),
+        "Of the weights that may be zero 10% are left. Measured on this machine, CSR is faster than dense where the share of weights left is below "
+        "5% (batch 1, 256 wide), below 20% (batch 8, 256 wide): stored so, they would be faster at some of these sizes.",
+        [{"break_even": []}, {"results": ZEROS | {OPERATIONS: result(0.5)}}, {"results": ZEROS | {"size/nonzero_parameters": result(value=999)}}],
     ),
     (
         "zeros_stored_densely", case({}, effects=[effect(**STILL | {"nonzero_after": 17})]),
@@ -262,3 +274,18 @@ def test_no_explanation_holds_a_number_that_is_not_among_its_figures(own, base, 
 
 def test_a_sentence_takes_texts_as_they_are():
     assert say("{name}: {part:share}", name="{odd} 7", part=0.5) == {"sentence": "{odd} 7: 50%", "figures": {"name": "{odd} 7", "part": 0.5}}
+
+
+def test_a_sparse_format_that_never_paid_or_always_did_is_told_so():
+    zeros = [effect(hook="stated", zero_weights=90, prunable_weights=100)]
+    for rows, said in (
+        ([even()], "is none that was measured (batch 1, 256 wide): stored so, they would be slower."),
+        ([even(always=True)], "is any that was measured (batch 1, 256 wide): stored so, they would be faster."),
+        ([even(batch=8, density=0.3), even(batch=1, always=True)],
+         "is below 30% (batch 8, 256 wide), any that was measured (batch 1, 256 wide): stored so, they would be faster."),
+        ([even(density=0.3), even(batch=64)],
+         "is none that was measured (batch 64, 256 wide), below 30% (batch 1, 256 wide): stored so, they would be faster at some of these sizes."),
+    ):  # fmt: skip
+        (found,) = explaining.where_sparse_pays(case(ZEROS, effects=zeros, break_even=rows))
+        assert found["sentence"].endswith(said)
+    assert "weights that may be zero" not in next(explaining.where_sparse_pays(case(ZEROS, break_even=[even(density=0.3)])))["sentence"]

@@ -1,9 +1,13 @@
-"""Masks against torch.nn.utils.prune: the same."""
+"""Masks against torch.nn.utils.prune and torch.ao.pruning: the same."""
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
+from torch import nn
+from torch.ao.pruning import WeightNormSparsifier
 from torch.nn.utils import prune
 
 from engines.api import Trial
@@ -52,6 +56,24 @@ def test_random_masks_equal_random_unstructured(amount: float) -> None:
         if name in weights:
             prune.random_unstructured(child, own, amount=amount)
             assert torch.equal(ours[name], getattr(child, f"{own}_mask") == 0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_two_of_four_masks_equal_torch_ao() -> None:
+    """Of matrices with rows of 64 and 24 numbers; and each four by brute force, the pair that keeps most of |w|."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 24), nn.Linear(24, 5))
+    ours = smallest({f"{i}.weight": module[i].weight.detach().abs() for i in range(2)}, 0.5, "layer", "2:4")
+    sparsifier = WeightNormSparsifier(sparsity_level=1.0, sparse_block_shape=(1, 4), zeros_per_block=2)
+    weight = {name: module.get_parameter(name).detach().clone() for name in ours}
+    sparsifier.prepare(module, [{"tensor_fqn": name} for name in ours])
+    sparsifier.step()
+    for i in range(2):
+        assert torch.equal(ours[f"{i}.weight"], module[i].parametrizations.weight[0].mask == 0)
+    for name, removed in ours.items():
+        for four, gone in zip(weight[name].abs().view(-1, 4), removed.view(-1, 4), strict=True):
+            best = max(combinations(range(4), 2), key=lambda pair: float(four[list(pair)].sum()))
+            assert tuple((~gone).nonzero().flatten().tolist()) == best
 
 
 @pytest.mark.parametrize("amount", [0.25, 0.5])

@@ -138,6 +138,9 @@ def test_schedules_that_cannot_be_are_refused_with_what_to_do() -> None:
         Activation(granularity="row")
     with pytest.raises(ValidationError, match="both sides must be at least 1"):
         Random(granularity="block", block=(0, 4))
+    for wrong in ({}, {"sparsity": 0.5, "mode": "iterative"}):
+        with pytest.raises(ValidationError, match=r'set sparsity = 0.5 and mode = "one_shot"'):
+            Magnitude(granularity="2:4", **wrong)
     with pytest.raises(ValidationError, match="errors of different layers are not comparable"):
         OBS(scope="global")
 

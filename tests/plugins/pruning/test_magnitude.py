@@ -64,6 +64,20 @@ def test_one_shot_cuts_after_training_and_zeros_survive_fine_tuning_with_momentu
     assert context.effects[-1][0].startswith("60.0% of 1,152 weights in 4 modules are zero")
 
 
+def test_two_of_four_stay_so_through_fine_tuning_and_are_said_to_be_simulated() -> None:
+    """Rows of 16 numbers lose two of each four; of rows of 13 the last one stays."""
+    module = torch.nn.Sequential(torch.nn.Linear(16, 6), torch.nn.Linear(13, 4))
+    technique = Magnitude(sparsity=0.5, granularity="2:4", exclude=(), fine_tune_tokens=0)
+    context = Surroundings(module)
+    update = technique.step(lambda: [torch.nn.init.uniform_(each.weight, 0.5, 1.0) for each in module], context)
+    technique.finish(module, context)
+    update()
+    assert ((module[0].weight.view(-1, 4) == 0).sum(1) == 2).all()
+    assert ((module[1].weight[:, :12].reshape(-1, 4) == 0).sum(1) == 2).all()
+    assert (module[1].weight[:, 12] != 0).all()
+    assert "here they are multiplied as dense. Rows of 1.weight are no multiple of four" in context.effects[-1][0]
+
+
 def test_default_fine_tuning_is_a_tenth_of_the_training() -> None:
     module, technique = specimen(TRIAL), Magnitude()
     context = Training(module, technique)
