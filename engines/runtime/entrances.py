@@ -17,6 +17,11 @@ from engines.runtime.graphs import CHECKED_STEPS, Classes, NotExportable, Prompt
 
 NO_PROBABILITIES = "Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding."
 
+STATELESS = (
+    "It carries no state from token to token: read the prompt again with each token behind it, which is what the model itself does up to {length} "
+    "tokens."
+)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -80,6 +85,10 @@ def _writing_on(model: Any, prompt_1T: Tensor) -> Iterator[Offer]:
     afters = ("log_p", "next", *(f"state_{n}" for n in range(len(state))))
     words = f"{what}: the most probable next token with its log probability, and the state after the prompt."
     yield Offer(what, (Part("prompt", words, Prompt(model), (prompt_1T,), ("prompt",), afters, ((1,),)),))
+    if getattr(model, "carries", True) is False:
+        # Between two segments it begins anew, which depends on how much it has read.
+        yield Offer("Writes on, a token at a time", reason=STATELESS.format(length=model.length))
+        return
     step = Step(model, shape)
     with torch.no_grad():
         grown = [tuple(leaf.shape) for leaf in step(token_11, *state)[2:]]

@@ -157,7 +157,8 @@ def test_a_module_of_ones_own_and_a_classifier_leave(tmp_path: Path) -> None:
     (tmp_path / "net_that_leaves.py").write_text(OWN)
     own = {"id": "models/own", "factory": "net_that_leaves:make", "folder": str(tmp_path)}
     folder = kept(tmp_path, model=own)
-    export.write(folder, tmp_path / "own.pt2", "torch-export")
+    answer = export.write(folder, tmp_path / "own.pt2", "torch-export")
+    assert "Writes on, a token at a time: left out. It carries no state from token to token: read the prompt again" in " ".join(answer["told"])
     inputs, targets = held_out()
     expected = score(finished.load_finished(folder).model, inputs, targets)
     torch.testing.assert_close(program(tmp_path / "own.pt2", inputs, targets)[0], expected, rtol=1e-4, atol=1e-4)

@@ -63,6 +63,26 @@ class Averaged(nn.Module):
         return made
 
 
+class Reader(nn.Module):
+    """Scores of the classes from torch's own encoder layers, which see no padding, and the mean of the tokens."""
+
+    def __init__(self, vocabulary_size: int, classes: int, width: int = 24, layers: int = 2) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True) for _ in range(layers)
+        )
+        self.scores = nn.Linear(width, classes)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = self.table(ids)
+        for block in self.blocks:
+            x = block(x, src_key_padding_mask=~mask)
+        mean = (x * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        scores: Tensor = self.scores(mean)
+        return scores
+
+
 averaged = Averaged
 recurrent = Recurrent
 transformer = Transformer
