@@ -91,9 +91,3 @@ def integer_product(q_ND: Tensor, levels_ED: Tensor) -> Tensor:
     levels = nn.functional.pad(levels_ED, (0, more_columns, 0, more_outputs)) if more_columns or more_outputs else levels_ED
     product: Any = torch._int_mm(q, levels.T)
     return product[:rows, : len(levels_ED)]
-
-
-def exchange(module: nn.Module, name: str, form: nn.Module) -> None:
-    """Put `form` in the place of the child of this full name."""
-    parent, _, own = name.rpartition(".")
-    setattr(module.get_submodule(parent), own, form.train(module.training))

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.toolbox.exchanging import exchange
 from engines.toolbox.quantisers import Quantised, Scheme, dequantise, pack, packed_bytes, unpack
 
 Kind = Literal["Linear", "LSTM", "Embedding"]
@@ -119,7 +120,9 @@ class CodebookMatrix(StoredMatrix):
 
     def decode(self, packed: Tensor, rows: Tensor | None) -> Tensor:
         values: Tensor = self.get_buffer("values")
-        return values[unpack(packed, self.bits, self.columns).int()]
+        codes = unpack(packed, self.bits, self.columns)
+        # Narrow places are looked up faster, but graphs take wide ones alone.
+        return values[codes.long() if torch.compiler.is_exporting() else codes.int()]
 
     def description(self) -> dict[str, Any]:
         size = len(self.get_buffer("values"))
@@ -240,8 +243,7 @@ def store(module: nn.Module, matrices: Mapping[str, StoredMatrix]) -> None:
         kind = stock(child)
         assert kind is not None
         form = FORMS[kind](child, own)
-        parent, _, last = name.rpartition(".")
-        setattr(module.get_submodule(parent), last, form.train(child.training))
+        exchange(module, name, form)
 
 
 def record_of(matrices: Mapping[str, StoredMatrix]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.int8 import Int8Module, dequantise, int8_form, quantise, reason_against
+from engines.toolbox.exchanging import exchange
+from engines.toolbox.int8 import dequantise, int8_form, quantise, reason_against
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.specimen import Surroundings, batches, specimen
 
@@ -60,7 +61,7 @@ class DynamicInt8(Technique):
         weights = sum(p.numel() for name in names for p in module.get_submodule(name).parameters() if p.ndim > 1)
         tied = _tied(module, names)
         for name in names:
-            _exchange(module, name, int8_form(module.get_submodule(name), self.per_channel))
+            exchange(module, name, int8_form(module.get_submodule(name), self.per_channel))
         sentence = _sentence(module, names, skipped, tied, weights, bytes_before)
         ctx.effect(sentence, modules=len(names), weights=weights, bits=8, bytes_before=bytes_before)
         return module, {"modules": names, "per_channel": self.per_channel}
@@ -68,7 +69,7 @@ class DynamicInt8(Technique):
     def restore(self, module: nn.Module, record: dict[str, Any]) -> nn.Module:
         """The same structure with room for the weights that a state_dict brings."""
         for name in record["modules"]:
-            _exchange(module, name, int8_form(module.get_submodule(name), record["per_channel"], empty=True))
+            exchange(module, name, int8_form(module.get_submodule(name), record["per_channel"], empty=True))
         return module
 
     def _matches(self, module: nn.Module) -> tuple[list[str], list[str]]:
@@ -82,11 +83,6 @@ class DynamicInt8(Technique):
             elif wanted and reason:
                 skipped.append(f"{name} ({reason})")
         return names, skipped
-
-
-def _exchange(module: nn.Module, name: str, form: Int8Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(module.get_submodule(parent), own, form)
 
 
 def _bytes(module: nn.Module) -> int:

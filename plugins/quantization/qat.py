@@ -11,8 +11,9 @@ from pydantic import model_validator
 from torch import nn
 
 from engines.api import Context, Trial, certificate, param
+from engines.toolbox.exchanging import exchange
 from engines.toolbox.fake import FakeInput, FakeWeight
-from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear, exchange
+from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.packed import StoredMatrix, matrices_of
 from engines.toolbox.packing import GridPacking, grid_matrices, once_each

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox import folding
 from engines.toolbox.calibration import Moments, run, watched
-from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear, exchange
+from engines.toolbox.exchanging import exchange
+from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear
 from engines.toolbox.packed import matrices_of
 from engines.toolbox.quantisers import Observer, grid
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.calibration import run, watched
-from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear, exchange, weight_levels
+from engines.toolbox.exchanging import exchange
+from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear, weight_levels
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.packed import matrices_of
 from engines.toolbox.quantisers import Observer, grid
