@@ -67,6 +67,7 @@ def build(window: Window) -> None:
     action(model, "&Duplicate variant", lambda: variants().duplicate(variants().scope), "Ctrl+D")
     action(model, "Re&name variant", lambda: variants().start_rename(), "F2")
     action(model, "&Make it the baseline", lambda: variants().make_baseline(variants().scope), "Ctrl+B")
+    action(model, "Variants side &by side", lambda: _in_editor(window).open_side_by_side(), "Ctrl+Shift+B")
     action(model, "S&weep over values …", lambda: _in_editor(window).open_sweep(), "Ctrl+Shift+W")
     action(model, "&Leave out techniques one by one", lambda: _in_editor(window).ablate(False))
     action(model, "Add &techniques one by one", lambda: _in_editor(window).ablate(True))

@@ -104,23 +104,29 @@ class ProblemsPanel(QWidget):
         button.clicked.connect(lambda: self.jumped.emit(problem))
         return button
 
-    def show_model(self, shapes: dict[str, Any] | None, state: str = "") -> None:
-        """shapes: the inspector's answer about the model that is shown."""
+    def show_model(self, shapes: dict[str, Any] | None, state: str = "", base: tuple[str, dict[str, Any] | None] | None = None) -> None:
+        """shapes: the inspector's answer about the model that is shown. base: the name of the baseline, and the answer about its model."""
         emptied(self._figures)
         fitted = bool(shapes and shapes.get("fitted"))
-        for name, value, unit, tip in _figures(shapes) if shapes and not fitted else ():
+        for name, value, unit, tip in _figures(shapes, base) if shapes and not fitted else ():
             self._figures.addLayout(figure_row(name, value, unit, tip))
         self._model_state.setText(f"{FITTED} {state}".strip() if fitted else state)
         self._model_state.setVisible(bool(state))
 
 
-def _figures(shapes: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def _figures(shapes: dict[str, Any], base: tuple[str, dict[str, Any] | None] | None) -> list[tuple[str, str, str, str]]:
+    """Name, value, unit and tip of each figure; with its ratio to the baseline where that differs."""
     found = []
     for key, name, unit in (
         ("parameters", "Parameters", ""), ("trainable", "Trainable", ""), ("weights_mib", "Weights", "MiB"),
-        ("flops_per_token", "Forward, one token", "FLOP"), ("bytes_per_token", "Moved by it", "B"),
+        ("flops_per_token", "For a token", "FLOP"), ("bytes_per_token", "Moved by it", "B"),
     ):  # fmt: skip
         value = shapes.get(key)
-        if isinstance(value, int | float):
-            found.append((name, f"{value:.1f}" if key == "weights_mib" else short(value), unit, f"{value:,.0f} {unit}".strip()))
+        if not isinstance(value, int | float):
+            continue
+        tip, shown = f"{value:,.0f} {unit}".strip(), unit
+        other = (base[1] or {}).get(key) if base else None
+        if base and isinstance(other, int | float) and other and other != value:
+            shown, tip = f"{unit} · {value / other:.2f}x".removeprefix(" · "), f'{tip}; {other:,.0f} in "{base[0]}"'
+        found.append((name, f"{value:.1f}" if key == "weights_mib" else short(value), shown, tip))
     return found

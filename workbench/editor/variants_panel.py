@@ -115,6 +115,7 @@ class VariantsPanel(QWidget):
 
     scope_chosen = Signal(object)
     sweep_asked = Signal()
+    side_by_side_asked = Signal()
     ablation_asked = Signal(bool)
     """The techniques of the chosen variant left out one by one; True: added to the baseline one by one."""
 
@@ -232,6 +233,7 @@ class VariantsPanel(QWidget):
             self._document.edit("Set the baseline", lambda data: draft.set_baseline(data, name))
 
     def _add_many(self, menu: QMenu) -> None:
+        menu.addAction("Show all side by side", self.side_by_side_asked.emit)
         menu.addAction("Sweep over values …", self.sweep_asked.emit)
         menu.addAction("Leave out its techniques one by one", lambda: self.ablation_asked.emit(False))
         menu.addAction("Add its techniques to the baseline one by one", lambda: self.ablation_asked.emit(True))

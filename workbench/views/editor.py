@@ -22,6 +22,7 @@ from workbench.editor.model_panel import ModelPanel
 from workbench.editor.problems_panel import ProblemsPanel
 from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
 from workbench.editor.recipe_panel import RecipePanel
+from workbench.editor.side_by_side import SideBySide
 from workbench.editor.sweep_card import SweepCard
 from workbench.editor.variants_panel import VariantsPanel
 from workbench.icons import icon
@@ -59,6 +60,8 @@ class EditorView(QWidget):
         self._checked = False
         self._forecast = Forecast(self)
         self._figures_of = ""
+        self._base_figures: tuple[dict[str, Any], dict[str, Any] | None] = ({}, None)
+        """The plan of the baseline and what the inspector said about its model."""
         self._questions: list[int] = []
         self._merged: Merged | None = None
         column = QVBoxLayout(self)
@@ -91,7 +94,9 @@ class EditorView(QWidget):
         stack.addLayout(titles)
         self.sweep = SweepCard(desk, document)
         self.sweep.made.connect(self._show_made)
-        for panel in (self.sweep, self.corpus, self.model, self.recipe, self.question, self.measure):
+        self.side_by_side = SideBySide(desk, document)
+        self.side_by_side.chosen.connect(self._go_to_setting)
+        for panel in (self.side_by_side, self.sweep, self.corpus, self.model, self.recipe, self.question, self.measure):
             stack.addWidget(panel)
         stack.addStretch(1)
         self._scroll = scrolled(middle)
@@ -113,6 +118,7 @@ class EditorView(QWidget):
         self.variants.scope_chosen.connect(lambda _scope: self._show_another())
         self.variants.sweep_asked.connect(self.open_sweep)
         self.variants.ablation_asked.connect(self.ablate)
+        self.variants.side_by_side_asked.connect(self.open_side_by_side)
         self.problems.jumped.connect(self.jump)
         self.model.opened.connect(self._open_card)
         self.problems.fix_asked.connect(self.apply)
@@ -186,6 +192,8 @@ class EditorView(QWidget):
         self._found, self._checked = [], False
         for number in self._questions:
             self._desk.inspector.forget(number)
+        if self._base_figures[1] is None:
+            self._base_figures = ({}, None)  # The question about it is among those that are forgotten.
         self._questions.clear()
         self._figures_of = ""
         self._choice_rest.stop()
@@ -253,6 +261,7 @@ class EditorView(QWidget):
         self._desk.trial = draft.trial(data, index, merged)
         self.recipe.show_scope(merged, scope, problems, self._fixes)
         self.sweep.show_scope(index, scope)
+        self.side_by_side.show_document(index)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
             panel.show_problems(problems)
@@ -317,18 +326,26 @@ class EditorView(QWidget):
         return names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
 
     def _ask_figures(self, plans: dict[str, dict[str, Any]]) -> None:
-        shown = self._shown()
+        shown, base = self._shown(), draft.baseline(self.document.data)
+        if base in plans and self._base_figures[0] != plans[base]:
+            self._base_figures = (plans[base], None)
+            self._questions.append(self._desk.inspector.ask("shapes", self._keep_base_figures, lambda _sentence: None, plan=plans[base]))
         if shown in plans:
             self._figures_of = shown
             self._questions.append(
                 self._desk.inspector.ask("shapes", lambda answer: self._show_figures(answer, shown, plans), self._no_figures, plan=plans[shown])
             )
 
+    def _keep_base_figures(self, shapes: dict[str, Any]) -> None:
+        """What the baseline amounts to: the figures of others stand in proportion to it."""
+        self._base_figures = (self._base_figures[0], shapes)
+
     def _show_figures(self, shapes: dict[str, Any], shown: str, plans: dict[str, dict[str, Any]]) -> None:
         """What the model amounts to; then what training it will take is tried out."""
         if shown != self._figures_of:
             return  # Another variant was chosen meanwhile.
-        self.problems.show_model(shapes, f"Variant: {shown}")
+        base = draft.baseline(self.document.data)
+        self.problems.show_model(shapes, f"Variant: {shown}", (base, self._base_figures[1]) if base != shown else None)
         self.model.canvas.show_figures(shapes)
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
@@ -399,9 +416,12 @@ class EditorView(QWidget):
 
     def _open_card(self, name: str) -> None:
         """Show the form of a block that was opened on the canvas."""
-        card = self.model.card(name)
+        self._reveal(name, "")
+
+    def _reveal(self, name: str, parameter: str) -> None:
+        card = self.corpus.corpus if name == "corpus" else self.corpus.task if name == "task" else self.model.card(name)
         if card is not None:
-            card.reveal("")
+            card.reveal(parameter)
             QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
 
     def open_sweep(self) -> None:
@@ -409,6 +429,23 @@ class EditorView(QWidget):
         self.sweep.open()
         self.sweep.show_scope(self._index(), self.variants.scope)
         self._scroll.ensureWidgetVisible(self.sweep, 0, 0)
+
+    def open_side_by_side(self) -> None:
+        """Show the variants as columns."""
+        self.side_by_side.open(self._index())
+        self._scroll.ensureWidgetVisible(self.side_by_side, 0, 0)
+
+    def _go_to_setting(self, number: int, key: str) -> None:
+        """Choose a variant and show the form of a setting of its plan."""
+        self.variants.choose(number)
+        if key and self._merged is not None:
+            place = key.removeprefix("model.")
+            for name in places.parts_of(self._merged):
+                stem = re.sub(r"^layer/(\d+)/", r"layers[\1].", name)
+                if place == stem or place.startswith(f"{stem}.") or (name == "model" and self._merged.whole is not None and key.startswith("model")):
+                    self._reveal(name, place[len(stem) + 1 :])
+                    return
+            self._scroll.ensureWidgetVisible(self.recipe if key.startswith(("techniques", "training")) else self.model, 0, 40)
 
     def ablate(self, add_one: bool) -> None:
         """Add the ablation of the variant that is chosen; why there is none is said in place."""
