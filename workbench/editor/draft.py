@@ -132,6 +132,26 @@ def set_layers(data: Tree, index: Index, scope: Scope, layers: Sequence[Tree]) -
     _set_or_drop(_variant(data, scope), "model", "layers", None if same else list(layers))
 
 
+def put_in(data: Tree, index: Index, scope: Scope, entry: Mapping[str, Any]) -> None:
+    """Put a corpus or a block of the catalogue where it belongs: a mixer is a new layer, a feed-forward goes into the last one."""
+    table, slot = {"id": entry["id"]}, entry["slot"]
+    if entry["kind"] == "corpus":
+        set_corpus(data, index, scope, table)
+    elif slot == "model":
+        set_whole(data, index, scope, table)
+    elif slot in SLOTS:
+        set_block(data, index, scope, slot, table)
+    else:
+        layers = raw_layers(effective(data, index, scope))
+        if slot == "mixer":
+            layers.append({"mixer": table})
+        elif layers:
+            layers[-1]["feedforward"] = table
+        else:
+            layers.append({"mixer": {"id": "recurrent/lstm"}, "feedforward": table})
+        set_layers(data, index, scope, layers)
+
+
 def set_training(data: Tree, scope: Scope, key: str, value: Any) -> None:
     """Set `batch` or `sequence`."""
     base = data.setdefault("training", {})

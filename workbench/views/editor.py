@@ -360,30 +360,11 @@ class EditorView(QWidget):
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
-        self._found = [self._placed(Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", ""))) for p in answer["problems"]]
+        self._found = [
+            places.in_file(Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", "")), self.document.data, self._index())
+            for p in answer["problems"]
+        ]
         self._show()
-
-    def _placed(self, problem: Problem) -> Problem:
-        """The inspector names a place in a variant's plan; show it where the file says that value."""
-        for number, name in enumerate(draft.variant_names(self.document.data)):
-            head, dot, rest = problem.path.partition(".")
-            if not name or head.strip('"') != name:
-                continue
-            rest = re.sub(r"^techniques", "training.techniques", rest)
-            merged = draft.effective(self.document.data, self._index(), number)
-            for card, part in places.parts_of(merged).items():
-                here = re.sub(r"^layer/(\d+)/", r"model.layers[\1].", re.sub(r"^technique/(\d+)", r"training.techniques[\1]", card))
-                here = f"model.{here}" if here in draft.SLOTS else here
-                if part is not None and dot and places.below(rest, here):
-                    key = rest[len(here) :].lstrip(".")
-                    return Problem(
-                        part.place(key) if key in part.places else f"{part.path}.{key}" if key else part.path,
-                        problem.value,
-                        problem.rule,
-                        problem.hint,
-                    )
-            return Problem(f"variant[{number}]" + (f".{rest}" if rest else ""), problem.value, problem.rule, problem.hint)
-        return problem
 
     def _not_validated(self, sentence: str) -> None:
         self.notice.say("warning", f"The model could not be checked by building it: {sentence}", "Try again", self._check_deeply)
@@ -464,32 +445,14 @@ class EditorView(QWidget):
 
     def use(self, plugin_id: str) -> str:
         """Put a plugin of the catalogue into the scope that is shown; returns a sentence about what was done."""
-        entry = self._desk.entry(plugin_id)
-        if entry is None:
+        if self._desk.entry(plugin_id) is None:
             return f"The catalogue does not know {plugin_id}."
-        index, scope = self._index(), self.variants.scope
+        entry, scope = self._desk.entry(plugin_id) or {}, self.variants.scope
         if entry["kind"] == "technique":
             self.recipe.add(plugin_id)
-        elif entry["kind"] == "corpus":
-            self.document.edit("Choose a corpus", lambda data: draft.set_corpus(data, index, scope, {"id": plugin_id}))
-        elif entry["kind"] == "block" and entry["slot"] == "model":
-            self.document.edit("Choose a whole model", lambda data: draft.set_whole(data, index, scope, {"id": plugin_id}))
-        elif entry["kind"] == "block" and entry["slot"] in draft.SLOTS:
-            self.document.edit(f"Choose the {entry['slot']}", lambda data: draft.set_block(data, index, scope, entry["slot"], {"id": plugin_id}))
-        elif entry["kind"] == "block":
-
-            def append(data: draft.Tree) -> None:
-                layers = draft.raw_layers(draft.effective(data, index, scope))
-                mixer = layers[-1]["mixer"] if layers else {"id": "recurrent/lstm"}
-                if entry["slot"] == "mixer":
-                    layers.append({"mixer": {"id": plugin_id}})
-                elif layers:
-                    layers[-1]["feedforward"] = {"id": plugin_id}
-                else:
-                    layers.append({"mixer": mixer, "feedforward": {"id": plugin_id}})
-                draft.set_layers(data, index, scope, layers)
-
-            self.document.edit("Add a block", append)
+        elif entry["kind"] in ("corpus", "block"):
+            index = self._index()
+            self.document.edit(f"Choose {entry['title']}", lambda data: draft.put_in(data, index, scope, entry))
         else:
             return f"{plugin_id} is a {entry['kind']}; it is not part of a variant."
         return f"{entry['title']} is now part of {'the shared base' if scope is None else 'this variant'}."
