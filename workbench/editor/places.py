@@ -88,7 +88,7 @@ def in_file(problem: Problem, data: draft.Tree, index: Index) -> Problem:
             here = f"model.{here}" if here in draft.SLOTS else here
             if part is not None and dot and below(rest, here):
                 key = rest[len(here) :].lstrip(".")
-                path = part.places[key] if key in part.places else f"{part.path}.{key}" if key else part.path
+                path = part.places.get(key, f"{part.path}.{key}" if key else part.path)
                 return Problem(path, problem.value, problem.rule, problem.hint)
         return Problem(f"variant[{number}]" + (f".{rest}" if rest else ""), problem.value, problem.rule, problem.hint)
     return problem
