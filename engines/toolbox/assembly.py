@@ -132,11 +132,13 @@ class LanguageModel(nn.Module):
     def forward(self, batch: Batch, state: Any = None) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
         """(sum of the head's training loss in nats, number of targets, state, extras). extras always holds "hidden_ND" and "target_N".
 
-        A fresh batch starts without state.
+        A fresh batch starts without state. A head with `loss_after(hidden_ND, target_N, before_N)` is given the token before each target too.
         """
         x_BTD, state, extras = self.hidden(batch.inputs_BT, None if batch.fresh else state)
         extras["hidden_ND"] = hidden_ND = x_BTD.flatten(0, 1)
         extras["target_N"] = target_N = batch.targets_BT.flatten()
+        if hasattr(self.head, "loss_after"):
+            return self.head.loss_after(hidden_ND, target_N, batch.inputs_BT.flatten()), batch.tokens, state, extras
         return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, product
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,12 @@ from torch import Tensor
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.heads import IGNORED, LinearSoftmax
-from engines.toolbox.proposals import Independent, Poisson, ProposalKind
+from engines.toolbox.proposals import Independent, Poisson
 from engines.toolbox.sampled import ONE_SAMPLE_EACH, draw, sampler_of, scores_of
+from engines.toolbox.successors import Successors
 
 Estimator = Literal["sampled", "ratio", "blackout"]
+Proposal = Literal["uniform", "unigram", "log_uniform", "bigram"]
 
 
 class ImportanceSampled(Block):
@@ -35,7 +37,12 @@ class ImportanceSampled(Block):
     The sum in (4) is an unbiased estimate of sum_j exp(s_j), and its gradient a ratio of two estimates, so biased by O(1 / k). In (3) target
     and negatives are both corrected by log c, so that the expected gradient vanishes where the model is right. (5) adds to (3) that each
     negative is told apart from the rest by itself, and vanishes there too.
-    q: uniform, unigram^a or log-uniform (Zipf), over ids sorted by frequency. h (D), w_i (D), y target, k samples.
+    q: uniform, unigram^a or log-uniform (Zipf), over ids sorted by frequency; or bigram, which depends on the token v before the target:
+
+        q(w | v) = m (share of w among the last R tokens that followed v in training) + (1 - m) unigram^a(w)      (6)
+
+    counted as training goes on, for samples of their own alone: negatives that are likely here make a smaller sample do (Bengio and Senecal's
+    own proposal was an n-gram). h (D), w_i (D), y target, k samples.
     unique: every token is in S once at most, by its own coin, k on average; c_i is its inclusion probability, and a negative that hits the
     target is left out of (3) and (5). Otherwise k independent draws, c_i = k q_i, and hits stay, as the posterior of (3) then asks for.
     shared: S is one sample for all tokens of the minibatch, so that (1) is one dense product; otherwise each token has its own, the same in
@@ -44,9 +51,10 @@ class ImportanceSampled(Block):
 
     Cost: 2 D (k + 1) floating point operations a token forward instead of 2 D V; a dense gradient and a dense optimiser still touch V D
     numbers a step, which eats part of the gain (sparse = true hands out row gradients, for plain SGD or sparse_adam). Samples of their own
-    read N k rows of W instead of k.
-    Does nothing when: unique and samples >= V; then sampled and ratio are the full softmax. A power does nothing unless the proposal is unigram.
-    Parameters: samples k, estimator, proposal q, power a, unique, shared, tied, bias, sparse.
+    read N k rows of W instead of k, and bigram N k R remembered ids; its memory of V R ids stays in the saved model.
+    Does nothing when: unique and samples >= V; then sampled and ratio are the full softmax. A power does nothing unless the proposal is unigram
+    or bigram; bigram is unigram where no token stands before (word embeddings); memory and share do nothing but for bigram.
+    Parameters: samples k, estimator, proposal q, power a, memory R, share m, unique, shared, tied, bias, sparse.
     """
 
     paper: ClassVar[str] = (
@@ -62,8 +70,10 @@ class ImportanceSampled(Block):
         "sampled: softmax over the target and the sample; ratio: importance estimate of the normaliser; blackout: sampled, and each negative "
         "told apart by itself.",
     )
-    proposal: ProposalKind = param("unigram", "Where negatives come from.", symbol="q")
+    proposal: Proposal = param("unigram", "Where negatives come from; bigram looks at the token before, and needs samples of their own.", symbol="q")
     power: float = param(0.75, "Exponent of the counts of a unigram proposal: 0 is uniform, 1 the training frequency.", symbol="a", ge=0.0, le=2.0)
+    memory: int = param(32, "Successors of each token that a bigram proposal remembers.", unit="tokens", symbol="R", ge=1, le=4096)
+    share: float = param(0.5, "Share of a bigram proposal that comes from what followed the token before.", symbol="m", ge=0.0, lt=1.0)
     unique: bool = param(True, "Draw each token once at most; otherwise independent draws with repetition.")
     shared: bool = param(True, "One sample for all tokens of a minibatch; otherwise each token has its own (then unique must be off).")
     tied: bool = param(False, "Use the embedding's matrix as the output matrix.")
@@ -74,10 +84,16 @@ class ImportanceSampled(Block):
     def _drawable(self) -> Self:
         if self.unique and not self.shared:
             raise ValueError(ONE_SAMPLE_EACH)
+        if self.proposal == "bigram" and self.shared:
+            raise ValueError('proposal = "bigram" draws by the token before each target: set shared = false and unique = false.')
         return self
 
     def build(self, site: Site) -> SampledSoftmax:
-        sampler = sampler_of(self.proposal, site.vocabulary.counts, self.power, self.samples, unique=self.unique)
+        kind = "unigram" if self.proposal == "bigram" else self.proposal
+        sampler = sampler_of(kind, site.vocabulary.counts, self.power, self.samples, unique=self.unique)
+        if self.proposal == "bigram":
+            assert isinstance(sampler, Independent), ONE_SAMPLE_EACH
+            return BigramSampledSoftmax(site, self, sampler)
         return SampledSoftmax(site, self, sampler)
 
 
@@ -93,24 +109,49 @@ class SampledSoftmax(LinearSoftmax):
 
     def loss_on(self, hidden_ND: Tensor, target_N: Tensor, sample: Tensor) -> Tensor:
         """(3), (4) or (5) with a given sample of ids, (S,) or (N, S), summed over the rows; 0 where the target is ignored."""
+        log_c_V = self.sampler.log_expected_V
+        return self.corrected(hidden_ND, target_N, sample, log_c_V[target_N.clamp(min=0)], log_c_V[sample])
+
+    def corrected(self, hidden_ND: Tensor, target_N: Tensor, sample: Tensor, log_c_N: Tensor, log_c_S: Tensor) -> Tensor:
+        """`loss_on` with the log expected numbers of the targets, (N,), and of the sample, of its shape."""
         ignored_N = target_N == IGNORED
         if sample.numel() == 0 and self.estimator == "ratio":
             return hidden_ND.sum() * 0.0  # no estimate of the normaliser, so no step
         y_N = target_N.masked_fill(ignored_N, 0)
         s_N, s_NS = scores_of(self, hidden_ND, target_N, sample, sparse=self.sparse)  # (1)
-        log_c_V = self.sampler.log_expected_V
-        u_NS = s_NS - log_c_V[sample]
+        u_NS = s_NS - log_c_S
         if self.estimator == "ratio":
             return (u_NS.logsumexp(dim=-1) - s_N).masked_fill(ignored_N, 0.0).sum()  # (4)
         if isinstance(self.sampler, Poisson):
             u_NS = u_NS.masked_fill(sample == y_N.unsqueeze(1), float("-inf"))
-        u_N = s_N - log_c_V[y_N]
+        u_N = s_N - log_c_N
         log_p_NS = torch.cat((u_N.unsqueeze(1), u_NS), dim=1).log_softmax(dim=1)
         loss_N = -log_p_NS[:, 0]  # (3)
         if self.estimator == "blackout":
             # log(1 - p) with p < 1 - 1e-7, what float32 can tell from 1
             loss_N = loss_N - log_p_NS[:, 1:].clamp(max=-1e-7).expm1().neg().log().sum(dim=1)  # (5)
         return loss_N.masked_fill(ignored_N, 0.0).sum()
+
+
+class BigramSampledSoftmax(SampledSoftmax):
+    """Each target's sample is drawn by the token before it (6); without that token, as the unigram proposal draws it."""
+
+    def __init__(self, site: Site, chosen: ImportanceSampled, sampler: Independent) -> None:
+        super().__init__(site, chosen, sampler)
+        self.successors = Successors(sampler, chosen.memory, chosen.share)
+
+    def loss_after(self, hidden_ND: Tensor, target_N: Tensor, before_N: Tensor) -> Tensor:
+        """`loss` where the token before each target is known, (N,). What is counted here is drawn from in the next minibatch."""
+        loss = self.loss_after_on(hidden_ND, target_N, before_N, self.successors.draw(before_N))
+        if self.training:
+            self.successors.learn(before_N, target_N)
+        return loss
+
+    def loss_after_on(self, hidden_ND: Tensor, target_N: Tensor, before_N: Tensor, sample_NS: Tensor) -> Tensor:
+        """`loss_after` with a given sample."""
+        ids_NS = torch.cat((target_N.clamp(min=0).unsqueeze(1), sample_NS), dim=1)
+        log_c_NS = self.successors.log_expected(before_N, ids_NS)
+        return self.corrected(hidden_ND, target_N, sample_NS, log_c_NS[:, 0], log_c_NS[:, 1:])
 
 
 @certificate("with every token in the sample, sampled and ratio equal the full softmax, gradients included", 1e-5)
@@ -186,4 +227,31 @@ def no_gradient_at_the_truth(trial: Trial) -> float:
                     expected_V += chance * truth_V[y] * gradient_V
                     total += float(chance * truth_V[y] * gradient_V.abs().max())
             worst = max(worst, float(expected_V.abs().max()) / total)
+        return worst
+
+
+@certificate("bigram: averaged over every possible sample and target after a token, the gradient vanishes where the model is the truth", 1e-5)
+def no_gradient_at_the_truth_after_a_token(trial: Trial) -> float:
+    """As above; q(w | v) is counted here from the pairs that the head was shown, not asked of it."""
+    with trials.seeded(trial):
+        size, worst = 5, 0.0
+        estimators: tuple[Estimator, ...] = ("sampled", "blackout")
+        for estimator in estimators:
+            chosen = ImportanceSampled(samples=2, unique=False, shared=False, proposal="bigram", memory=4, estimator=estimator)
+            head: Any = chosen.build(trials.site(Trial(width=trial.width, vocabulary=size)))
+            q_V = head.sampler.log_expected_V.exp() / 2
+            head.successors.learn(torch.tensor([1, 3, 3, 3, 1]), torch.tensor([2, 0, 4, 4, 0]))
+            after_3_V = 0.5 * torch.tensor([1.0, 0.0, 0.0, 0.0, 2.0], dtype=q_V.dtype) / 3 + 0.5 * q_V
+            for before, q in ((3, after_3_V), (0, q_V)):
+                h_1D = torch.randn(1, trial.width)
+                truth_V = head.log_prob(h_1D).exp().detach().squeeze(0)
+                expected_V, total = torch.zeros(size), 0.0
+                for sample in product(range(size), repeat=2):
+                    chance = q[list(sample)].prod()
+                    for y in range(size):
+                        loss = head.loss_after_on(h_1D, torch.tensor([y]), torch.tensor([before]), torch.tensor([sample]))
+                        (gradient_V,) = torch.autograd.grad(loss, head.output.bias)
+                        expected_V += chance * truth_V[y] * gradient_V
+                        total += float(chance * truth_V[y] * gradient_V.abs().max())
+                worst = max(worst, float(expected_V.abs().max()) / total)
         return worst
