@@ -31,6 +31,7 @@ class HardNegatives(Block):
     is judged by rank and accuracy. n = V - 1 is the multiclass hinge over all tokens. A token that is the right one elsewhere, and as good
     here, is the hardest negative of all: with text, where many tokens are possible, n = 1 pushes away what was the target a moment ago.
     pool: the n hardest of so many tokens drawn from all, by a coin each, one draw for all tokens of the minibatch; 0: of all tokens.
+    All tokens are as likely in a pool: a frequent rival is held against its targets in pool / V of the minibatches alone.
     search: (2) by an index over the rows in place of the scan: signs of 512 random projections, or a preview in the 32 leading dimensions of
     recent hidden states, with max(200, 10 n) tokens scored exactly (see index/lsh, index/svd_preview). It is built anew every T minibatches and
     stale in between: it looks for rows as they were, and scores those it finds as they are.

@@ -32,7 +32,7 @@ def test_each_of_the_family_can_be_chosen_is_valid_and_is_queued(
     for id in family:
         entry = catalogue["plugins"][id]
         editor.variants.add()
-        editor.variants.rename(editor.variants.scope, id)
+        editor.variants.rename(len(editor.document.variants) - 1, id)
         if entry["kind"] == "technique":
             editor.recipe.add(id)
         else:
