@@ -41,8 +41,8 @@ class ImportanceSampled(Block):
 
         q(w | v) = m (share of w among the last R tokens that followed v in training) + (1 - m) unigram^a(w)      (6)
 
-    counted as training goes on, for samples of their own alone: negatives that are likely here make a smaller sample do (Bengio and Senecal's
-    own proposal was an n-gram). h (D), w_i (D), y target, k samples.
+    counted as training goes on, for samples of their own alone; after Bengio and Senecal, whose proposal was an n-gram. It pays where the model
+    is near a bigram, else tokens that are seldom drawn weigh heavily: try it beside unigram. h (D), w_i (D), y target, k samples.
     unique: every token is in S once at most, by its own coin, k on average; c_i is its inclusion probability, and a negative that hits the
     target is left out of (3) and (5). Otherwise k independent draws, c_i = k q_i, and hits stay, as the posterior of (3) then asks for.
     shared: S is one sample for all tokens of the minibatch, so that (1) is one dense product; otherwise each token has its own, the same in
