@@ -12,6 +12,8 @@ from torch import Tensor
 from engines.toolbox.search.index import Found, Index, best_of, in_rows, missing_length, query_for_rows, rows_with_bias
 
 WORD = 64
+FEW = 32
+"""Queries up to which words are compared; for more, a product of the signs as -1 and 1 says the same sooner."""
 
 
 class SignHashing(Index):
@@ -53,9 +55,14 @@ class SignHashing(Index):
     def search(self, h_NE: Tensor, k: int, W_VE: Tensor, b_V: Tensor | None = None) -> Found:
         count = min(max(self.candidates, k), len(self.codes_VW))
         ids = []
+        many = len(h_NE) > FEW
+        signs_VB = torch.cat([signs(codes) for codes in in_rows(self.codes_VW, self.bits)]) if many else None
         for queries in in_rows(query_for_rows(h_NE, b_V).to(self.planes_FB.dtype), self.codes_VW.numel()):
-            code_N1W = packed(queries @ self.planes_FB).unsqueeze(1)
-            distance_NV = ones_in(code_N1W ^ self.codes_VW).sum(dim=2)
+            codes_NW = packed(queries @ self.planes_FB)
+            if signs_VB is not None:
+                distance_NV = self.bits - signs(codes_NW) @ signs_VB.T  # twice the number of bits that differ; exact, as all are small integers
+            else:
+                distance_NV = ones_in(codes_NW.unsqueeze(1) ^ self.codes_VW).sum(dim=2)
             ids.append(distance_NV.topk(count, dim=1, largest=False, sorted=False).indices)
         return best_of(h_NE, torch.cat(ids), k, W_VE, b_V)
 
@@ -64,6 +71,12 @@ def packed(projections_NB: Tensor) -> Tensor:
     """The signs as bits of 64-bit words, (N, W), int64."""
     bits_NWb = (projections_NB > 0).to(torch.int64).unflatten(1, (-1, WORD))
     return (bits_NWb << torch.arange(WORD, device=projections_NB.device)).sum(dim=2)
+
+
+def signs(codes_NW: Tensor) -> Tensor:
+    """The bits of the words as -1 and 1, (N, B), float32."""
+    bits_NWb = (codes_NW.unsqueeze(2) >> torch.arange(WORD, device=codes_NW.device)) & 1
+    return bits_NWb.flatten(1).float().mul_(2).sub_(1)
 
 
 def ones_in(words: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from engines.toolbox.search import technique
 from engines.toolbox.search.index import ExactScan, Index, best_of, why_not
 from engines.toolbox.search.libraries import FAISS, SCANN, FaissIndex, ScannIndex, unavailable
 from engines.toolbox.search.preview import Preview, second_moment
-from engines.toolbox.search.signs import SignHashing, ones_in
+from engines.toolbox.search.signs import FEW, SignHashing, ones_in, signs
 from engines.toolbox.search.technique import AgainstExactScan
 
 V, E = 400, 24
@@ -147,6 +147,18 @@ def test_missing_candidates_are_told_by_their_score() -> None:
 def test_set_bits_are_counted_sign_included() -> None:
     words = torch.tensor([0, 1, -1, -(2**63), 2**63 - 1, 0x5555555555555555])
     assert ones_in(words).tolist() == [0, 1, 64, 1, 63, 32]
+
+
+def test_many_queries_find_what_few_find() -> None:
+    torch.manual_seed(0)
+    rows_VE, bias_V, queries_NE = torch.randn(300, 16), torch.randn(300), torch.randn(FEW + 1, 16)
+    index = SignHashing(128, 300)  # With every row a candidate ties between codes change nothing ...
+    index.refresh(rows_VE, bias_V)
+    many = index.search(queries_NE, 5, rows_VE, bias_V)
+    one_by_one = [index.search(query, 5, rows_VE, bias_V) for query in queries_NE.split(1)]
+    assert torch.equal(many.ids_NK, torch.cat([found.ids_NK for found in one_by_one]))
+    codes_VW = index.codes_VW  # ... so the distances are compared too.
+    assert torch.equal((128 - signs(codes_VW) @ signs(codes_VW).T) / 2, ones_in(codes_VW[:, None] ^ codes_VW).sum(2).float())
 
 
 def test_heads_without_rows_are_told_apart() -> None:
