@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+import engines.toolbox.row_products  # noqa: F401  defines operators that stand below
+
 Formula = Callable[..., int]
 
 
@@ -52,6 +54,18 @@ def _grouped_mm(a: Any, b: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
 def _sum_of_products(added: Any, a: Any, b: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
     """a (B, M, K) times b (B, K, N), summed over B."""
     return 2 * a.numel() * b.shape[-1]
+
+
+@_raw
+def _row_products(a: Any, b: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
+    """Row p of a (P, D) times row p of b."""
+    return 2 * a.numel()
+
+
+@_raw
+def _row_products_backward(g: Any, a: Any, b: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
+    """As of a matrix product: as much again for each factor."""
+    return 4 * a.numel()
 
 
 @_raw
@@ -160,6 +174,8 @@ _BY_NAME: dict[str, Formula] = {
     ),
     **dict.fromkeys(("aten._grouped_mm", "aten._scaled_grouped_mm", "aten._scaled_grouped_mm_v2"), _grouped_mm),
     "aten.addbmm": _sum_of_products,
+    "workbench.row_products": _row_products,
+    "workbench.row_products_backward": _row_products_backward,
     **dict.fromkeys(
         ("aten.mkldnn_convolution", "aten.cudnn_convolution_relu", "aten.cudnn_convolution_add_relu", "aten.miopen_convolution",
          "aten.miopen_convolution_relu", "aten._conv_depthwise2d", "aten.conv_depthwise3d", "aten.slow_conv_dilated2d",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engines.toolbox.heads import IGNORED, LinearHead, scores_type
 from engines.toolbox.proposals import Independent, Poisson, ProposalKind, proposal
+from engines.toolbox.row_products import row_products
 
 ONE_SAMPLE_EACH = (
     "shared = false draws a sample for every token, independently and with repetition, as a coin for each token of the vocabulary would cost "
@@ -44,7 +45,7 @@ def scores_of(head: LinearHead, hidden_ND: Tensor, target_N: Tensor, sample: Ten
     # one gather for targets and sample: its backward writes the V x E gradient once
     ids = torch.cat((y_N, sample.flatten()))
     w_NE, w_SE = F.embedding(ids, head.output.weight, sparse=sparse).tensor_split((len(y_N),))
-    s_N = (h_NE * w_NE).sum(dim=-1)
+    s_N = row_products(h_NE, w_NE)
     if sample.dim() == 1:
         s_NS = h_NE @ w_SE.T
     else:

@@ -34,7 +34,8 @@ class HardNegatives(Block):
     All tokens are as likely in a pool: a frequent rival is held against its targets in pool / V of the minibatches alone.
     search: (2) by an index over the rows in place of the scan: signs of 512 random projections, or a preview in the 32 leading dimensions of
     recent hidden states, with max(200, 10 n) tokens scored exactly (see index/lsh, index/svd_preview). It is built anew every T minibatches and
-    stale in between: it looks for rows as they were, and scores those it finds as they are.
+    stale in between: it looks for rows as they were, and scores those it finds as they are. Signs take the biases as they were too: while these
+    still move fast, a token that has risen since is not found, and a large T ranks worse than frequencies alone.
 
     Cost: choosing among all tokens takes the full scan of 2 D V floating point operations a token, without the 4 D V of its backward pass;
     with a pool 2 D pool, with an index what it takes plus a build every T minibatches; then 2 D (n + 1) forward. The index stays in the

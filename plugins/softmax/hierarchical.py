@@ -15,6 +15,7 @@ from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trees, trials
 from engines.toolbox.clusters import directions, frequency_order
 from engines.toolbox.heads import IGNORED, NormalisedHead, scores_type
+from engines.toolbox.row_products import row_products
 
 TreeKind = Literal["huffman", "balanced", "random", "semantic"]
 
@@ -125,7 +126,7 @@ class TreeSoftmax(NormalisedHead):
         row_P, step_P = (torch.arange(self.longest, device=y_N.device) < length_N.unsqueeze(1)).nonzero(as_tuple=True)
         place_P = self.begin_V[y_N][row_P] + step_P
         node_P = self.node_P[place_P]
-        s_P = (hidden_ND[row_P] * self.nodes(node_P)).sum(dim=-1)
+        s_P = row_products(hidden_ND[row_P], self.nodes(node_P))
         if self.bias is not None:
             s_P = s_P + self.bias[node_P]
         s_P = scores_type(s_P)

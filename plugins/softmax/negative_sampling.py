@@ -14,6 +14,7 @@ from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.heads import IGNORED, LinearScores, scores_type
 from engines.toolbox.proposals import Independent, ProposalKind, proposal
+from engines.toolbox.row_products import row_products
 from engines.toolbox.sampled import contrast, draw, scores_of
 
 
@@ -102,7 +103,7 @@ class NegativeSampler(LinearScores):
         h_NE = self.project(hidden_ND)
         ids = torch.cat((y_M, sample_S))
         w_ME, w_SE = F.embedding(ids, self.output.weight, sparse=self.sparse).tensor_split((len(y_M),))
-        s_M, s_NS = (h_NE[row_M] * w_ME).sum(dim=-1), h_NE @ w_SE.T  # (1)
+        s_M, s_NS = row_products(h_NE[row_M], w_ME), h_NE @ w_SE.T  # (1)
         if self.output.bias is not None:
             b_M, b_S = self.output.bias[ids].tensor_split((len(y_M),))
             s_M, s_NS = s_M + b_M, s_NS + b_S
