@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QProcess, QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMenu, QMessageBox, QTextBrowser, QVBoxLayout
 
 from workbench import desktop_entry, palette
 from workbench.theme import RESOURCES, Choice, neighbour
@@ -274,10 +274,18 @@ def show_shortcuts(window: Window) -> None:
         ("Walk in the flame graph, fill the width, show all", "Arrows, Enter, Escape"),
     ]  # fmt: skip
     rows = "".join(f"<tr><td style='padding: 3px 24px 3px 0'>{what}</td><td><b>{keys}</b></td></tr>" for what, keys in lines)
-    box = QMessageBox(window)
+    box = QDialog(window)
     box.setWindowTitle("Keyboard shortcuts")
-    box.setText(f"<table>{rows}</table>")
+    text = QTextBrowser()  # It scrolls: the list is longer than a small screen is high.
+    text.setHtml(f"<table>{rows}</table>")
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(box.reject)
+    column = QVBoxLayout(box)
+    column.addWidget(text)
+    column.addWidget(buttons)
+    box.resize(min(620, window.width()), min(720, window.height() - 80))
     box.exec()
+    box.deleteLater()
 
 
 def _install_entry(window: Window) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -103,6 +103,23 @@ def test_the_list_of_shortcuts_holds_every_one_of_them(make_window: Make) -> Non
     there = {key.toString() for action in window.findChildren(type(window.edit_menu.actions()[0])) for key in action.shortcuts() if key.toString()}
     assert {"Ctrl+0", "Ctrl++", "Ctrl+-", "Ctrl+K", "F1"} <= listed
     assert {key for key in there if key.startswith(("Ctrl", "F"))} <= listed
+
+
+def test_the_list_of_shortcuts_is_no_higher_than_a_small_window(make_window: Make, qapp: QApplication) -> None:
+    window = make_window()
+    window.resize(1280, 800)
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        box = qapp.activeModalWidget()
+        assert box is not None
+        seen.append((box.height(), window.height()))
+        box.close()
+
+    QTimer.singleShot(0, look)
+    menus.show_shortcuts(window)
+    [(height, room)] = seen
+    assert height < room
 
 
 # --- The curves' colours -----------------------------------------------------------------------------------------------------------------------
