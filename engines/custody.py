@@ -220,10 +220,10 @@ def explain_death(custody: Custody, code: int) -> tuple[str, str]:
     reason = f"killed by signal {number} ({_signal_name(number)})"
     if number == 9 and probes.out_of_memory_kills() > custody.memory_kills_before:
         seen = f" (the worker held {custody.last_host_mib:.0f} MiB when last seen)" if custody.last_host_mib else ""
-        return f"{reason}; the kernel's out-of-memory killer did it{seen}", MEMORY_ADVICE
+        return f"{reason}; the kernel's out-of-memory killer did it{seen}.", MEMORY_ADVICE
     if number in (9, 15):
-        return f"{reason} by another process", "Resume continues from the last checkpoint."
-    return f"{reason}: native code crashed", f"The log may show where: {custody.log}. Resume continues from the last checkpoint."
+        return f"{reason} by another process.", "Resume continues from the last checkpoint."
+    return f"{reason}: native code crashed.", f"The log may show where: {custody.log}. Resume continues from the last checkpoint."
 
 
 def _signal_name(number: int) -> str:

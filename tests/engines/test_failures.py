@@ -64,6 +64,7 @@ def test_a_killed_worker_is_named_its_points_stay_and_the_queue_goes_on(store: S
     dead = ended(store, victim, 5)
     assert dead.status == "failed"
     assert "signal 9 (SIGKILL)" in dead.reason
+    assert dead.reason.endswith("by another process.")  # The advice follows it as a sentence.
     assert "out-of-memory" not in dead.reason
     assert dead.advice
     assert loss_points(store, victim) >= 20
