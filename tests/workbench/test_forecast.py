@@ -56,14 +56,14 @@ def test_a_process_tries_the_plan_out_and_a_wrong_one_is_refused(qtbot: QtBot) -
     forecast = Forecast()
     told: list[Any] = []
     chosen = small.plan([{"id": "optimization/adam"}])
-    forecast.ask(chosen, {"other": chosen}, told.append, told.append)
-    forecast.ask(chosen, {"other": chosen}, told.append, told.append)  # Only the latest question is answered.
+    forecast.ask(chosen, {"other": chosen}, "", told.append, told.append)
+    forecast.ask(chosen, {"other": chosen}, "", told.append, told.append)  # Only the latest question is answered.
     qtbot.waitUntil(lambda: bool(told), timeout=90_000)
     assert told[0]["step_ms"] > 0
-    forecast.ask(small.plan([]), {}, told.append, told.append)
+    forecast.ask(small.plan([]), {}, "", told.append, told.append)
     qtbot.waitUntil(lambda: len(told) > 1, timeout=90_000)
     assert "has no optimizer" in told[1]
-    forecast.ask(chosen, {}, told.append, told.append)
+    forecast.ask(chosen, {}, "", told.append, told.append)
     forecast.forget()
     assert not forecast.running
     assert len(told) == 2
