@@ -14,8 +14,6 @@ NARROW = 170
 TALLEST = 620
 BAR = 16
 """Pixels that a scroll bar takes."""
-EDGE = 1
-"""Pixels of the line at the right of the columns that stay."""
 MOST_PINNED = 0.6
 """Share of the width that columns which stay may take: beyond it there would be no room to scroll the others in."""
 
@@ -112,14 +110,14 @@ class FigureTable(QTableView):
                 staying.setColumnWidth(column, header.sectionSize(column))
         staying.horizontalHeader().setFixedHeight(header.height())
         edge = self.frameWidth()
-        staying.setGeometry(edge, edge, width + EDGE, header.height() + self.viewport().height())
+        staying.setGeometry(edge, edge, width + 1, header.height() + self.viewport().height())
         staying.verticalScrollBar().setValue(self.verticalScrollBar().value())
         staying.raise_()
 
     @property
     def covered(self) -> int:
         """Pixels at the left of the viewport that the columns which stay cover."""
-        return self.staying.width() - EDGE if self.staying.isVisibleTo(self) else 0
+        return self.staying.width() if self.staying.isVisibleTo(self) else 0
 
     def scrollTo(
         self, index: QModelIndex | QPersistentModelIndex, hint: QAbstractItemView.ScrollHint = QAbstractItemView.ScrollHint.EnsureVisible
@@ -158,8 +156,7 @@ class FigureTable(QTableView):
             header.setSortIndicatorShown(True)
             header.setSortIndicatorClearable(True)
             header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        heads = self.horizontalHeader()
-        self.staying.horizontalHeader().sortIndicatorChanged.connect(lambda column, order: heads.setSortIndicator(column, order))
+        self.staying.horizontalHeader().sortIndicatorChanged.connect(self.horizontalHeader().setSortIndicator)
         self.horizontalHeader().sortIndicatorChanged.connect(self.show_sorting)
 
     def show_sorting(self, column: int, order: Qt.SortOrder) -> None:
