@@ -1,10 +1,10 @@
-"""A table of figures that fills its width: no figure is cut, what room is left is shared, and where there is none it scrolls beside its names."""
+"""A table of figures that fills its width: no figure is cut, what room is left is shared, and where there is none it scrolls sideways."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractItemModel, Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtWidgets import QHeaderView, QTableView, QWidget
 
 from workbench.comparing.verdict_cells import VerdictCells, row_height
 from workbench.theme import Theme
@@ -14,60 +14,32 @@ NARROW = 170
 TALLEST = 620
 BAR = 16
 """Pixels that a scroll bar takes."""
-MOST_PINNED = 0.6
-"""Share of the width that columns which stay may take: beyond it there would be no room to scroll the others in."""
 
 
 class FigureTable(QTableView):
-    """One row a variant, two lines a cell. Its height follows its rows; `fit` after the model changed.
-
-    pinned: how many columns behind the names stay in sight with them while the others scroll.
-    """
+    """One row a variant, two lines a cell. Its height follows its rows; `fit` after the model changed."""
 
     def __init__(self, model: QAbstractItemModel, theme: Theme, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        # A second view of the same rows lies over the left edge. It has no focus of its own: the keyboard works in the whole table.
-        self.staying = QTableView(self)
-        self.pinned = 0
-        self.cells = VerdictCells(theme, self)
         self.setModel(model)
-        self._dress(self)
-        self.setAccessibleName(name)
+        self.cells = VerdictCells(theme, self)
+        self.setItemDelegate(self.cells)
+        self.setShowGrid(False)
+        self.setAlternatingRowColors(True)
+        self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QTableView.SelectionMode.SingleSelection)
+        self.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
         self.setTabKeyNavigation(False)
+        self.setAccessibleName(name)
+        self.verticalHeader().hide()
+        self.horizontalHeader().setHighlightSections(False)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self._needed: list[int] = []
-        self.staying.setModel(model)
-        self.staying.setSelectionModel(self.selectionModel())
-        self._dress(self.staying)
-        self.staying.setObjectName("staying")
-        self.staying.setAccessibleName(f"{name}: columns that stay in sight")
-        self.staying.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.staying.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.staying.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.staying.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalScrollBar().valueChanged.connect(self.staying.verticalScrollBar().setValue)
-        self.staying.verticalScrollBar().valueChanged.connect(self.verticalScrollBar().setValue)
-        self.horizontalHeader().sectionResized.connect(lambda *_: self._place())
-        self.horizontalScrollBar().rangeChanged.connect(lambda *_: self._place())
-        self.staying.hide()
-
-    def _dress(self, view: QTableView) -> None:
-        view.setItemDelegate(self.cells)
-        view.setShowGrid(False)
-        view.setAlternatingRowColors(True)
-        view.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        view.setSelectionMode(QTableView.SelectionMode.SingleSelection)
-        view.setHorizontalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
-        view.setVerticalScrollMode(QTableView.ScrollMode.ScrollPerPixel)
-        view.verticalHeader().hide()
-        view.horizontalHeader().setHighlightSections(False)
-        view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-
-    # --- Sizes ------------------------------------------------------------------------------------------------------------------------------
 
     def fit(self) -> None:
         """Measure what each column needs, then share the room."""
-        for view in (self, self.staying):
-            view.verticalHeader().setDefaultSectionSize(row_height(self.font()))
+        self.verticalHeader().setDefaultSectionSize(row_height(self.font()))
         self.resizeColumnsToContents()
         header = self.horizontalHeader()
         self._needed = [header.sectionSize(n) for n in range(header.count())]
@@ -88,53 +60,11 @@ class FigureTable(QTableView):
         for column, width in enumerate(needed):
             header.resizeSection(column, width + spare + (rest if column == 0 else 0))
         self.setFixedHeight(min(TALLEST, wanted))
-        self._place()
-
-    def fit_height(self) -> None:
-        """Rows came or went; the columns stay as they are."""
-        self._share()
-
-    def _place(self) -> None:
-        """The columns that stay lie over the others where these scroll: the names, and of the pinned ones as many as leave room."""
-        header, staying = self.horizontalHeader(), self.staying
-        staying.setVisible(self.horizontalScrollBar().maximum() > 0)
-        if staying.isHidden():
-            return
-        count, width = 1, header.sectionSize(0)
-        while count <= self.pinned and count < header.count() and width + header.sectionSize(count) <= MOST_PINNED * self.viewport().width():
-            width += header.sectionSize(count)
-            count += 1
-        for column in range(header.count()):
-            staying.setColumnHidden(column, column >= count)
-            if column < count:
-                staying.setColumnWidth(column, header.sectionSize(column))
-        staying.horizontalHeader().setFixedHeight(header.height())
-        edge = self.frameWidth()
-        staying.setGeometry(edge, edge, width + 1, header.height() + self.viewport().height())
-        staying.verticalScrollBar().setValue(self.verticalScrollBar().value())
-        staying.raise_()
-
-    @property
-    def covered(self) -> int:
-        """Pixels at the left of the viewport that the columns which stay cover."""
-        return self.staying.width() if self.staying.isVisibleTo(self) else 0
-
-    def scrollTo(
-        self, index: QModelIndex | QPersistentModelIndex, hint: QAbstractItemView.ScrollHint = QAbstractItemView.ScrollHint.EnsureVisible
-    ) -> None:  # fmt: skip
-        super().scrollTo(index, hint)
-        hidden = self.covered - self.visualRect(index).left()
-        if hidden > 0 and self.staying.isColumnHidden(index.column()):
-            bar = self.horizontalScrollBar()
-            bar.setValue(bar.value() - hidden)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
             self._share()
-        self._place()
-
-    # --- Rows and sorting -------------------------------------------------------------------------------------------------------------------
 
     def selected_row(self) -> int:
         """The row that is selected; -1 for none."""
@@ -151,17 +81,8 @@ class FigureTable(QTableView):
 
     def sort_by_heads(self) -> None:
         """Let a click on a head sort: once up, once down, once back to the order of the model."""
-        for header in (self.horizontalHeader(), self.staying.horizontalHeader()):
-            header.setSectionsClickable(True)
-            header.setSortIndicatorShown(True)
-            header.setSortIndicatorClearable(True)
-            header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        self.staying.horizontalHeader().sortIndicatorChanged.connect(self.horizontalHeader().setSortIndicator)
-        self.horizontalHeader().sortIndicatorChanged.connect(self.show_sorting)
-
-    def show_sorting(self, column: int, order: Qt.SortOrder) -> None:
-        """Mark a head as the one that sorts (-1: none), without sorting."""
-        for header in (self.horizontalHeader(), self.staying.horizontalHeader()):
-            header.blockSignals(True)
-            header.setSortIndicator(column, order)
-            header.blockSignals(False)
+        header = self.horizontalHeader()
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.setSortIndicatorClearable(True)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
