@@ -1,4 +1,4 @@
-"""A plugin's docstring as readable rich text: paragraphs, equations in a fixed-width font, links that open. No Qt."""
+"""A plugin's docstring as readable rich text: paragraphs, equations as they are printed, examples as they stand, links that open. No Qt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.equations import block_html, numbered, typeset
 from workbench.schemas import MISSING, bounds, default, resolved, shape
 from workbench.theme import Theme
 
 _LINK = re.compile(r"(https?://[^\s<>()]+[^\s<>().,;])")
 _CODE = re.compile(r"`([^`]+)`")
-_NUMBERED = re.compile(r"^(.*\S)\s{3,}(\(\d+\w?\))$")
+_OF_SYMBOLS = re.compile(r"^(Symbols|Cost)(?=: )|^Equations\b")
+"""Paragraphs that speak in the symbols of the equations, and look like them."""
 _LEAD = re.compile(r"^([A-Z][^.:]{2,40}):(?=\s)")
 
 
@@ -28,7 +30,7 @@ def card_html(entry: Mapping[str, Any], theme: Theme) -> str:
 
 
 def _block(block: str, theme: Theme) -> str:
-    """A paragraph; runs of lines inside it that are indented, or end in a number far out, are equations."""
+    """A paragraph; runs of lines inside it that are indented, or end in a number far out, are equations where one has a number, else examples."""
     parts: list[str] = []
     words: list[str] = []
     equations: list[str] = []
@@ -38,15 +40,11 @@ def _block(block: str, theme: Theme) -> str:
             parts.append(f"<p>{_inline(' '.join(words), theme)}</p>")
             words.clear()
         if equations:
-            inside = "\n".join(html.escape(line) for line in _outdented(equations))
-            parts.append(
-                f"<table width='100%' cellpadding='10'><tr><td bgcolor='{theme.sunken}'>"
-                f"<pre style='font-family: monospace; margin: 0'>{inside}</pre></td></tr></table>"
-            )
+            parts.append(block_html(equations, theme) if any(map(numbered, equations)) else _example(equations, theme))
             equations.clear()
 
     for line in block.split("\n"):
-        indented = line.startswith("    ") or _NUMBERED.match(line) is not None
+        indented = line.startswith("    ") or numbered(line)
         if indented != bool(equations) and (words or equations):
             flush()
         if indented:
@@ -63,12 +61,14 @@ def _block(block: str, theme: Theme) -> str:
     return "".join(parts)
 
 
-def _outdented(lines: list[str]) -> list[str]:
-    """Without the common margin; equation numbers stand below each other, not far out at the right."""
+def _example(lines: list[str], theme: Theme) -> str:
+    """What a file or a program holds: in letters of one width, without the common margin."""
     margin = min(len(line) - len(line.lstrip()) for line in lines)
-    parted = [_NUMBERED.match(line[margin:].rstrip()) for line in lines]
-    width = max((len(match[1].rstrip()) for match in parted if match), default=0)
-    return [f"{match[1].rstrip():<{width}}    {match[2]}" if match else line[margin:].rstrip() for line, match in zip(lines, parted, strict=True)]
+    inside = "\n".join(html.escape(line[margin:].rstrip()) for line in lines)
+    return (
+        f"<table width='100%' cellpadding='10'><tr><td bgcolor='{theme.sunken}'>"
+        f"<pre style='font-family: monospace; margin: 0'>{inside}</pre></td></tr></table>"
+    )
 
 
 def _coded(text: str) -> str:
@@ -76,7 +76,7 @@ def _coded(text: str) -> str:
 
 
 def _inline(text: str, theme: Theme) -> str:
-    escaped = _coded(text)
+    escaped = typeset(text) if _OF_SYMBOLS.match(text) and not _LINK.search(text) else _coded(text)
     escaped = _LINK.sub(rf"<a style='color:{theme.accent}' href='\1'>\1</a>", escaped)
     return _LEAD.sub(r"<b>\1:</b>", escaped)
 
@@ -92,9 +92,9 @@ def parameters_html(entry: Mapping[str, Any], theme: Theme) -> str:
         given = default(property_, definitions)
         value = "required" if given is MISSING else "not set" if given is None else str(given)
         allowed = ", ".join(map(str, kind.options)) or bounds(kind) or kind.kind
-        remark = " · ".join(text for text in (str(flat.get("symbol", "")), str(flat.get("unit", ""))) if text)
+        remark = " · ".join(text for text in (typeset(str(flat.get("symbol", ""))), html.escape(str(flat.get("unit", "")))) if text)
         rows.append(
-            f"<tr><td><code>{html.escape(key)}</code><br><span style='color:{theme.muted}'>{html.escape(remark)}</span></td>"
+            f"<tr><td><code>{html.escape(key)}</code><br><span style='color:{theme.muted}'>{remark}</span></td>"
             f"<td>{html.escape(value)}</td><td style='color:{theme.muted}'>{html.escape(allowed)}</td>"
             f"<td>{_coded(str(flat.get('description', '')))}</td></tr>"
         )

@@ -32,7 +32,9 @@ class Desk(QObject):
     wants_plugin = Signal(str)
     """Use a plugin in the experiment that is being edited."""
     wants_card = Signal(str)
-    """Show the card of a plugin."""
+    """Show the page of a plugin in the catalogue."""
+    wants_card_beside = Signal(str)
+    """Show the card of a plugin beside the experiment that is edited."""
     wants_experiment = Signal(int)
     """Open the document of a stored experiment in the editor."""
     wants_profile = Signal(int)

@@ -271,6 +271,7 @@ def shortcuts(window: Window) -> list[tuple[str, str]]:
 def show_shortcuts(window: Window) -> None:
     lines = [
         *shortcuts(window), ("Choose a field, leave it", "Tab, Shift+Tab"), ("Step a number", "Up, Down"), ("Show a whole curve again", "Home"),
+        ("Move a technique of the recipe, show its card", "Alt+Up, Alt+Down, Enter"),
         ("Walk in the flame graph, fill the width, show all", "Arrows, Enter, Escape"),
     ]  # fmt: skip
     rows = "".join(f"<tr><td style='padding: 3px 24px 3px 0'>{what}</td><td><b>{keys}</b></td></tr>" for what, keys in lines)

@@ -290,8 +290,10 @@ class Window(QMainWindow):
         self.view("ask").choose(run_id)
 
     def _show_card(self, plugin_id: str) -> None:
+        from_editor = self.current == "experiment"
         self.go("catalogue")
         self.view("catalogue").choose(plugin_id)
+        self.view("catalogue").back_button.setVisible(from_editor)
 
     def _use_plugin(self, plugin_id: str) -> None:
         self.say(self.view("experiment").use(plugin_id))
@@ -424,6 +426,7 @@ class Window(QMainWindow):
             return
         self.settings.setValue("geometry", self.saveGeometry())
         if "experiment" in self.views:
+            self.view("experiment").side.card.close_card()  # The widths that are remembered are those without it.
             self.settings.setValue("editor/splitter", self.view("experiment").splitter.saveState())
         self._application.styleHints().colorSchemeChanged.disconnect(self._scheme_changed)
         for view in self.views.values():

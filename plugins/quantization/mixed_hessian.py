@@ -31,7 +31,7 @@ class MixedHessian(GridPacking):
 
         trace:       O_l = tr(H_l) / n_l,   tr(H_l) ~ mean of v^T H_l v,  v of signs         (1)  Hutchinson; HAWQ-V2
         eigenvalue:  O_l = |v^T H_l v| at the end of v <- H_l v / |H_l v|                    (2)  the curvature of the worst direction; HAWQ
-        cost_l(b) = O_l |W^_l(b) - W_l|^2 / 2                                                (3)  W^(b): rounded to b bits, as weight_only
+        cost_l(b) = O_l |W^_l(b) - W_l|^2 / 2                                                (3)  W^_l(b): rounded to b bits, as weight_only
         minimise sum_l cost_l(b_l) with sum_l n_l b_l <= bits * sum_l n_l, b_l in choices    (4)  exactly, by dynamic programming
 
     Symbols: the grids as in quantization/weight_only. `bits` is the mean of (4), of codes; scales take the same at any width. layer_bits are

@@ -92,8 +92,10 @@ def test_bounds_and_broken_rules() -> None:
 
 
 def test_a_numbered_line_of_a_card_is_an_equation_wherever_it_begins() -> None:
-    card = "Title\n\nskip-gram:  p = head(E)      (1)\n    b ~ U                     (2)\n\nHeld-out: words (3) of a text."
+    card = "Title\n\nskip-gram:  p = head(E)      (1)\n    b ~ U                     (2)\n\nHeld-out: words (3) of a text.\n\n    label <tab> text"
     html = card_html({"card": card}, theme.theme("light"))
-    assert html.count("<pre") == 1
-    assert "skip-gram:  p = head(E)" in html
+    assert "<i>p</i> = head(<i>E</i>)" in html
+    assert html.count(">(1)<") == html.count(">(2)<") == 1
+    assert html.count("<pre") == 1  # What has no number is an example, and stands as it was written.
+    assert "label &lt;tab&gt; text" in html
     assert "<b>Held-out:</b> words (3) of a text." in html

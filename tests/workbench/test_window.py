@@ -143,9 +143,17 @@ def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
     assert window.current == "profile"
     window.desk.wants_card.emit("softmax/adaptive")
     assert window.view("catalogue").title.text() == "Adaptive softmax"
+    assert window.view("catalogue").back_button.isHidden()
+    assert window.view("catalogue").card.accessibleName() == window.desk.catalogue["plugins"]["softmax/adaptive"]["card"]
     window.view("catalogue").use_button.click()
     assert window.current == "experiment"
     assert window.document.data["model"]["head"] == {"id": "softmax/adaptive"}
+    window.desk.wants_card_beside.emit("softmax/adaptive")
+    window.view("experiment").side.card.page_button.click()
+    assert window.current == "catalogue"
+    window.view("catalogue").back_button.click()
+    assert window.current == "experiment"
+    assert window.view("experiment").side.card.plugin_id == "softmax/adaptive"
     window.document.undo.setClean()
     window.desk.wants_experiment.emit(experiment)
     qtbot.waitUntil(lambda: window.document.data["experiment"]["name"] == "Which head?", timeout=10_000)

@@ -65,8 +65,9 @@ class PluginCard(QFrame):
         row.addWidget(self.choice, 5)
         self._summary = ElidedLabel("muted")
         row.addWidget(self._summary, 4)
+        self._row = row
         info = icon_button("info", "About this plugin", desk.theme)
-        info.clicked.connect(lambda: desk.wants_card.emit(self._id or ""))
+        info.clicked.connect(lambda: desk.wants_card_beside.emit(self._id or ""))
         policy = info.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         info.setSizePolicy(policy)
@@ -200,6 +201,7 @@ class PluginCard(QFrame):
     def _summarise(self) -> None:
         given = ", ".join(f"{key} {_word(value)}" for key, value in self._values.items()) if self._id is not None else ""
         self._summary.setText("" if self.disclosure.isChecked() else given)
+        self._row.setStretchFactor(self._summary, 4 if self._summary.text() else 1)
 
 
 def _word(value: Any) -> str:

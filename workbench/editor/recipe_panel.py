@@ -1,4 +1,4 @@
-"""The recipe: batch and sequence length, then the techniques in the order in which they act."""
+"""The recipe: batch and sequence length, then the techniques in the order in which they act; dragged or moved by keys."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QRect, Qt, Signal
+from PySide6.QtWidgets import QFrame, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged
 from engines.problems import Problem
 from engines.recipes import conflicts
 from workbench.desk import Desk
-from workbench.editor import draft
+from workbench.editor import draft, order
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope, Tree
 from workbench.editor.fix_button import Fixes, fixes_for, show_fixes
 from workbench.editor.places import below, sentence, trouble_of
 from workbench.editor.plugin_card import PluginCard
+from workbench.editor.technique_card import TechniqueCard
 from workbench.forms import Form
 from workbench.widgets.surfaces import Card
 from workbench.widgets.text import flag, label
@@ -35,9 +36,11 @@ class RecipePanel(Card):
     """Edits training and techniques of the scope that is shown."""
 
     fix_asked = Signal(object)
+    dragged_to = Signal(QPoint)
+    """A technique is dragged; where the pointer is, on the screen."""
 
     def __init__(self, desk: Desk, document: Document, parent: QWidget | None = None) -> None:
-        super().__init__("Recipe", "How it is trained and what is done to it. Techniques of one kind act in this order.", parent)
+        super().__init__("Recipe", "How it is trained and what is done to it. Techniques that act on the same thing do so in this order.", parent)
         self._desk, self._document = desk, document
         self._scope: Scope = None
         self._merged: Merged | None = None
@@ -61,7 +64,10 @@ class RecipePanel(Card):
         self._wrong = label("", "error", wrap=True)
         self._wrong.hide()
         self.body.addWidget(self._wrong)
-        self._cards: list[_TechniqueCard] = []
+        self._cards: list[TechniqueCard] = []
+        self._line = QFrame(self)
+        self._line.setProperty("drop_line", True)
+        self._line.hide()
 
     def offer(self, catalogue: Tree) -> None:
         """Take the techniques of the catalogue."""
@@ -109,6 +115,7 @@ class RecipePanel(Card):
                     other = merged.recipe[conflict.seat]
                     trouble.whole.append(f"Conflicts with {other.id}; {conflict.sentence}")
                     mending += fixes.get((other.place("id"), f"conflicts with {conflict.against}"), []) if fixes else []
+            card.show_stages()
             card.show_trouble(trouble)
             show_fixes(card.fixes, list({fix.sentence: fix for fix in mending}.values()), self.fix_asked.emit)
             card.up.setEnabled(number > 0)
@@ -139,15 +146,58 @@ class RecipePanel(Card):
 
     def _append_card(self) -> None:
         number = len(self._cards)
-        card = _TechniqueCard(self._desk, f"Technique {number + 1}")
+        card = TechniqueCard(self._desk, number + 1)
         card.offer(self._entries)
         card.picked.connect(lambda name: self._change("Change a technique", lambda recipe: recipe.__setitem__(number, {"id": name})))
         card.edited.connect(lambda values: self._edit(number, values))
-        card.up.clicked.connect(lambda: self._change("Move a technique", lambda recipe: recipe.insert(number - 1, recipe.pop(number))))
-        card.down.clicked.connect(lambda: self._change("Move a technique", lambda recipe: recipe.insert(number + 1, recipe.pop(number))))
+        card.shifted.connect(lambda by: self.move_technique(number, number + by))
+        card.dragged.connect(lambda at: self._show_seat(number, at))
+        card.dropped.connect(lambda at: self._drop(number, at))
+        card.let_go.connect(self._line.hide)
         card.remove.clicked.connect(lambda: self._change("Remove a technique", lambda recipe: recipe.pop(number)))
         self._list.addWidget(card)
         self._cards.append(card)
+
+    def move_technique(self, number: int, to: int) -> bool:
+        """Move a technique to another place; whether it was. What that changes, or why it cannot stand there, is said."""
+        ids = [part.id for part in self._merged.recipe] if self._merged is not None else []
+        if number == to or not (0 <= number < len(ids) and 0 <= to < len(ids)):
+            return False
+        index = Index(self._desk.catalogue or {})
+        hindrance = order.hindrance(ids, index, number, to)
+        if hindrance:
+            self._desk.says.emit(f"{hindrance} It was not moved.")
+            return False
+        opened = [card.disclosure.isChecked() for card in self._cards]
+        opened.insert(to, opened.pop(number))
+        self._change("Move a technique", lambda recipe: recipe.insert(to, recipe.pop(number)))
+        for card, was in zip(self._cards, opened, strict=True):
+            card.disclosure.setChecked(was and card.disclosure.isEnabled())
+        self._cards[to].setFocus(Qt.FocusReason.OtherFocusReason)
+        self._desk.says.emit(order.consequence(ids, index, number, to))
+        return True
+
+    def _seat(self, number: int, at: QPoint) -> int:
+        """Where a technique would come to stand if it were let go at a point of the screen."""
+        y = self.mapFromGlobal(at).y()
+        return sum(card.geometry().center().y() < y for other, card in enumerate(self._cards) if other != number)
+
+    def _show_seat(self, number: int, at: QPoint) -> None:
+        to = self._seat(number, at)
+        others = [card.geometry() for other, card in enumerate(self._cards) if other != number]
+        if not others:
+            return
+        y = others[to].top() - 5 if to < len(others) else others[-1].bottom() + 4
+        self._line.setGeometry(QRect(others[0].left(), y, others[0].width(), 3))
+        ids = [part.id for part in self._merged.recipe] if self._merged is not None else []
+        flag(self._line, "problem", bool(ids and order.hindrance(ids, Index(self._desk.catalogue or {}), number, to)))
+        self._line.setVisible(to != number)
+        self._line.raise_()
+        self.dragged_to.emit(at)
+
+    def _drop(self, number: int, at: QPoint) -> None:
+        self._line.hide()
+        self.move_technique(number, self._seat(number, at))
 
     def _edit(self, number: int, values: Tree) -> None:
         def put(recipe: list[Tree]) -> None:
@@ -181,13 +231,3 @@ class RecipePanel(Card):
         """The card of "technique/N"."""
         kind, _, number = name.partition("/")
         return self._cards[int(number)] if kind == "technique" and int(number) < len(self._cards) else None
-
-
-class _TechniqueCard(PluginCard):
-    """A technique with buttons to move and remove it."""
-
-    def __init__(self, desk: Desk, caption: str) -> None:
-        super().__init__(desk, caption)
-        self.up = self.add_action("up", "Earlier in the recipe", lambda: None)
-        self.down = self.add_action("down", "Later in the recipe", lambda: None)
-        self.remove = self.add_action("trash", "Remove this technique", lambda: None)

@@ -105,6 +105,11 @@ class CatalogueView(QWidget):
         titles.addWidget(self.title)
         titles.addWidget(self.caption)
         top.addLayout(titles, 1)
+        self.back_button = QPushButton("Back to the experiment")
+        self.back_button.setProperty("quiet", True)
+        self.back_button.clicked.connect(self._desk.wants_editor)
+        self.back_button.hide()
+        top.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignTop)
         self.use_button = QPushButton("Use in the experiment")
         self.use_button.clicked.connect(lambda: self._desk.wants_plugin.emit(self._id))
         top.addWidget(self.use_button, 0, Qt.AlignmentFlag.AlignTop)
@@ -228,7 +233,7 @@ class CatalogueView(QWidget):
         elif not entry["available"]["ok"]:
             self.notice.say("warning", f"Not available here: {entry['available']['reason']}")
         self.use_button.setVisible(entry["kind"] in USABLE and not entry.get("error"))
-        self.card.setHtml(card_html(entry, theme))
+        self.card.say(card_html(entry, theme), str(entry["card"]))
         self.parameters.setHtml(parameters_html(entry, theme))
         if not self.program.running:
             self.trial_words.hide()

@@ -19,15 +19,15 @@ from workbench.editor.draft import Scope
 from workbench.editor.fix_button import Fixes
 from workbench.editor.forecast import Forecast
 from workbench.editor.model_panel import ModelPanel
-from workbench.editor.problems_panel import ProblemsPanel
 from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
 from workbench.editor.recipe_panel import RecipePanel
+from workbench.editor.side import Side
 from workbench.editor.side_by_side import SideBySide
 from workbench.editor.sweep_card import SweepCard
 from workbench.editor.variants_panel import VariantsPanel
 from workbench.icons import icon
 from workbench.theme import Theme
-from workbench.widgets.surfaces import Notice, recolour, scrolled
+from workbench.widgets.surfaces import Notice, recolour, scroll_along, scrolled
 from workbench.widgets.text import ElidedLabel, label
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class EditorView(QWidget):
         self.model = ModelPanel(desk, document)
         self.recipe = RecipePanel(desk, document)
         self.measure = MeasurePanel(desk, document)
-        self.problems = ProblemsPanel(desk)
+        self.side = Side(desk)
+        self.problems = self.side.problems
         middle = QWidget()
         middle.setMaximumWidth(WIDEST)
         stack = QVBoxLayout(middle)
@@ -102,7 +103,7 @@ class EditorView(QWidget):
         self._scroll = scrolled(middle)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
-        for part, stretch in ((self.variants, 0), (self._scroll, 1), (self.problems, 0)):
+        for part, stretch in ((self.variants, 0), (self._scroll, 1), (self.side, 0)):
             self.splitter.addWidget(part)
             self.splitter.setStretchFactor(self.splitter.count() - 1, stretch)
         self.splitter.setSizes([250, 700, 270])
@@ -121,6 +122,7 @@ class EditorView(QWidget):
         self.variants.side_by_side_asked.connect(self.open_side_by_side)
         self.problems.jumped.connect(self.jump)
         self.model.opened.connect(self._open_card)
+        self.recipe.dragged_to.connect(lambda at: scroll_along(self._scroll, at))
         self.problems.fix_asked.connect(self.apply)
         self.recipe.fix_asked.connect(self.apply)
         document.changed.connect(self._changed)

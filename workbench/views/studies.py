@@ -144,7 +144,7 @@ class StudiesView(QWidget):
         self._form_box.replaceWidget(old, self.form)
         old.hide()
         old.deleteLater()
-        self.card.setHtml(card_html(entry, self._desk.theme))
+        self.card.say(card_html(entry, self._desk.theme), str(entry["card"]))
         self._rows = []
         self.bar.history.clear()
         if not entry["available"]["ok"]:
@@ -287,4 +287,4 @@ class StudiesView(QWidget):
         if self._desk.catalogue is not None:
             self.list.fill(self._desk.catalogue["plugins"], theme, self.study)
         if entry is not None:
-            self.card.setHtml(card_html(entry, theme))
+            self.card.say(card_html(entry, theme), str(entry["card"]))

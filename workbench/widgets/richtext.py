@@ -20,5 +20,10 @@ class RichText(QTextBrowser):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.document().documentLayout().documentSizeChanged.connect(lambda size: self.setFixedHeight(int(size.height()) + 4))
 
+    def say(self, html: str, spoken: str) -> None:
+        """Show rich text. spoken: what a screen reader says of it, where raised and lowered letters are not told apart."""
+        self.setHtml(html)
+        self.setAccessibleName(spoken)
+
     def sizeHint(self) -> QSize:
         return QSize(400, int(self.document().size().height()) + 4)

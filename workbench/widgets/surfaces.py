@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from workbench.icons import icon, pixmap
 from workbench.theme import Theme
 from workbench.widgets.text import flag, label
+
+EDGE, SCROLLED = 36, 18
+"""Pixels from an edge at which dragging scrolls, and how far with each movement of the pointer."""
 
 
 class Card(QFrame):
@@ -55,6 +58,13 @@ def scrolled(widget: QWidget) -> QScrollArea:
     area.setWidget(widget)
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return area
+
+
+def scroll_along(area: QScrollArea, at: QPoint) -> None:
+    """Something is dragged to a point of the screen: near an edge of the area, show what lies beyond."""
+    y, height, bar = area.viewport().mapFromGlobal(at).y(), area.viewport().height(), area.verticalScrollBar()
+    if y < EDGE or y > height - EDGE:
+        bar.setValue(bar.value() + (-SCROLLED if y < EDGE else SCROLLED))
 
 
 def topped(widget: QWidget, *, above: int = 0, below: int = 0) -> QWidget:
