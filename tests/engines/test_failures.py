@@ -127,7 +127,6 @@ def test_a_killed_supervisor_takes_its_worker_along_and_the_next_one_goes_on(sto
     assert ended(store, second).status == "done"
 
 
-@pytest.mark.slow
 def test_a_worker_that_survives_its_supervisor_is_ended_before_anything_else(store: Store) -> None:
     """SIGSTOP keeps the worker from seeing the end of its pipe, maybe in the middle of a write: the next supervisor has to kill it first."""
     first, second = queue(store, [{"train": -1}], [{"train": 2}])
@@ -179,7 +178,6 @@ def test_a_requeued_run_is_not_written_by_its_former_worker(store: Store) -> Non
 # --- Clients die ----------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_killed_client_changes_nothing_for_the_run(store: Store) -> None:
     (run,) = queue(store, [{"train": 100}])
     client = subprocess.Popen([sys.executable, "-c", _CLIENT, store.url], env=os.environ | SCRIPTED)
@@ -213,7 +211,6 @@ def test_a_supervisor_holds_no_pipe_of_its_starter(store_url: str) -> None:
 # --- One store, several processes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_two_processes_write_one_store_without_hindering_each_other(store: Store) -> None:
     runs = queue(store, [{"train": 40}], [{"train": 40}])
     ensure_supervisor(store.url, jobs=2, environment=SCRIPTED)

@@ -21,7 +21,6 @@ def _ensure(url: str) -> int:
     return ensure_supervisor(url, environment=SCRIPTED).pid
 
 
-@pytest.mark.slow
 def test_many_processes_at_once_get_one_supervisor(store_url: str) -> None:
     Store.open(store_url).close()
     with nothing_left(store_url), Presence(store_url):
@@ -34,7 +33,6 @@ def test_many_processes_at_once_get_one_supervisor(store_url: str) -> None:
         assert [process.pid for process in processes_of(store_url)] == [pids[0]]
 
 
-@pytest.mark.slow
 def test_the_supervisor_stays_for_a_client_and_leaves_after_it(store_url: str) -> None:
     with nothing_left(store_url):
         with Presence(store_url):

@@ -125,7 +125,6 @@ def test_one_run_a_variant_is_profiled(store: Store, plan: dict) -> None:
 # --- From a file --------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_run_with_its_profile(tmp_path: Path, store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     texts = sorted(Path(cli.__file__).parent.glob("*.py"))
     for name, some in (("train", texts[2:]), ("valid", texts[:1]), ("test", texts[1:2])):

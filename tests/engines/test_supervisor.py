@@ -119,7 +119,6 @@ def test_cancelling_a_queued_and_a_running_run(store: Store) -> None:
     assert (row.status, row.reason) == ("cancelled", "Stopped on request.")
 
 
-@pytest.mark.slow
 def test_a_worker_that_does_not_listen_is_terminated_and_one_that_resists_is_killed(store: Store) -> None:
     deaf, stubborn = queue(store, [{"deaf": True}, {"train": -1}], [{"deaf": True, "stubborn": True}, {"train": -1}])
     serve(store, jobs=2)
@@ -174,7 +173,6 @@ def test_words_of_a_worker_are_in_its_log(store: Store) -> None:
     assert "hello from the worker" in (store.folder / "runs" / str(run) / "worker.log").read_text()
 
 
-@pytest.mark.slow
 def test_it_is_small_and_idle_while_a_run_is_live(store: Store) -> None:
     (run,) = queue(store, [{"train": -1}])
     with Presence(store.url):

@@ -227,7 +227,6 @@ def test_many_variants_are_timed_in_blocks_with_the_baseline_and_its_control(sto
     assert all(results[f"v{n}"]["pairs"] == 6 for n in range(1, 7))
 
 
-@pytest.mark.slow
 def test_fewer_are_alive_where_memory_is_short(store, monkeypatch):
     sizes = iter([1000.0] * 100)
     monkeypatch.setattr(interleaving.probes, "peak_resident_mib", lambda pid: next(sizes))
@@ -240,7 +239,7 @@ def test_fewer_are_alive_where_memory_is_short(store, monkeypatch):
     assert max(len({turn[0] for turn in turns(store)[n : n + 3]}) for n in range(0, 18, 3)) == 3
 
 
-@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [1, 2, 3])
 def test_where_memory_runs_out_on_loading_fewer_are_loaded_together(store, most):
     number = experiment(store, many(2, most_alive=most) | {"full": {"rate": 100.0, "most_alive": most}})
     assert timing.measure(store, number) == "done"

@@ -85,7 +85,6 @@ def test_its_certificate_holds(installed: dict[str, str]) -> None:
     assert run(code, installed).strip() == "True"
 
 
-@pytest.mark.slow
 def test_each_weight_moves_by_the_learning_rate(installed: dict[str, str]) -> None:
     code = (
         "import torch\nfrom engines.api import Trial\nfrom engines.toolbox.specimen import Surroundings, backward_of, batches, specimen\n"
@@ -100,7 +99,6 @@ def test_each_weight_moves_by_the_learning_rate(installed: dict[str, str]) -> No
     assert json.loads(run(code, installed)) in ([0.125], [0.0, 0.125])
 
 
-@pytest.mark.slow
 def test_an_experiment_uses_it(installed: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "signs.toml").write_text(EXPERIMENT, encoding="utf-8")
     command = [sys.executable, "-m", "workbench", "run", str(tmp_path / "signs.toml"), "--json", str(tmp_path / "out.json"), "--quiet"]

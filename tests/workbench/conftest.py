@@ -15,7 +15,9 @@ from pytestqt.qtbot import QtBot
 from engines import catalogue as catalogues
 from workbench import theme
 from workbench.desk import Desk
+from workbench.editor.document import Document
 from workbench.editor.forecast import Forecast
+from workbench.views.editor import EditorView
 from workbench.window import Window
 
 
@@ -45,6 +47,19 @@ def desk(qapp: QApplication, settings: QSettings) -> Iterator[Desk]:
     yield made
     made.close()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.fixture
+def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
+    """An editor that asks no inspector: what it would answer is given by the tests."""
+    view = EditorView(desk, Document())
+    qtbot.addWidget(view)
+    monkeypatch.setattr(view, "_check_deeply", lambda: None)
+    view._rest.timeout.disconnect()
+    desk.set_catalogue(catalogue)
+    view.resize(1280, 800)
+    view.show()
+    return view
 
 
 @pytest.fixture

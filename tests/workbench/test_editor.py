@@ -9,25 +9,10 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from workbench.desk import Desk
-from workbench.editor.document import Document
 from workbench.editor.fix_button import FixButton
 from workbench.fields import TextField
 from workbench.forms import Row
 from workbench.views.editor import EditorView
-
-
-@pytest.fixture
-def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
-    """An editor that asks no inspector: what it would answer is given by the tests."""
-    view = EditorView(desk, Document())
-    qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
-    desk.set_catalogue(catalogue)
-    view.resize(1280, 800)
-    view.show()
-    return view
 
 
 def _type(qtbot: QtBot, form: Any, key: str, text: str) -> None:

@@ -10,29 +10,22 @@ from pytestqt.qtbot import QtBot
 
 from engines.api import HOOKS
 from engines.merging import Index
-from workbench.desk import Desk
 from workbench.editor import order
-from workbench.editor.document import Document
 from workbench.views.editor import EditorView
 
 ADAM, CLIP, PRUNE, INT8 = "optimization/adam", "optimization/clip_norm", "pruning/magnitude", "quantization/dynamic_int8"
 
 
 @pytest.fixture
-def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
-    view = EditorView(desk, Document())
-    qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
-    desk.set_catalogue(catalogue)
+def editor(qtbot: QtBot, editor: EditorView) -> EditorView:
+    """With a recipe of three, tall enough that all of it is seen."""
     for name in (CLIP, PRUNE):
-        view.recipe.add(name)
-    for card in view.recipe._cards:
+        editor.recipe.add(name)
+    for card in editor.recipe._cards:
         card.disclosure.setChecked(False)
-    view.resize(1280, 2400)
-    view.show()
-    qtbot.waitExposed(view)
-    return view
+    editor.resize(1280, 2400)
+    qtbot.waitExposed(editor)
+    return editor
 
 
 def _ids(editor: EditorView) -> list[str]:

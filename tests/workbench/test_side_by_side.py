@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from engines.merging import Index
-from workbench.desk import Desk
 from workbench.editor.document import Document
 from workbench.editor.side_by_side import settings
 from workbench.views.editor import EditorView
@@ -45,27 +44,24 @@ def test_equal_variants_have_no_rows(catalogue: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
-    view = EditorView(desk, Document())
-    qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
-    desk.set_catalogue(catalogue)
-    view.document.open_copy(tree(), view.document.folder)
-    view.resize(1280, 800)
-    view.show()
-    return view
+def four(editor: EditorView) -> EditorView:
+    """The editor with those variants."""
+    editor.document.open_copy(tree(), editor.document.folder)
+    return editor
 
 
-def test_the_table_follows_edits_and_a_cell_leads_to_its_form(qtbot: QtBot, editor: EditorView) -> None:
-    assert editor.side_by_side.isHidden()
-    editor.open_side_by_side()
-    table = editor.side_by_side.table
+def test_the_table_follows_edits_and_a_cell_leads_to_its_form(qtbot: QtBot, four: EditorView) -> None:
+    assert four.side_by_side.isHidden()
+    four.open_side_by_side()
+    table = four.side_by_side.table
     assert [table.horizontalHeaderItem(n).text() for n in range(4)] == ["★ baseline", "adaptive", "tied", "pruned"]
     table.itemActivated.emit(table.item(0, 1))
-    assert editor.variants.scope == 1
-    qtbot.waitUntil(lambda: editor.model.head.isAncestorOf(editor.focusWidget()))
-    editor.document.edit("", lambda data: data["variant"].pop(1))
+    assert four.variants.scope == 1
+    qtbot.waitUntil(lambda: four.model.head.isAncestorOf(four.focusWidget()))
+    table.itemActivated.emit(table.item(3, 3))
+    assert four.variants.scope == 3
+    qtbot.waitUntil(lambda: any(card.isAncestorOf(four.focusWidget()) for card in four.recipe._cards))
+    four.document.edit("", lambda data: data["variant"].pop(1))
     assert table.columnCount() == 3
     assert [table.verticalHeaderItem(n).text() for n in range(table.rowCount())] == [
         "model.head.tied", "training.batch", "techniques.pruning/magnitude",

@@ -5,15 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import pytest
 from pytestqt.qtbot import QtBot
 
 from engines.merging import Index
 from tests.engines.sample import CATALOGUE
 from tests.engines.test_whole_models import WHOLE
-from workbench.desk import Desk
 from workbench.editor import draft
-from workbench.editor.document import Document
 from workbench.editor.problems_panel import FITTED
 from workbench.views.editor import EditorView
 
@@ -47,18 +44,6 @@ def test_who_chooses_a_block_gets_blocks() -> None:
     assert merged.head.id == "softmax/adaptive"
     assert merged.layers
     assert draft.effective(data, INDEX, 0).whole is not None
-
-
-@pytest.fixture
-def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
-    view = EditorView(desk, Document())
-    qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
-    desk.set_catalogue(catalogue)
-    view.resize(1280, 800)
-    view.show()
-    return view
 
 
 def _pick(card: Any, plugin_id: str) -> None:

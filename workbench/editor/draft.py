@@ -303,10 +303,14 @@ def _id(choice: Any) -> str:
 
 
 def _choice(choice: Any) -> str:
-    values = {key: value for key, value in table_of(choice).items() if key != "id"}
-    inside = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
+    inside = values_words(parameters(table_of(choice)))
     name = short_id(_id(choice))
     return f"{name} ({inside})" if name and inside else name or inside
+
+
+def values_words(values: Mapping[str, Any]) -> str:
+    """Parameters in few words: "heads 4, tied yes"."""
+    return ", ".join(f"{key} {_value(value)}" for key, value in values.items())
 
 
 def _value(value: Any) -> str:

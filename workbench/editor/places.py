@@ -67,6 +67,15 @@ def parts_of(merged: Merged) -> dict[str, Part | None]:
     return parts
 
 
+def key_of(name: str, part: Part | None) -> str:
+    """The key of a part in `engines.differences` by the name of its card: "model.layers[0].mixer", "techniques.pruning/magnitude"."""
+    if name.startswith("technique/"):
+        return f"techniques.{part.id if part else ''}"
+    if name in ("corpus", "task", "model"):
+        return name
+    return "model." + re.sub(r"^layer/(\d+)/", r"layers[\1].", name)
+
+
 def card_of(problem: Problem, merged: Merged) -> tuple[str, str]:
     """The card and the parameter where a problem is shown; empty texts where it belongs to the experiment as a whole."""
     for name, part in parts_of(merged).items():

@@ -121,7 +121,7 @@ class EditorView(QWidget):
         self.variants.ablation_asked.connect(self.ablate)
         self.variants.side_by_side_asked.connect(self.open_side_by_side)
         self.problems.jumped.connect(self.jump)
-        self.model.opened.connect(self._open_card)
+        self.model.opened.connect(lambda name: self._reveal(name, ""))
         self.recipe.dragged_to.connect(lambda at: scroll_along(self._scroll, at))
         self.problems.fix_asked.connect(self.apply)
         self.recipe.fix_asked.connect(self.apply)
@@ -329,7 +329,7 @@ class EditorView(QWidget):
 
     def _ask_figures(self, plans: dict[str, dict[str, Any]]) -> None:
         shown, base = self._shown(), draft.baseline(self.document.data)
-        if base in plans and self._base_figures[0] != plans[base]:
+        if base in plans and base != shown and self._base_figures[0] != plans[base]:
             self._base_figures = (plans[base], None)
             self._questions.append(self._desk.inspector.ask("shapes", self._keep_base_figures, lambda _sentence: None, plan=plans[base]))
         if shown in plans:
@@ -348,7 +348,9 @@ class EditorView(QWidget):
             return  # Another variant was chosen meanwhile.
         base = draft.baseline(self.document.data)
         self.problems.show_model(shapes, f"Variant: {shown}", (base, self._base_figures[1]) if base != shown else None)
-        self.model.canvas.show_figures(shapes)
+        self.model.canvas.show_figures(
+            shapes, draft.effective(self.document.data, self._index(), draft.variant_names(self.document.data).index(shown))
+        )
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
         card, plan = self.problems.forecast, plans[shown]
@@ -383,10 +385,7 @@ class EditorView(QWidget):
         if self._merged is None:
             return
         name, parameter = places.card_of(problem, self._merged)
-        card = self.corpus.corpus if name == "corpus" else self.corpus.task if name == "task" else self.model.card(name) or self.recipe.card(name)
-        if card is not None:
-            card.reveal(parameter)
-            QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
+        if self._reveal(name, parameter):
             return
         for form in (self.question.form, self.measure.form, self.recipe.training):
             if form.focus(re.split(r"[.\[]", problem.path.partition(".")[2])[0]):
@@ -397,15 +396,14 @@ class EditorView(QWidget):
         elif scope is not None and problem.path.endswith(".name"):
             self.variants.start_rename()
 
-    def _open_card(self, name: str) -> None:
-        """Show the form of a block that was opened on the canvas."""
-        self._reveal(name, "")
-
-    def _reveal(self, name: str, parameter: str) -> None:
-        card = self.corpus.corpus if name == "corpus" else self.corpus.task if name == "task" else self.model.card(name)
-        if card is not None:
-            card.reveal(parameter)
-            QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
+    def _reveal(self, name: str, parameter: str) -> bool:
+        """Show the form of a part of the variant (`places.parts_of`), with the cursor in a field; whether there is one."""
+        card = self.corpus.corpus if name == "corpus" else self.corpus.task if name == "task" else self.model.card(name) or self.recipe.card(name)
+        if card is None:
+            return False
+        card.reveal(parameter)
+        QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(card, 40, 60))
+        return True
 
     def open_sweep(self) -> None:
         """Show the sweep of the variant that is chosen."""
@@ -421,14 +419,13 @@ class EditorView(QWidget):
     def _go_to_setting(self, number: int, key: str) -> None:
         """Choose a variant and show the form of a setting of its plan."""
         self.variants.choose(number)
-        if key and self._merged is not None:
-            place = key.removeprefix("model.")
-            for name in places.parts_of(self._merged):
-                stem = re.sub(r"^layer/(\d+)/", r"layers[\1].", name)
-                if place == stem or place.startswith(f"{stem}.") or (name == "model" and self._merged.whole is not None and key.startswith("model")):
-                    self._reveal(name, place[len(stem) + 1 :])
-                    return
-            self._scroll.ensureWidgetVisible(self.recipe if key.startswith(("techniques", "training")) else self.model, 0, 40)
+        if self._merged is None or not key:
+            return
+        for name, part in places.parts_of(self._merged).items():
+            stem = places.key_of(name, part)
+            if places.below(key, stem) and self._reveal(name, re.split(r"[.\[]", key[len(stem) + 1 :])[0]):
+                return
+        self._scroll.ensureWidgetVisible(self.recipe if key.startswith(("techniques", "training")) else self.model, 0, 40)
 
     def ablate(self, add_one: bool) -> None:
         """Add the ablation of the variant that is chosen; why there is none is said in place."""
@@ -447,13 +444,12 @@ class EditorView(QWidget):
 
     def use(self, plugin_id: str) -> str:
         """Put a plugin of the catalogue into the scope that is shown; returns a sentence about what was done."""
-        if self._desk.entry(plugin_id) is None:
+        entry, index, scope = self._desk.entry(plugin_id), self._index(), self.variants.scope
+        if entry is None:
             return f"The catalogue does not know {plugin_id}."
-        entry, scope = self._desk.entry(plugin_id) or {}, self.variants.scope
         if entry["kind"] == "technique":
             self.recipe.add(plugin_id)
         elif entry["kind"] in ("corpus", "block"):
-            index = self._index()
             self.document.edit(f"Choose {entry['title']}", lambda data: draft.put_in(data, index, scope, entry))
         else:
             return f"{plugin_id} is a {entry['kind']}; it is not part of a variant."

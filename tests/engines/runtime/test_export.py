@@ -112,7 +112,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "loaded_afresh", in_this_process)
 
 
-@pytest.mark.slow
 def test_programs_run_where_the_project_is_not(tmp_path: Path) -> None:
     """The real check, whose process sees no path of ours and says so where anything of ours was loaded. The head judges by another way than its
     own, which depends on values; the figures are those of its own."""
@@ -129,7 +128,6 @@ def test_programs_run_where_the_project_is_not(tmp_path: Path) -> None:
         loaded_afresh([(tmp_path / "model.vocabulary.json", [], 1)], tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_programs_of_packed_pruned_layers_judge_and_write_on_as_the_model_does(tmp_path: Path) -> None:
     layers, head, techniques = KINDS["structured"]
@@ -151,7 +149,6 @@ def test_programs_of_packed_pruned_layers_judge_and_write_on_as_the_model_does(t
     torch.testing.assert_close(log_p, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_module_of_ones_own_and_a_classifier_leave(tmp_path: Path) -> None:
     (tmp_path / "net_that_leaves.py").write_text(OWN)
@@ -181,7 +178,6 @@ def test_a_module_of_ones_own_and_a_classifier_leave(tmp_path: Path) -> None:
     assert answer["facts"]["text"]["classes"] == ["no", "yes"]
 
 
-@pytest.mark.slow
 def test_graphs_of_packed_weights_compute_from_their_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three bits lie in pieces of two and one: all ways of unpacking are in the graph, and no float matrix is."""
     pytest.importorskip("onnxscript")

@@ -103,7 +103,6 @@ def test_a_process_of_its_own_answers_line_by_line_and_leaves(model, tmp_path):
     assert watch._process.returncode == 0
 
 
-@pytest.mark.slow
 def test_what_plugins_print_is_no_answer(model, tmp_path, monkeypatch):
     popen = subprocess.Popen
     code = (
@@ -118,7 +117,6 @@ def test_what_plugins_print_is_no_answer(model, tmp_path, monkeypatch):
     assert "loud\nlouder" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_training_runs_in_a_process_of_its_own_too(model, tmp_path):
     with Stopwatch(of_training(model, 3, {}), tmp_path / "log") as watch:
         watch.loaded()
@@ -135,7 +133,6 @@ def test_a_recipe_with_a_teacher_reads_its_finished_model(model, tmp_path):
     assert subject.turn({TRAIN: 1})[TRAIN] > 0
 
 
-@pytest.mark.slow
 def test_what_cannot_be_timed_is_a_sentence(model, tmp_path):
     with Stopwatch(of_model(model, {"device": "cuda:7"}), tmp_path / "log") as watch, pytest.raises(StopwatchError, match="cuda:7"):
         watch.loaded()
@@ -150,7 +147,6 @@ def test_running_out_of_memory_is_told_apart():
     assert not timing._is_memory(RuntimeError("no kernel"))
 
 
-@pytest.mark.slow
 def test_graphs_are_timed_and_written_as_the_model_is(model, tmp_path, capsys):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

@@ -9,24 +9,10 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt
 from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
-from workbench.desk import Desk
 from workbench.editor.canvas.block_list import ID
 from workbench.editor.canvas.panel import CanvasPanel
 from workbench.editor.canvas.view import BLOCK
-from workbench.editor.document import Document
 from workbench.views.editor import EditorView
-
-
-@pytest.fixture
-def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> EditorView:
-    view = EditorView(desk, Document())
-    qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
-    desk.set_catalogue(catalogue)
-    view.resize(1280, 800)
-    view.show()
-    return view
 
 
 @pytest.fixture
@@ -70,6 +56,18 @@ def drop(panel: CanvasPanel, block: str, place: QPoint) -> bool:
     else:
         panel.canvas._end_drag()
     return move.isAccepted()
+
+
+def lines(panel: CanvasPanel, key: str) -> tuple[str, ...]:
+    piece = panel.canvas.layout_.piece(key)
+    assert piece is not None
+    return piece.lines
+
+
+def shown(panel: CanvasPanel, *rows: dict[str, Any]) -> None:
+    """The inspector has answered about the model that is shown."""
+    assert panel._merged is not None
+    panel.show_figures({"rows": rows}, panel._merged)
 
 
 def test_a_block_is_dropped_where_it_fits_and_nowhere_else(panel: CanvasPanel) -> None:
@@ -164,11 +162,17 @@ def test_the_list_is_searched_and_used_without_a_mouse(qtbot: QtBot, panel: Canv
 
 def test_figures_shapes_and_problems_stand_on_the_blocks(editor: EditorView, panel: CanvasPanel) -> None:
     row = {"shape_in": [1, 35, 128], "shape_out": [1, 35, 128], "parameters": 132_096, "flops_per_token": 262_144.0}
-    panel.show_figures({"rows": [{"name": "layers.0.mixer", **row}, {"name": "layers.0", **row}]})
+    shown(panel, {"name": "layers.0.mixer", **row}, {"name": "layers.0", **row})
     piece = panel.canvas.layout_.piece("layer/0/mixer")
     assert piece is not None
     assert piece.lines[-2:] == ("132k parameters", "262k FLOP a token")
     assert panel.canvas.layout_.arrows[1].shape == "35 × 128"
+    editor.document.edit("", lambda data: data["training"].update(techniques=[]))
+    assert "132k parameters" in lines(panel, "layer/0/mixer")
+    editor.document.edit("", lambda data: data["model"]["layers"][0]["mixer"].update(width=64))
+    assert "132k parameters" not in lines(panel, "layer/0/mixer")  # Those of the model before are no figures of this one.
+    editor.document.undo.undo()
+    assert "132k parameters" in lines(panel, "layer/0/mixer")
     editor.document.edit("", lambda data: data["model"]["head"].update(id="softmax/fulll"))
     head = panel.canvas.layout_.piece("head")
     assert head is not None
@@ -177,7 +181,7 @@ def test_figures_shapes_and_problems_stand_on_the_blocks(editor: EditorView, pan
 
 def test_a_repeated_layer_is_folded_and_the_next_has_the_figures_of_its_own_modules(editor: EditorView, panel: CanvasPanel) -> None:
     editor.document.edit("", lambda data: data["model"]["layers"][0].update(repeat=3))
-    panel.show_figures({"rows": [{"name": "layers.3.mixer", "parameters": 7_000}, {"name": "layers.1.mixer", "parameters": 5_000}]})
+    shown(panel, {"name": "layers.3.mixer", "parameters": 7_000}, {"name": "layers.1.mixer", "parameters": 5_000})
     assert panel.canvas.layout_.frames[0].repeat == 3
     piece = panel.canvas.layout_.piece("layer/1/mixer")
     assert piece is not None

@@ -67,8 +67,7 @@ class BlockList(QWidget):
                 item = QListWidgetItem(str(entry["title"] or entry["id"]))
                 item.setData(ID, entry["id"])
                 item.setData(SEARCHED, f"{entry['id']} {entry['title']} {heading}".lower())
-                summary = str((entry.get("card") or {}).get("summary") or "") if isinstance(entry.get("card"), Mapping) else ""
-                item.setToolTip(f"{entry['id']}\n{summary}".strip())
+                item.setToolTip(str(entry["id"]))
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry['title']}, {slot}")
                 self.list.addItem(item)
         self.paint_with(self._theme)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PySide6.QtCore import QPointF, QRectF
 
 from engines.merging import Index, Merged, Part
-from workbench.editor.draft import raw_layers, short_id
+from workbench.editor.draft import parameters, raw_layers, short_id, values_words
 from workbench.widgets.text import short
 
 WIDTH, HEIGHT = 9.0, 5.0
@@ -74,7 +74,7 @@ def layer_of(key: str) -> int | None:
     return int(parts[1]) if parts[0] == "layer" else None
 
 
-def lay_out(merged: Merged, index: Index, figures: Figures, wrong: Mapping[str, str], norms: bool = True) -> Layout:
+def lay_out(merged: Merged, index: Index, figures: Figures, wrong: Mapping[str, str]) -> Layout:
     """figures: of the modules, empty while they are not known. wrong: sentences about pieces by key."""
     top = HEADING + ARC + 0.4
     found = Layout()
@@ -111,7 +111,7 @@ def lay_out(merged: Merged, index: Index, figures: Figures, wrong: Mapping[str, 
                 continue
             residual = table.get("residual")
             residual = bool((index.entry(part.id) or {}).get("residual")) if part and residual is None else bool(residual)
-            norm = norms and (table.get("norm") or ("layer" if residual else "none")) != "none"
+            norm = (table.get("norm") or ("layer" if residual else "none")) != "none"
             x += NORM if norm else 0
             fan = _experts(part, index) if part else 0
             found.pieces.append(piece(key, slot, part, f"layers.{module}.{slot}", x, residual=residual, norm=norm, fan=fan))
@@ -145,21 +145,15 @@ def scaled(layout: Layout, unit: float) -> Layout:
 
 def chosen_words(part: Part, index: Index) -> str:
     """The parameters that the file states, in few words; of a block at its defaults its size where the catalogue tells one."""
-    stated = {key: value for key, value in part.table.items() if key != "id"}
+    stated = parameters(part.table)
     if not stated:
         properties = index.properties(part.id)
         stated = {key: properties[key]["default"] for key in ("width", "heads", "experts", "samples", "window") if _default(properties, key)}
-    return ", ".join(f"{key} {_value(value)}" for key, value in stated.items())
+    return values_words(stated)
 
 
 def _default(properties: Mapping[str, Any], key: str) -> Any:
     return properties.get(key, {}).get("default")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return " ".join(map(str, value))
-    return "yes" if value is True else "no" if value is False else str(value)
 
 
 def _experts(part: Part, index: Index) -> int:

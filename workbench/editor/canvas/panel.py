@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -21,6 +22,7 @@ from workbench.editor.canvas.view import Canvas
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
 from workbench.editor.places import parts_of, trouble_of
+from workbench.editor.side_by_side import as_written
 from workbench.widgets.surfaces import icon_button
 from workbench.widgets.text import ElidedLabel
 
@@ -42,6 +44,8 @@ class CanvasPanel(QWidget):
         self._merged: Merged | None = None
         self._problems: Sequence[Problem] = ()
         self._figures: Figures = {}
+        self._figures_of: Any = None
+        """What the file says of the model that the figures belong to."""
         self._changed: set[str] = set()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -112,22 +116,21 @@ class CanvasPanel(QWidget):
 
     def show_scope(self, merged: Merged, scope: Scope, problems: Sequence[Problem], without_layers: str = "") -> None:
         """Show the model of the base or of a variant. without_layers: why the task takes none; empty where it does."""
-        another = scope != self._scope
+        if scope != self._scope:
+            self._changed = set()
         self._merged, self._scope, self._problems, self.canvas.refuses = merged, scope, problems, without_layers
-        if another:
-            self._figures, self._changed = {}, set()
         self._lay_out()
 
     def mark_changes(self, changed: set[str]) -> None:
         """Mark what a variant changes of the base: "embedding", "head" or "layers"."""
-        self._changed = changed
-        self._lay_out()
-
-    def show_figures(self, shapes: Mapping[str, Any] | None) -> None:
-        """The inspector's answer about the model that is shown; None while it is not known. Old figures stay until new ones come."""
-        if shapes is not None:
-            self._figures = {row["name"]: row for row in shapes.get("rows", ())}
+        if changed != self._changed:
+            self._changed = changed
             self._lay_out()
+
+    def show_figures(self, shapes: Mapping[str, Any], merged: Merged) -> None:
+        """The inspector's answer about the model of `merged`. They stand on the blocks as long as these are of that model."""
+        self._figures, self._figures_of = {row["name"]: row for row in shapes.get("rows", ())}, _said(merged)
+        self._lay_out()
 
     def _lay_out(self) -> None:
         if self._merged is None:
@@ -137,7 +140,8 @@ class CanvasPanel(QWidget):
             trouble = trouble_of(part, self._problems)
             if trouble:
                 wrong[key] = " ".join([*trouble.whole, *trouble.parameters.values()])
-        layout: Layout = lay_out(self._merged, self._index, self._figures, wrong)
+        figures = self._figures if _said(self._merged) == self._figures_of else {}
+        layout: Layout = lay_out(self._merged, self._index, figures, wrong)
         self.canvas.show_layout(layout, self._changed)
         self._enable()
 
@@ -261,3 +265,9 @@ class CanvasPanel(QWidget):
             return
         at = max(self.canvas.layers, default=len(self._layers) - 1) + 1
         self._edit("Paste layers", lambda layers: edits.pasted(layers, new, at))
+
+
+def _said(merged: Merged) -> Any:
+    """What the figures of the blocks depend on."""
+    said = as_written(merged)
+    return deepcopy([said[key] for key in ("task", "corpus", "model", "training")])

@@ -13,7 +13,7 @@ from workbench.editor.canvas.painting import Look, paint, paint_small
 from workbench.theme import Theme
 
 SMALLEST, LARGEST = 0.08, 1.5
-SMALLEST_OF_ITSELF = 0.8
+SMALLEST_OF_ITSELF = 0.7
 """How far it shrinks of itself so that a model is seen whole."""
 LOWEST = 11
 """Height at least, in lines of text, so that the list of blocks beside it can be used."""
