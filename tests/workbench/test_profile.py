@@ -258,7 +258,7 @@ def test_a_run_is_profiled_by_a_process_and_shown(qtbot: QtBot, view: ProfileVie
     assert asked[0][:2] == ["-m", "engines.runtime.profile"]
     assert asked[0][-2:] == ["--run", str(run.id)]
     assert not view.bar.working.isHidden()
-    qtbot.waitUntil(lambda: view.bar.progress.text() == "Counting work", timeout=20_000)
+    qtbot.waitUntil(lambda: view.bar.working.words.text() == "Counting work", timeout=20_000)
     qtbot.waitUntil(lambda: view.profile is not None, timeout=20_000)
     assert view.bar.working.isHidden()
     assert len(view.profile.layers) == 23  # type: ignore[union-attr]
@@ -275,7 +275,7 @@ def test_a_refusal_is_told_and_a_profile_can_be_stopped(qtbot: QtBot, view: Prof
     waiting = "import time; print('{\"doing\": \"timing plain steps\"}', flush=True); time.sleep(60)"
     monkeypatch.setattr(view.program, "start", lambda _arguments: start(["-c", waiting]))
     view.start()
-    qtbot.waitUntil(lambda: view.bar.progress.text() == "Timing plain steps", timeout=20_000)
-    view.bar.stop_button.click()
+    qtbot.waitUntil(lambda: view.bar.working.words.text() == "Timing plain steps", timeout=20_000)
+    view.bar.working.stop_button.click()
     qtbot.waitUntil(lambda: "was stopped" in view.notice.text, timeout=20_000)
     assert view.bar.profile_button.isEnabled()

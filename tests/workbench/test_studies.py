@@ -194,11 +194,11 @@ def test_points_are_drawn_as_they_come_and_a_study_can_be_stopped(qtbot: QtBot, 
     view.start()
     qtbot.waitUntil(lambda: len(view.result.plot._spots) == 12, timeout=20_000)
     view.list.list.setCurrentRow(1)
-    assert view.bar.progress.text().startswith("Matrix product over sizes: ")
+    assert view.bar.working.words.text().startswith("Matrix product over sizes: ")
     assert not view.bar.run_button.isEnabled()
     view.list.list.setCurrentRow(0)
     assert len(view.result.plot._spots) == 12
-    view.bar.stop_button.click()
+    view.bar.working.stop_button.click()
     qtbot.waitUntil(lambda: "was stopped" in view.notice.text, timeout=20_000)
     assert view.bar.run_button.isEnabled()
 

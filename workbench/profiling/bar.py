@@ -6,16 +6,17 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QProgressBar, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QPushButton, QToolButton, QWidget
 
 from workbench.widgets.choices import Choice
-from workbench.widgets.text import ElidedLabel, label
+from workbench.widgets.head import Head
+from workbench.widgets.working import Working
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
 
 
-class ProfileBar(QFrame):
+class ProfileBar(Head):
     """`run_chosen` when another run is to be shown."""
 
     run_chosen = Signal()
@@ -26,30 +27,17 @@ class ProfileBar(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("bar")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 10, 16, 10)
-        column.setSpacing(8)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        titles = QVBoxLayout()
-        titles.setSpacing(1)
-        self.title = ElidedLabel("title")
-        self.caption = ElidedLabel("caption")
-        titles.addWidget(self.title)
-        titles.addWidget(self.caption)
-        row.addLayout(titles, 2)
         self.runs = Choice()
         self.runs.setAccessibleName("Which run")
         self.runs.setMinimumWidth(220)
         self.runs.setMaximumWidth(300)
         self.runs.activated.connect(lambda _place: self.run_chosen.emit())
-        row.addWidget(self.runs, 1)
+        self.row.addWidget(self.runs, 1)
         self.profile_button = QPushButton("Profile this run")
         self.profile_button.setProperty("primary", True)
         self.profile_button.setToolTip("Train a few steps of this run again, in a process of its own, and measure where they spend time and memory")
         self.profile_button.clicked.connect(self.profile_asked)
-        row.addWidget(self.profile_button)
+        self.row.addWidget(self.profile_button)
         more = QToolButton()
         more.setProperty("push", True)
         more.setText("Trace  ▾")
@@ -62,27 +50,10 @@ class ProfileBar(QFrame):
         self.menu.addSeparator()
         self.menu.addAction("It opens in Perfetto: ui.perfetto.dev").setEnabled(False)
         self.more = more
-        row.addWidget(more)
-        column.addLayout(row)
-        self.working = QWidget()
-        progress = QHBoxLayout(self.working)
-        progress.setContentsMargins(0, 0, 0, 0)
-        progress.setSpacing(10)
-        moving = QProgressBar()
-        moving.setRange(0, 0)
-        moving.setTextVisible(False)
-        moving.setFixedWidth(120)
-        moving.setAccessibleName("The run is being profiled")
-        progress.addWidget(moving)
-        self.progress = label("", "muted")
-        progress.addWidget(self.progress, 1)
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setProperty("danger", True)
-        self.stop_button.setAccessibleName("Stop profiling")
-        self.stop_button.clicked.connect(self.stop_asked)
-        progress.addWidget(self.stop_button)
-        column.addWidget(self.working)
-        self.working.hide()
+        self.row.addWidget(more)
+        self.working = Working("The run is being profiled", "Stop profiling")
+        self.working.stop_asked.connect(self.stop_asked)
+        self.column.addWidget(self.working)
 
     @property
     def run(self) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QProgressBar, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from engines.report import labels
 from engines.sensitivity import ALLOWED, LEVELS, Mode, SensitivityError, allowance, command, levels_of, mix_words, refusal, stored, toml
@@ -20,6 +20,7 @@ from workbench.widgets.figures import Column, FigureTable
 from workbench.widgets.legend import Legend
 from workbench.widgets.surfaces import Empty, Notice, scrolled, topped
 from workbench.widgets.text import label, number, short
+from workbench.widgets.working import Working
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
@@ -49,7 +50,9 @@ class SensitivityPage(QWidget):
         column.setContentsMargins(0, 4, 0, 0)
         column.setSpacing(10)
         column.addLayout(self._controls())
-        column.addWidget(self._progress())
+        self.working = Working("Layers that were measured", "Stop measuring sensitivity")
+        self.working.stop_asked.connect(self.program.stop)
+        column.addWidget(self.working)
         self.notice = Notice()
         column.addWidget(self.notice)
         self.pages = QStackedWidget()
@@ -90,26 +93,6 @@ class SensitivityPage(QWidget):
         self.measure_button.clicked.connect(self.start)
         row.addWidget(self.measure_button)
         return row
-
-    def _progress(self) -> QWidget:
-        self.working = QWidget()
-        row = QHBoxLayout(self.working)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(10)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setFixedWidth(160)
-        self.bar.setAccessibleName("Layers that were measured")
-        row.addWidget(self.bar)
-        self.doing = label("", "muted")
-        row.addWidget(self.doing, 1)
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setProperty("danger", True)
-        self.stop_button.setAccessibleName("Stop measuring sensitivity")
-        self.stop_button.clicked.connect(self.program.stop)
-        row.addWidget(self.stop_button)
-        self.working.hide()
-        return self.working
 
     def _results(self, theme: Theme) -> QWidget:
         page = QWidget()
@@ -260,8 +243,7 @@ class SensitivityPage(QWidget):
             self.notice.say("error", str(error))
             return
         self._working_on, self._error = run.id, ""
-        self.doing.setText("Starting …")
-        self.bar.setRange(0, 0)
+        self.working.say("Starting …")
         self.program.start(command(store.url, run.id, self.mode, levels, allowed))
         self._show()
 
@@ -274,9 +256,7 @@ class SensitivityPage(QWidget):
         except (ValueError, AttributeError):
             return
         if doing:
-            self.doing.setText(f"{done} of {of}: {doing}" if of else doing)
-            self.bar.setRange(0, of)
-            self.bar.setValue(done)
+            self.working.say(f"{done} of {of}: {doing}" if of else doing, done / of if of else None)
 
     def _refused(self, sentence: str) -> None:
         self._ended("")

@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.comparing import exporting
 from workbench.comparing.subject import Part, Subject
@@ -18,8 +18,8 @@ from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
 from workbench.watching.experiment_list import ExperimentList
+from workbench.widgets.head import Head
 from workbench.widgets.surfaces import Empty, Notice, recolour
-from workbench.widgets.text import ElidedLabel, label
 
 
 class CompareView(QWidget):
@@ -52,7 +52,8 @@ class CompareView(QWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self._bar())
+        self.head = self._head()
+        column.addWidget(self.head)
         self.notice = Notice()
         column.addWidget(self.notice)
         self.tabs = Tabs(self.subject, _tabs(desk, self.export))
@@ -70,25 +71,14 @@ class CompareView(QWidget):
         """What is shown; None before the first experiment was compared."""
         return self.subject.comparison
 
-    def _bar(self) -> QFrame:
-        bar = QFrame()
-        bar.setObjectName("bar")
-        row = QHBoxLayout(bar)
-        row.setContentsMargins(20, 10, 16, 10)
-        row.setSpacing(8)
-        titles = QVBoxLayout()
-        titles.setSpacing(1)
-        self.title = ElidedLabel("title")
-        self.caption = label("", "caption")
-        titles.addWidget(self.title)
-        titles.addWidget(self.caption)
-        row.addLayout(titles, 1)
+    def _head(self) -> Head:
+        head = Head()
         runs = QPushButton("Runs")
         runs.setToolTip("Show the runs of this experiment")
         runs.clicked.connect(lambda: self._desk.wants_runs.emit(self.list.current or 0))
-        row.addWidget(runs)
-        row.addWidget(exporting.export_button(self.export))
-        return bar
+        head.row.addWidget(runs)
+        head.row.addWidget(exporting.export_button(self.export))
+        return head
 
     # --- Following --------------------------------------------------------------------------------------------------------------------------
 
@@ -157,8 +147,8 @@ class CompareView(QWidget):
         if not measured:
             self.empty.say("No variant is done yet", "The comparison appears with the first finished run of this experiment.")
             return
-        self.title.setText(comparison["experiment"])
-        self.caption.setText(f"{len(variants)} variants, baseline “{comparison['baseline']}”, margin {comparison['margin']:.1%}")
+        self.head.title.setText(comparison["experiment"])
+        self.head.caption.setText(f"{len(variants)} variants, baseline “{comparison['baseline']}”, margin {comparison['margin']:.1%}")
         self.subject.show(comparison)
 
     # --- Exporting and appearance -------------------------------------------------------------------------------------------------------------
@@ -169,7 +159,7 @@ class CompareView(QWidget):
         if experiment is None or self.comparison is None:
             self._desk.says.emit("There is no comparison to export yet.")
             return
-        path = path or exporting.ask_path(self._desk, self, form, self.title.text())
+        path = path or exporting.ask_path(self._desk, self, form, self.head.title.text())
         if path is not None:
             exporting.write(self._desk, [experiment], form, path, self.notice, getattr(self.tabs.parts.get("report"), "design", None))
 

@@ -271,7 +271,7 @@ class ProfileView(QWidget):
         if reason := refusal(run):
             self.notice.say("info", reason)
             return
-        self.bar.progress.setText("Starting …")
+        self.bar.working.say("Starting …")
         self._working_on, self._error = run.id, ""
         self.program.start(["-m", MODULE, "--store", store.url, "--run", str(run.id)])
         self._show_state()
@@ -285,7 +285,7 @@ class ProfileView(QWidget):
         except (ValueError, AttributeError):
             return
         if doing:
-            self.bar.progress.setText(doing[:1].upper() + doing[1:])
+            self.bar.working.say(doing[:1].upper() + doing[1:])
 
     def _profiled(self) -> None:
         self._ended("")

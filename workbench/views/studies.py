@@ -238,7 +238,7 @@ class StudiesView(QWidget):
 
     def _heard(self, line: str) -> None:
         changed = self.hearing.hear(line)
-        self.bar.show_progress(self._progress(), self.hearing.share)
+        self.bar.working.say(self._progress(), self.hearing.share)
         if changed and not self._late.isActive():
             self._late.start()
 
@@ -268,7 +268,7 @@ class StudiesView(QWidget):
         entry = self._desk.entry(self.study) or {}
         available = bool(entry.get("available", {}).get("ok"))
         self.bar.working.setVisible(self.program.running)
-        self.bar.show_progress(self._progress(), self.hearing.share)
+        self.bar.working.say(self._progress(), self.hearing.share)
         self.bar.run_button.setEnabled(available and not self.program.running)
         self.bar.history.setVisible(bool(self._rows))
         if self._live:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QPushButton, QToolButton, QWidget
 
-from workbench.widgets.text import ElidedLabel, label
+from workbench.widgets.head import Head
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ORDER = ("running", "starting", "queued", "done", "failed", "cancelled", "lost")
 
 
-class RunsBar(QFrame):
+class RunsBar(Head):
     """Offers only what the selected runs, or all where none is selected, allow."""
 
     stop = Signal()
@@ -33,17 +33,6 @@ class RunsBar(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("bar")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(20, 10, 16, 10)
-        row.setSpacing(8)
-        titles = QVBoxLayout()
-        titles.setSpacing(1)
-        self.title = ElidedLabel("title")
-        self.caption = label("", "caption")
-        titles.addWidget(self.title)
-        titles.addWidget(self.caption)
-        row.addLayout(titles, 1)
         self.stop_button = QPushButton("Stop all")
         self.stop_button.setProperty("danger", True)
         self.stop_button.setToolTip("Stop the selected runs, or all that have not ended; a checkpoint is kept (Ctrl+Alt+Enter)")
@@ -62,7 +51,7 @@ class RunsBar(QFrame):
         self.menu = QMenu(more)
         more.setMenu(self.menu)
         for button in (self.stop_button, self.resume_button, self.compare_button, more):
-            row.addWidget(button)
+            self.row.addWidget(button)
         self._stop = self.menu.addAction("Stop", self.stop.emit)
         self._resume = self.menu.addAction("Resume", self.resume.emit)
         self._retry = self.menu.addAction("Retry failed runs only", self.retry.emit)
