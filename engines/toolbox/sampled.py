@@ -1,9 +1,12 @@
-"""What heads that are trained on a sample of tokens share: who draws, and the scores of targets and sampled tokens alone.
+"""What heads that are trained on a sample of tokens share: who draws, the scores of targets and sampled tokens alone, expectations over samples.
 
 Shapes: N rows, D hidden width, E width of an output row, V vocabulary size, S tokens of a sample.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -60,3 +63,32 @@ def contrast(real_N: Tensor, noise_NS: Tensor, target_N: Tensor, weight: float =
     """-log sigma(real) - weight sum_S log sigma(-noise), summed over the rows whose target is not ignored: telling data from noise."""
     loss_N = F.softplus(-real_N) + weight * F.softplus(noise_NS).sum(dim=1)
     return loss_N.masked_fill(target_N == IGNORED, 0.0).sum()
+
+
+def every_sample(sampler: Poisson | Independent) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each sample that can be drawn, (S,), with its probability. There are 2^V where coins are thrown, else V^k: for tiny vocabularies."""
+    c_V = sampler.log_expected_V.exp()
+    tokens = range(len(c_V))
+    if isinstance(sampler, Independent):
+        for drawn in product(tokens, repeat=sampler.k):
+            yield torch.tensor(drawn), (c_V[list(drawn)] / sampler.k).prod()
+        return
+    for count in range(len(c_V) + 1):
+        for drawn in combinations(tokens, count):
+            inside_V = torch.tensor([token in drawn for token in tokens])
+            yield torch.tensor(drawn, dtype=torch.int64), torch.where(inside_V, c_V, 1 - c_V).prod()
+
+
+def expected_gradient(loss: Callable[[Tensor, Tensor], Tensor], bias_V: Tensor, p_V: Tensor, sampler: Poisson | Independent) -> tuple[Tensor, float]:
+    """The gradient in the bias, (V,), averaged over every sample and every target by their probabilities, and the average of its largest entry.
+
+    loss: of a target, (1,), and a sample, (S,); p_V: of the targets. The second figure is the scale of what cancels in the first. It is what a
+    certificate compares with an equation: an expectation without an error of drawing.
+    """
+    expected_V, largest = torch.zeros_like(p_V), 0.0
+    for sample, chance in every_sample(sampler):
+        for target, p in enumerate(p_V):
+            (gradient_V,) = torch.autograd.grad(loss(torch.tensor([target]), sample), bias_V)
+            expected_V += chance * p * gradient_V
+            largest += float(chance * p * gradient_V.abs().max())
+    return expected_V, largest

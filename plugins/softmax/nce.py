@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from functools import partial
 from math import log
 from typing import ClassVar, Self
 
@@ -14,7 +14,7 @@ from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.heads import IGNORED, LinearSoftmax
 from engines.toolbox.proposals import Independent, Poisson, ProposalKind
-from engines.toolbox.sampled import ONE_SAMPLE_EACH, contrast, draw, sampler_of, scores_of
+from engines.toolbox.sampled import ONE_SAMPLE_EACH, contrast, draw, expected_gradient, sampler_of, scores_of
 
 
 class NoiseContrastive(Block):
@@ -103,24 +103,15 @@ class NoiseContrastiveSoftmax(LinearSoftmax):
 
 @certificate("averaged over every possible sample and target, the gradient is c / (exp(s - z) + c) (exp(s - z) - P)", 1e-5)
 def expected_gradient_in_closed_form(trial: Trial) -> float:
-    """Every sample of a vocabulary of 5 and its probability, unique and independent, instead of draws; P is not the model's distribution."""
+    """A vocabulary of 5, unique and independent samples; P is not the model's distribution."""
     with trials.seeded(trial):
-        size, worst = 5, 0.0
-        p_V = torch.randn(size).softmax(dim=0)
+        worst = 0.0
+        p_V, h_1D = torch.randn(5).softmax(dim=0), torch.randn(1, trial.width)
         for unique in (True, False):
             chosen = NoiseContrastive(samples=2, unique=unique, log_normaliser=0.3)
-            head = chosen.build(trials.site(Trial(width=trial.width, vocabulary=size)))
-            c_V = head.sampler.log_expected_V.exp()
-            samples = [s for n in range(size + 1) for s in combinations(range(size), n)] if unique else list(product(range(size), repeat=2))
-            h_1D = torch.randn(1, trial.width)
-            expected_V = torch.zeros(size)
-            for sample in samples:
-                inside = torch.tensor([i in sample for i in range(size)])
-                chance = torch.where(inside, c_V, 1 - c_V).prod() if unique else (c_V[list(sample)] / 2).prod()  # c = 2 q when independent
-                for y in range(size):
-                    loss = head.loss_on(h_1D, torch.tensor([y]), torch.tensor(sample, dtype=torch.int64))
-                    expected_V += chance * p_V[y] * torch.autograd.grad(loss, head.output.bias)[0]
-            e_V = (head.scores(h_1D).squeeze(0) - 0.3).exp()
+            head = chosen.build(trials.site(Trial(width=trial.width, vocabulary=5)))
+            expected_V, _ = expected_gradient(partial(head.loss_on, h_1D), head.output.bias, p_V, head.sampler)
+            c_V, e_V = head.sampler.log_expected_V.exp(), (head.scores(h_1D).squeeze(0) - 0.3).exp()
             worst = max(worst, trials.relative_error(expected_V, c_V / (e_V + c_V) * (e_V - p_V)))  # (6)
         return worst
 
