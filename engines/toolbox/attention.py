@@ -41,6 +41,12 @@ def head_width(width: int, heads: int, *, even: bool) -> int:
     return width // heads
 
 
+def check_groups(heads: int, kv_heads: int | None) -> None:
+    """Raises ValueError where the key heads do not divide the query heads."""
+    if kv_heads is not None and heads % kv_heads:
+        raise ValueError(f"kv_heads = {kv_heads} must divide heads = {heads}, so that every group has as many query heads.")
+
+
 def rotate(x_BHTK: Tensor, first: int, base: float = 10_000.0) -> Tensor:
     """Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): token first + t turns by t-dependent angles.
 

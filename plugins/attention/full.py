@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.attention import Kernel, Positions, SelfAttention, rotate, split_heads
+from engines.toolbox.attention import Kernel, Positions, SelfAttention, check_groups, rotate, split_heads
 
 
 class Full(Block):
@@ -46,8 +46,7 @@ class Full(Block):
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
-        if self.kv_heads is not None and self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads = {self.kv_heads} must divide heads = {self.heads}, so that every group has as many query heads.")
+        check_groups(self.heads, self.kv_heads)
         return self
 
     def build(self, site: Site) -> SelfAttention:

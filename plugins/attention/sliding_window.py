@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.attention import Kernel, SelfAttention, attend, attend_blocks, band_mask
+from engines.toolbox.attention import Kernel, SelfAttention, attend, attend_blocks, band_mask, check_groups
 
 
 class SlidingWindow(Block):
@@ -43,8 +43,7 @@ class SlidingWindow(Block):
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
-        if self.kv_heads is not None and self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads = {self.kv_heads} must divide heads = {self.heads}, so that every group has as many query heads.")
+        check_groups(self.heads, self.kv_heads)
         return self
 
     def build(self, site: Site) -> SelfAttention:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Trial, certificate, param
+from engines.toolbox.schedules import Falling
 from engines.toolbox.specimen import Surroundings, specimen
 
 
-class Cosine(Technique):
+class Cosine(Falling):
     """Cosine learning rate with warm-up
 
     Loshchilov and Hutter (2017), SGDR: Stochastic Gradient Descent with Warm Restarts (one period, no restart); linear warm-up as in
@@ -33,26 +33,11 @@ class Cosine(Technique):
     paper: ClassVar[str] = (
         "Loshchilov and Hutter (2017), SGDR, https://arxiv.org/abs/1608.03983; Goyal et al. (2017), https://arxiv.org/abs/1706.02677"
     )
-    group: ClassVar[str] = "schedule"
 
     warmup: float = param(0.05, "Share of the budget over which the rate rises.", unit="share", symbol="w", ge=0, lt=1)
-    start: float = param(0.01, "Share of the rate at the first update of a warm-up.", unit="share", symbol="s", ge=0, le=1)
-    floor: float = param(0.0, "Share of the rate at the end.", unit="share", symbol="f", ge=0, le=1)
 
-    def schedule(self, multiplier: Callable[[float], float], ctx: Context) -> Callable[[float], float]:
-        """The multiplier it gets, times m(p)."""
-
-        def scaled(p: float) -> float:
-            return multiplier(p) * self.at(p)
-
-        return scaled
-
-    def at(self, p: float) -> float:
-        """m(p) for p in 0..1; beyond 1 the floor."""
-        if p < self.warmup:
-            return self.start + (1 - self.start) * p / self.warmup  # (1)
-        q = min(1.0, (p - self.warmup) / (1 - self.warmup))
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * q)) / 2  # (2)
+    def left(self, q: float) -> float:
+        return (1 + math.cos(math.pi * q)) / 2  # (2)
 
 
 @certificate("Starts at s, reaches 1 at the end of the warm-up, the mean of 1 and f half-way, f at the end", tolerance=1e-12)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Trial, certificate
+from engines.toolbox.schedules import Falling
 from engines.toolbox.specimen import Surroundings, specimen
 
 
-class LinearDecay(Technique):
+class LinearDecay(Falling):
     """Linear learning rate decay with warm-up
 
     Mikolov et al. (2013), word2vec, whose rate falls from 0.025 to 0.0001 over the words that are read; with a warm-up it is the schedule of
@@ -18,7 +18,8 @@ class LinearDecay(Technique):
     Equations, for the share p of the budget that is spent:
 
         m(p) = s + (1 - s) p / w                                       p < w    (1)  warm-up
-        m(p) = f + (1 - f) (1 - p) / (1 - w)                           p >= w   (2)  decay
+        q = (p - w) / (1 - w)
+        m(p) = f + (1 - f) (1 - q)                                     p >= w   (2)  decay
 
     Symbols: m multiplier of every learning rate, w share of the budget that warms up, s and f the shares of the rate at start and end.
     Cost: none.
@@ -32,25 +33,9 @@ class LinearDecay(Technique):
         "Mikolov et al. (2013), Efficient estimation of word representations in vector space, https://arxiv.org/abs/1301.3781; "
         "Devlin et al. (2019), BERT, https://arxiv.org/abs/1810.04805"
     )
-    group: ClassVar[str] = "schedule"
 
-    warmup: float = param(0.0, "Share of the budget over which the rate rises.", unit="share", symbol="w", ge=0, lt=1)
-    start: float = param(0.01, "Share of the rate at the first update of a warm-up.", unit="share", symbol="s", ge=0, le=1)
-    floor: float = param(0.0, "Share of the rate at the end.", unit="share", symbol="f", ge=0, le=1)
-
-    def schedule(self, multiplier: Callable[[float], float], ctx: Context) -> Callable[[float], float]:
-        """The multiplier it gets, times m(p)."""
-
-        def scaled(p: float) -> float:
-            return multiplier(p) * self.at(p)
-
-        return scaled
-
-    def at(self, p: float) -> float:
-        """m(p) for p in 0..1; beyond 1 the floor."""
-        if p < self.warmup:
-            return self.start + (1 - self.start) * p / self.warmup  # (1)
-        return self.floor + (1 - self.floor) * max(0.0, 1 - p) / (1 - self.warmup)  # (2)
+    def left(self, q: float) -> float:
+        return 1 - q  # (2)
 
 
 @certificate("Starts at s, reaches 1 at the end of the warm-up, the mean of 1 and f half-way, f at the end and after it", tolerance=1e-12)
