@@ -77,6 +77,8 @@ class CurvePlot(QWidget):
         self._canvas.setMinimumHeight(120)
         column.addWidget(self._canvas, 1)
         self._plot.hideButtons()
+        # Half a number's height: the number of a tick at the very top would be cut.
+        self._plot.layout.setContentsMargins(1, 8, 1, 1)
         self._layer = CurveLayer(self._box)
         self._lines: dict[object, Line] = {}
         self._single: list[tuple[float, float, str]] = []

@@ -325,9 +325,9 @@ class RunsView(QWidget):
         return [Entry(name, self._colours[ids[0]], tuple(ids)) for name, ids in list(groups.items())[:MOST]]
 
     def _fit_table(self) -> None:
-        """As tall as its rows, up to four or six; the splitter lets the person change it."""
+        """As tall as its rows, up to five or six; the splitter lets the person change it."""
         around = self.table.horizontalHeader().height() + 6
-        wanted = min(6 if self.height() > 900 else 4, max(1, len(self.model.runs))) * ROW + around
+        wanted = min(6 if self.height() > 900 else 5, max(1, len(self.model.runs))) * ROW + around
         self.table.setMinimumHeight(min(wanted, 3 * ROW + around))
         self.table.setMaximumHeight(max(1, len(self.model.runs)) * ROW + around)
         self.vertical.setSizes([wanted, max(100, self.vertical.height() - wanted)])
