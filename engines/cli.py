@@ -272,6 +272,7 @@ def _add_comparing(verb) -> None:
     _store(bundle)
     look = verb("open", "bundling", "look", "Open a bundle read-only: in the window, or its comparison here.")
     look.add_argument("file", metavar="BUNDLE")
+    look.add_argument("--copy", action="store_true", help="its experiment as a new one, not saved yet, in the window of your own store")
     look.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     look.add_argument("--json", action="store_true", help="the comparison for machines")
     near = verb("neighbours", "neighbours", "neighbours", "Show the words whose vectors are nearest in the finished model of a run.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import resources
+from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,10 +20,11 @@ def main(argv: list[str] | None = None) -> int:
 
         with resources.as_file(resources.files("resources") / "experiments" / "demo.toml") as path:
             return window.main([], experiment_path=path, run=True)
-    if len(words) == 2 and words[0] == "open" and os.path.isfile(words[1]) and _has_display():
+    if len(words) in (2, 3) and words[0] == "open" and words[2:] in ([], ["--copy"]) and os.path.isfile(words[1]) and _has_display():
         from workbench import window
 
-        return window.main([], store=os.path.abspath(words[1]))
+        bundle = os.path.abspath(words[1])
+        return window.main([], copy_of=Path(bundle)) if words[2:] else window.main([], store=bundle)
     if words[0] == "desktop-entry":
         from workbench import desktop_entry
 

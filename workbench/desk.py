@@ -47,12 +47,14 @@ class Desk(QObject):
     wants_file = Signal()
     """Ask for an experiment file and open it."""
     wants_path = Signal(str)
-    """Open this experiment file."""
+    """Open this file: an experiment, a bundle, or a text that becomes the corpus of a new experiment."""
     wants_example = Signal(str, bool)
     """Open a copy of this example; run it at once or not."""
-    wants_text = Signal(str)
-    """Begin a new experiment whose corpus is this text file."""
+    wants_copy = Signal()
+    """Open the experiment of the bundle that is shown as a new one."""
     wants_tour = Signal()
+    dragging = Signal(bool)
+    """A file is dragged over the window, or no longer."""
     says = Signal(str)
     """A sentence for the status bar."""
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QProcess, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QAction, QActionGroup, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMenu, QMessageBox, QTextBrowser, QVBoxLayout
 
-from workbench import desktop_entry, palette
+from workbench import desktop_entry, kinds, palette
 from workbench.theme import RESOURCES, Choice, neighbour
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from workbench.views.editor import EditorView
     from workbench.window import Window
 
-BUNDLES = "Bundles (*.workbench)"
-FILES = "Experiments (*.toml *.json);;All files (*)"
 RECENT = 8
 
 
@@ -52,6 +50,8 @@ def build(window: Window) -> None:
         action(export, name, partial(_export, window, form))
     action(file, "&Bundle the experiment …", lambda: _bundle(window))
     action(file, "Open a b&undle …", lambda: _open_bundle(window))
+    window.copy_action = action(file, "Copy the bundle as a new e&xperiment", window.desk.wants_copy.emit)
+    window.copy_action.setEnabled(False)
     file.addSeparator()
     action(file, "&Quit", window.close, "Ctrl+Q")
 
@@ -121,17 +121,15 @@ def connect_document(window: Window, document: Document) -> None:
 def new(window: Window) -> None:
     if window.may_discard():
         window.document.start_new()
+        window.last.remember()
         window.go("experiment")
 
 
 def open_file(window: Window) -> None:
-    if not window.may_discard():
-        return
     folder = str(window.settings.value("folder", str(Path.home())))
-    name, _ = QFileDialog.getOpenFileName(window, "Open an experiment", folder, FILES)
+    name, _ = QFileDialog.getOpenFileName(window, "Open a file", folder, kinds.OPEN_FILTER)
     if name:
-        window.go("experiment")
-        window.open_path(Path(name))
+        window.desk.wants_path.emit(name)
 
 
 def save(window: Window) -> bool:
@@ -143,7 +141,7 @@ def save(window: Window) -> bool:
 def save_as(window: Window) -> bool:
     stem = "".join(letter if letter.isalnum() else "-" for letter in window.document.name.lower()).strip("-") or "experiment"
     start = window.document.path or Path(str(window.settings.value("folder", str(Path.home())))) / f"{stem}.toml"
-    name, _ = QFileDialog.getSaveFileName(window, "Save the experiment", str(start), FILES)
+    name, _ = QFileDialog.getSaveFileName(window, "Save the experiment", str(start), kinds.EXPERIMENT_FILTER)
     if not name:
         return False
     path = Path(name)
@@ -163,7 +161,8 @@ def _write(window: Window, path: Path) -> bool:
 
 
 def remember(window: Window, path: Path) -> None:
-    """Put a file on top of the recent ones."""
+    """Put a file on top of the recent ones; it is what is edited now."""
+    window.last.remember("file", path.resolve())
     window.settings.setValue("folder", str(path.resolve().parent))
     known = [str(path.resolve()), *(name for name in _recent(window) if name != str(path.resolve()))]
     window.settings.setValue("recent", known[:RECENT])
@@ -178,15 +177,9 @@ def _fill_recent(window: Window) -> None:
     window.recent_menu.clear()
     names = [name for name in _recent(window) if Path(name).exists()]
     for name in names:
-        window.recent_menu.addAction(name, partial(_open_recent, window, Path(name)))
+        window.recent_menu.addAction(name, partial(window.desk.wants_path.emit, name))
     if not names:
         window.recent_menu.addAction("None yet").setEnabled(False)
-
-
-def _open_recent(window: Window, path: Path) -> None:
-    if window.may_discard():
-        window.go("experiment")
-        window.open_path(path)
 
 
 def _export(window: Window, form: str) -> None:
@@ -202,11 +195,11 @@ def _bundle(window: Window) -> None:
     if number is None or store is None:
         notice.say("info", "Choose an experiment at the left first: a bundle holds one experiment with its results.")
         return
-    start = str(Path(str(window.settings.value("folder", str(Path.home())))) / f"experiment-{number}.workbench")
-    name, _ = QFileDialog.getSaveFileName(window, "Bundle the experiment", start, BUNDLES)
+    start = str(Path(str(window.settings.value("folder", str(Path.home())))) / f"experiment-{number}{kinds.BUNDLE}")
+    name, _ = QFileDialog.getSaveFileName(window, "Bundle the experiment", start, kinds.BUNDLE_FILTER)
     if not name:
         return
-    path = Path(name) if name.endswith(".workbench") else Path(f"{name}.workbench")
+    path = Path(name) if name.endswith(kinds.BUNDLE) else Path(f"{name}{kinds.BUNDLE}")
 
     def work() -> str:
         from engines.store import bundles
@@ -219,15 +212,9 @@ def _bundle(window: Window) -> None:
 
 
 def _open_bundle(window: Window) -> None:
-    name, _ = QFileDialog.getOpenFileName(window, "Open a bundle", str(window.settings.value("folder", str(Path.home()))), BUNDLES)
+    name, _ = QFileDialog.getOpenFileName(window, "Open a bundle", str(window.settings.value("folder", str(Path.home()))), kinds.BUNDLE_FILTER)
     if name:
-        open_bundle(window, Path(name))
-
-
-def open_bundle(window: Window, path: Path) -> None:
-    """In a window of its own: this one stays with its store."""
-    if not QProcess.startDetached(sys.executable, ["-m", "workbench", "open", str(path)]):
-        window.say(f"No window for {path} could be started.")
+        window.desk.wants_path.emit(name)
 
 
 def _fill_examples(window: Window, menu: QMenu) -> None:

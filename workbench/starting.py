@@ -11,6 +11,10 @@ from workbench.desk import Desk
 
 if TYPE_CHECKING:
     from engines.experiment import Experiment
+    from workbench.window import Window
+
+READ_ONLY = "This is a bundle, opened read-only. To change or run its experiment, copy it as a new one into a window of your own store."
+COPY = "Copy as new experiment"
 
 
 def load_engine(desk: Desk, then: Callable[[], None]) -> None:
@@ -81,6 +85,44 @@ def prepare_to_run(desk: Desk) -> None:
 
 def _wants_spare() -> bool:
     return os.environ.get("WORKBENCH_SPARE", "1") != "0"
+
+
+def start_run(window: Window, smoke: bool) -> None:
+    """Check everything, queue the runs, see that a supervisor works on them, and show them."""
+    editor = window.view("experiment")
+    store, catalogue = window.desk.store, window.desk.catalogue
+    if store is not None and store.read_only:
+        window.go("experiment")
+        editor.notice.say("info", READ_ONLY, COPY, window.desk.wants_copy.emit)
+        return
+    if store is None or catalogue is None:
+        editor.notice.say("info", "The store and the catalogue are still being opened; the run can start in a moment.")
+        return
+    if editor.all_problems:
+        window.go("experiment")
+        editor.notice.say("error", "The experiment cannot run yet; the first problem is marked below.")
+        editor.jump(editor.all_problems[0])
+        return
+    editor.run_button.setEnabled(False)
+    editor.smoke_button.setEnabled(False)
+    window.say("Checking the experiment …")
+
+    def settle() -> None:
+        editor.run_button.setEnabled(True)
+        editor.smoke_button.setEnabled(True)
+
+    def refused(sentence: str) -> None:
+        settle()
+        window.go("experiment")
+        editor.notice.say("error", sentence)
+
+    def queued(experiment_id: int) -> None:
+        settle()
+        editor.notice.clear()
+        window.say("The runs are queued.")
+        window.show_runs(experiment_id)
+
+    submit(window.desk, window.document.experiment, smoke, queued, refused)
 
 
 def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[int], None], refused: Callable[[str], None]) -> None:

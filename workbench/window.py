@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QSettings, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QIcon, QPaintEvent
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QIcon, QPaintEvent
 from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
@@ -28,8 +28,11 @@ from PySide6.QtWidgets import (
 from workbench import menus, openings, theme
 from workbench.desk import Desk
 from workbench.icons import icon
+from workbench.kinds import BUNDLE
+from workbench.last_opened import LastOpened
 from workbench.recovery import Recovery
-from workbench.starting import load_engine, open_catalogue, open_store, prepare_to_run
+from workbench.starting import COPY, READ_ONLY, load_engine, open_catalogue, open_store, prepare_to_run, start_run
+from workbench.widgets.surfaces import Notice
 
 if TYPE_CHECKING:
     from workbench.editor.document import Document
@@ -48,7 +51,6 @@ VIEWS = (
     ("machine", "Machine", "What this machine is, what it is doing, and what works on it"),
 )
 """Key, name and purpose of each view, in the order of the navigation; the n-th is reached with Ctrl+n."""
-READ_ONLY = "This is a bundle, opened read-only: save its experiment as a file (Ctrl+S) and run that in a window of your own store."
 CLASSES = {
     "start": "StartView", "runs": "RunsView", "compare": "CompareView", "profile": "ProfileView", "studies": "StudiesView", "ask": "AskView",
     "catalogue": "CatalogueView", "machine": "MachineView",
@@ -70,10 +72,17 @@ class Window(QMainWindow):
     """Everything after the first paint is lazy: views are built when they are first shown, the store and the catalogue open in threads."""
 
     def __init__(
-        self, *, store: str | None = None, experiment_path: Path | None = None, run: bool = False, settings: QSettings | None = None
+        self,
+        *,
+        store: str | None = None,
+        experiment_path: Path | None = None,
+        copy_of: Path | None = None,
+        run: bool = False,
+        settings: QSettings | None = None,
     ) -> None:
+        """store: URL or file of the store, or a bundle; None for the person's own. copy_of: a bundle whose experiment is opened as a new one."""
         super().__init__()
-        self._store_url, self._experiment_path, self._run_at_once = store, experiment_path, run
+        self.store_url, self._experiment_path, self._copy_of, self._run_at_once = store, experiment_path, copy_of, run
         self.settings = settings or QSettings("Efficiency Workbench", "workbench")
         application = QApplication.instance()
         assert isinstance(application, QApplication)
@@ -89,6 +98,8 @@ class Window(QMainWindow):
         self.views: dict[str, QWidget] = {}
         self.recent_menu: QMenu
         self.edit_menu: QMenu
+        self.copy_action: QAction
+        self.last = LastOpened(self)
         self._started = self._prepared = False
         self._build()
         menus.build(self)
@@ -97,7 +108,7 @@ class Window(QMainWindow):
             self.restoreGeometry(geometry)
         application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
         for signal, receiver in (
-            (self.desk.wants_runs, self._show_runs), (self.desk.wants_comparison, self._show_comparison),
+            (self.desk.wants_runs, self.show_runs), (self.desk.wants_comparison, self._show_comparison),
             (self.desk.wants_answers, self._show_answers), (self.desk.wants_plugin, self._use_plugin),
             (self.desk.wants_card, self._show_card), (self.desk.wants_experiment, self._open_stored),
             (self.desk.wants_profile, self._show_profile), (self.desk.wants_peaks, self._measure_peaks),
@@ -106,6 +117,7 @@ class Window(QMainWindow):
             signal.connect(receiver)
         self.desk.wants_editor.connect(lambda: self.go("experiment"))
         openings.connect(self)
+        self.setAcceptDrops(True)
 
     # --- Building -------------------------------------------------------------------------------------------------------------------------
 
@@ -143,10 +155,13 @@ class Window(QMainWindow):
         column.addStretch(1)
         row.addWidget(rail)
         self.stack = QStackedWidget()
-        self.recovery = Recovery(self, self._store_url)
+        self.recovery = Recovery(self, self.store_url)
+        self.notice = Notice()
+        """What concerns the window and none of its views: a file that could not be opened, that all is read-only."""
         right = QVBoxLayout()
         right.setSpacing(0)
         right.addWidget(self.recovery.bar)
+        right.addWidget(self.notice)
         right.addWidget(self.stack, 1)
         row.addLayout(right, 1)
         self.setCentralWidget(self.middle)
@@ -172,7 +187,9 @@ class Window(QMainWindow):
 
     def _start(self) -> None:
         """After the first paint: the first view, then the engine, store and catalogue in threads."""
-        self.go(str(self.settings.value("view", "start")) if self._experiment_path is None else "experiment")
+        bundle = self.store_url is not None and self.store_url.endswith(BUNDLE)
+        asked = "experiment" if self._experiment_path is not None or self._copy_of is not None else "compare" if bundle else ""
+        self.go(asked or str(self.settings.value("view", "start")))
         self.desk.catalogue_ready.connect(lambda _catalogue: self._run_when_ready())
         self.desk.store_opened.connect(lambda _store: self._run_when_ready())
         self.desk.store_failed.connect(self._store_failed)
@@ -184,14 +201,18 @@ class Window(QMainWindow):
     def _loaded(self) -> None:
         if self._experiment_path is not None:
             self.open_path(self._experiment_path)
+        elif self._copy_of is not None:
+            openings.open_copy_of(self, self._copy_of)
+        else:
+            self.last.engine_loaded()
         self.recovery.look()
-        open_store(self.desk, self._store_url)
+        open_store(self.desk, self.store_url)
         open_catalogue(self.desk)
 
     def _store_failed(self, sentence: str) -> None:
         self.supervisor_state.setText("No store")
         self.supervisor_state.setToolTip(sentence)
-        self.view("experiment").notice.say("error", sentence, "Try again", lambda: open_store(self.desk, self._store_url))
+        self.view("experiment").notice.say("error", sentence, "Try again", lambda: open_store(self.desk, self.store_url))
 
     def _run_when_ready(self) -> None:
         if self._run_at_once and self.desk.catalogue is not None and self.desk.store is not None:
@@ -206,6 +227,8 @@ class Window(QMainWindow):
             widget = self._make(key)
             self.views[key] = widget
             self.stack.addWidget(widget)
+            if key == "experiment":
+                self.last.follow(self._document)
         return self.views[key]
 
     def _make(self, key: str) -> QWidget:
@@ -269,7 +292,7 @@ class Window(QMainWindow):
 
     # --- Wishes of the views ----------------------------------------------------------------------------------------------------------------
 
-    def _show_runs(self, experiment_id: int) -> None:
+    def show_runs(self, experiment_id: int) -> None:
         self.go("runs")
         self.view("runs").choose(experiment_id)
 
@@ -313,6 +336,7 @@ class Window(QMainWindow):
             if self.may_discard():
                 self.view("experiment")
                 self.document.open_copy(row.document, Path(row.folder or "."), row.text or "")
+                self.last.remember("stored", row.id)
                 self.go("experiment")
 
         self.desk.errands.run(read, show, self.say)
@@ -338,47 +362,14 @@ class Window(QMainWindow):
 
     def start_run(self, smoke: bool) -> None:
         """Check everything, queue the runs, see that a supervisor works on them, and show them."""
-        editor = self.view("experiment")
-        store, catalogue = self.desk.store, self.desk.catalogue
-        if store is not None and store.read_only:
-            self.go("experiment")
-            editor.notice.say("info", READ_ONLY)
-            return
-        if store is None or catalogue is None:
-            editor.notice.say("info", "The store and the catalogue are still being opened; the run can start in a moment.")
-            return
-        if editor.all_problems:
-            self.go("experiment")
-            editor.notice.say("error", "The experiment cannot run yet; the first problem is marked below.")
-            editor.jump(editor.all_problems[0])
-            return
-        from workbench.starting import submit
-
-        editor.run_button.setEnabled(False)
-        editor.smoke_button.setEnabled(False)
-        self.say("Checking the experiment …")
-
-        def settle() -> None:
-            editor.run_button.setEnabled(True)
-            editor.smoke_button.setEnabled(True)
-
-        def refused(sentence: str) -> None:
-            settle()
-            self.go("experiment")
-            editor.notice.say("error", sentence)
-
-        def queued(experiment_id: int) -> None:
-            settle()
-            editor.notice.clear()
-            self.say("The runs are queued.")
-            self._show_runs(experiment_id)
-
-        submit(self.desk, self.document.experiment, smoke, queued, refused)
+        start_run(self, smoke)
 
     def _store_opened(self, store: Any) -> None:
         if store.read_only:
             self.supervisor_state.setText(f"🔒 Read-only: {store.path.stem if store.path else store.place}")
             self.supervisor_state.setToolTip(READ_ONLY)
+            self.notice.say("info", READ_ONLY, COPY, self.desk.wants_copy.emit)
+            self.copy_action.setEnabled(True)
             self._show_title()
         else:
             from workbench.endings import Endings
@@ -386,6 +377,7 @@ class Window(QMainWindow):
 
             self._presence = Presence(self.desk, self.supervisor_state, self)
             self._endings = Endings(self.desk, self)
+        self.last.bring_back()
         self.desk.inspector.state.connect(lambda state: self.inspector_state.setText(f"Model checker {state}" if state else ""))
         QTimer.singleShot(PREPARE_MS, self, self._prepare_to_run)
 
@@ -419,6 +411,16 @@ class Window(QMainWindow):
         theme.apply(self._application, colours, self.text_size)
         self.desk.set_theme(colours)
         self._colour_navigation()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        openings.drag_enters(self, event)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.desk.dragging.emit(False)
+        self.say("")
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        openings.drop(self, event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if "experiment" in self.views and self.document.dirty and not menus.ask_to_save(self):
@@ -454,10 +456,18 @@ def application(argv: Sequence[str] | None = None) -> QApplication:
     return made
 
 
-def main(argv: Sequence[str] | None = None, *, store: str | None = None, experiment_path: Path | str | None = None, run: bool = False) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    store: str | None = None,
+    experiment_path: Path | str | None = None,
+    copy_of: Path | None = None,
+    run: bool = False,
+) -> int:
     """Open the window and stay until it is closed; returns the exit code.
 
-    store: URL of the store (default: the user's own). experiment_path: file to open. run: start it at once.
+    store: URL of the store (default: the user's own). experiment_path: file to open. copy_of: bundle whose experiment is opened as a new one.
+    run: start it at once.
     """
     parser = argparse.ArgumentParser(prog="workbench", description="Open the window.", add_help=False)
     parser.add_argument("file", nargs="?", type=Path)
@@ -465,6 +475,6 @@ def main(argv: Sequence[str] | None = None, *, store: str | None = None, experim
     given, rest = parser.parse_known_args(list(argv or []))
     made = application(rest)
     path = Path(experiment_path) if experiment_path else given.file
-    window = Window(store=store or given.store, experiment_path=path, run=run)
+    window = Window(store=store or given.store, experiment_path=path, copy_of=copy_of, run=run)
     window.show()
     return made.exec()

@@ -34,6 +34,8 @@ def look(arguments: argparse.Namespace) -> int:
     path = Path(arguments.file).expanduser().absolute()
     if not path.is_file():
         raise RequestError(f"There is no file {path}.")
+    if arguments.copy:
+        raise RequestError("--copy opens the window, alone and on a display; here, workbench show ID --store BUNDLE names what there is to copy.")
     with Store.open(bundles.unpack(path), read_only=True) as store:
         (row,) = queries.experiments(store)
         found = comparison.compare(store, [row.id])

@@ -6,16 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from workbench import gallery, palette
+from workbench import gallery, openings, palette
 from workbench.palette import Entry, Palette
 from workbench.tour import Tour
 from workbench.watching.run_tabs import RUN
@@ -36,11 +36,15 @@ def window(qtbot: QtBot, make_window: Make) -> Window:
     return made
 
 
-def drop(view: Any, *paths: Path) -> None:
+def drop(over: QWidget, *paths: Path) -> None:
+    """Drag files over a widget and drop them where they are taken."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    position = QPoint(20, 20).toPointF()
-    view.dropEvent(QDropEvent(position, Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier))
+    action, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entering = QDragEnterEvent(QPoint(20, 20), action, data, left, none)
+    QApplication.sendEvent(over, entering)  # From widget to parent, until one takes it.
+    assert entering.isAccepted()
+    over.window().dropEvent(QDropEvent(QPoint(20, 20).toPointF(), action, data, left, none))
 
 
 # --- The gallery ------------------------------------------------------------------------------------------------------------------------------
@@ -109,14 +113,46 @@ def test_a_dropped_text_becomes_the_corpus(window: Window, tmp_path: Path) -> No
     assert "train" not in str(window.document.data["experiment"]["corpus"])
 
 
-def test_a_dropped_experiment_file_is_opened(window: Window) -> None:
-    drop(window.view("start"), gallery.FOLDER / "pruning.toml")
+@pytest.mark.parametrize("key", ["start", "experiment", "runs", "catalogue"])
+def test_an_experiment_file_is_opened_wherever_it_is_dropped(window: Window, key: str) -> None:
+    window.go(key)
+    below = {"start": "drop", "experiment": "model", "runs": "list", "catalogue": "search"}[key]
+    drop(getattr(window.view(key), below), gallery.FOLDER / "pruning.toml")
     assert window.current == "experiment"
     assert window.document.path == gallery.FOLDER / "pruning.toml"
 
 
+def test_the_place_for_texts_shows_that_something_is_dragged(window: Window) -> None:
+    card = window.view("start").drop
+    window.desk.dragging.emit(True)
+    assert card.property("dropping")
+    drop(card, Path("nothing.txt"))
+    assert not card.property("dropping")
+
+
+def test_a_dropped_bundle_opens_in_a_window_of_its_own(
+    qtbot: QtBot, window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines.store import bundles
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    started: list[list[str]] = []
+    monkeypatch.setattr(openings.QProcess, "startDetached", lambda program, words: bool(started.append(words)) or True)
+    assert window.desk.store is not None
+    path = bundles.pack(window.desk.store, samples.finished(window.desk.store), tmp_path / "given.workbench").path
+    drop(window.view("start"), path)
+    qtbot.waitUntil(lambda: bool(started), timeout=10_000)
+    assert started == [["-m", "workbench", "open", str(path)]]
+    path.write_bytes(b"PK no archive")
+    drop(window.view("start"), path)
+    qtbot.waitUntil(lambda: "is no bundle" in window.notice.text, timeout=10_000)
+    assert len(started) == 1
+
+
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty"), (b"\x00\x01\x02", "is no text"), (None, "could not be read")], ids=["empty", "binary", "missing"]
+    ("content", "said"),
+    [(b"", "is empty"), (b"\x00\x01\x02", "it is no text"), (b"%PDF-1.7 \xe2\xe3\xcf\xd3", "it is no text"), (None, "could not be read")],
+    ids=["empty", "binary", "latin", "missing"],
 )
 def test_what_is_no_text_is_refused_in_place(window: Window, tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "thing.txt"
@@ -124,14 +160,21 @@ def test_what_is_no_text_is_refused_in_place(window: Window, tmp_path: Path, con
         path.write_bytes(content)
     drop(window.view("start"), path)
     assert window.current == "start"
-    assert said in window.view("start").notice.text
+    assert said in window.notice.text
+
+
+def test_a_letter_may_be_cut_where_the_head_of_a_text_ends(window: Window, tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"x" + "ä".encode() * openings.READ)
+    drop(window.view("start"), path)
+    assert window.current == "experiment"
 
 
 def test_folders_and_several_files_are_refused(window: Window, tmp_path: Path) -> None:
     drop(window.view("start"), tmp_path)
-    assert "is a folder" in window.view("start").notice.text
+    assert "is a folder" in window.notice.text
     drop(window.view("start"), tmp_path / "a.txt", tmp_path / "b.txt")
-    assert "these are 2" in window.view("start").notice.text
+    assert "these are 2" in window.notice.text
 
 
 # --- Recent experiments -----------------------------------------------------------------------------------------------------------------------

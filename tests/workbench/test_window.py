@@ -13,7 +13,9 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from workbench import menus, openings
+from engines.experiment import load
+from workbench import menus, openings, palette
+from workbench.editor.document import Document
 from workbench.inspector import Inspector
 from workbench.window import VIEWS, Window
 
@@ -249,7 +251,9 @@ def test_a_program_that_is_missing_is_a_sentence(qtbot: QtBot) -> None:
     inspector.close()
 
 
-def test_a_bundle_is_opened_read_only(qtbot: QtBot, make_window: Make, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_is_opened_read_only(
+    qtbot: QtBot, make_window: Make, store_url: str, tmp_path: Path, settings: QSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from engines.store import bundles
     from engines.store.database import Store
 
@@ -264,5 +268,69 @@ def test_a_bundle_is_opened_read_only(qtbot: QtBot, make_window: Make, store_url
     assert "Read-only" in window.supervisor_state.text()
     window.go("runs")
     qtbot.waitUntil(lambda: window.view("runs").list.current == number, timeout=10_000)
+    assert "opened read-only" in window.notice.text
     window.start_run(False)
     assert "opened read-only" in window.view("experiment").notice.text
+    # The editor shows the experiment of the bundle.
+    qtbot.waitUntil(lambda: window.document.data["experiment"]["name"] == "Which head?", timeout=10_000)
+    started: list[list[str]] = []
+    monkeypatch.setattr(openings.QProcess, "startDetached", lambda program, words: bool(started.append(words)) or True)
+    window.view("experiment").notice._action.click()
+    window.notice._action.click()
+    assert any(entry.name == "Copy the bundle as a new experiment" for entry in palette._actions(window))
+    window.copy_action.trigger()
+    assert started == [["-m", "workbench", "open", str(path), "--copy"]] * 3
+    assert settings.value("last") is None
+
+
+def test_the_experiment_of_a_bundle_is_copied_as_a_draft_of_ones_own(
+    qtbot: QtBot, make_window: Make, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines.store import bundles, commands
+    from engines.store.database import Store
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    example = menus.RESOURCES / "experiments" / "demo.toml"
+    loaded = load(example)
+    with Store.open(str(tmp_path / "theirs.sqlite")) as store:
+        variants = [{"name": "a", "plan": {}, "baseline": True, "needs": []}]
+        number = commands.submit(
+            store, name=loaded.data["experiment"]["name"], digest="0" * 64, text=loaded.text, document=loaded.data,
+            folder=str(tmp_path / "not here"), variants=variants, seeds=[0], smoke=False,
+        )  # fmt: skip
+        commands.request_cancel(store, [1])
+        path = bundles.pack(store, number, tmp_path / "theirs.workbench").path
+    window = make_window(copy_of=path)
+    qtbot.waitUntil(lambda: window.document.dirty, timeout=10_000)
+    assert window.current == "experiment"
+    assert window.document.data == loaded.data
+    assert (window.document.path, window.desk.store.read_only) == (None, False)
+    assert not window.copy_action.isEnabled()
+    window.document.save(tmp_path / "mine.toml")
+    assert (tmp_path / "mine.toml").read_text() == example.read_text()  # With its comments.
+
+
+def test_what_was_opened_last_stands_in_the_next_window(qtbot: QtBot, make_window: Make, tmp_path: Path, settings: QSettings) -> None:
+    example = menus.RESOURCES / "experiments" / "pruning.toml"
+    window = make_window()
+    openings.open_example(window, example)
+    killed = make_window()  # The first was not closed: as after a kill, only what is written at once is known.
+    assert killed.current == "experiment"
+    assert (killed.document.name, killed.document.path, killed.document.dirty) == (window.document.name, None, False)
+    assert killed.recovery.bar.offers == []
+    path = tmp_path / "mine.toml"
+    path.write_text(example.read_text())
+    openings.open_path(window, path)
+    assert make_window().document.path == path
+    assert window.desk.store is not None
+    window.desk.wants_experiment.emit(samples.submit(window.desk.store, name="Stored?"))
+    qtbot.waitUntil(lambda: window.document.name == "Stored?", timeout=10_000)
+    again = make_window()
+    qtbot.waitUntil(lambda: again.document.name == "Stored?", timeout=10_000)
+    openings.open_path(window, path)
+    path.unlink()
+    gone = make_window()
+    assert gone.document.name == Document().name
+    assert "could not be opened again" in gone._message.text()
+    menus.new(window)
+    assert settings.value("last") == ""

@@ -107,9 +107,9 @@ class Document(QObject):
         loaded = load(path)
         self._adopt(loaded.data, path, loaded.folder, loaded.text)
 
-    def open_copy(self, data: Tree, folder: Path, text: str = "") -> None:
-        """Show the tables of an example or of a stored experiment as a file that is not saved yet."""
-        self._adopt(deepcopy(data), None, folder, text)
+    def open_copy(self, data: Tree, folder: Path, text: str = "", *, saved: bool = True) -> None:
+        """Show the tables of an example or of a stored experiment as a file that has no place yet. saved: whether giving it up loses nothing."""
+        self._adopt(deepcopy(data), None, folder, text, saved=saved)
 
     def recover(self, data: Tree, path: Path | None, folder: Path, text: str) -> None:
         """Go on with edits that were not saved: the document is what it was, and has changes that no step back undoes."""

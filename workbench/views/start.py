@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, QTimer
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from workbench import gallery
+from workbench import gallery, kinds
 from workbench.desk import Desk
 from workbench.icons import icon
 from workbench.starting_cards import ExampleCard, RecentList
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 CARD = 300
 """Pixels that a card of the gallery wants at least; there are as many columns as fit."""
 REFRESH_MS = 3000
-TEXTS = "Texts (*.txt *.md *.csv *.tsv *.py);;All files (*)"
 
 
 class StartView(QWidget):
@@ -33,7 +32,6 @@ class StartView(QWidget):
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("page")
-        self.setAcceptDrops(True)
         self._desk = desk
         self.cards: list[ExampleCard] = []
         self._grids: list[tuple[QGridLayout, list[ExampleCard]]] = []
@@ -61,6 +59,7 @@ class StartView(QWidget):
         desk.store_opened.connect(lambda _store: self._read_recent())
         desk.catalogue_ready.connect(self._tell_what_is_missing)
         desk.theme_changed.connect(self._recolour)
+        desk.dragging.connect(lambda on: flag(self.drop, "dropping", on))
         desk.errands.run(gallery.groups, self._show_groups, lambda sentence: self.notice.say("error", f"The examples could not be read: {sentence}"))
 
     # --- Building -------------------------------------------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ class StartView(QWidget):
         self.new, self.open, self.tour = (QPushButton(text) for text in ("New experiment", "Open a file …", "Two-minute tour"))
         for button, name, tip, wish in (
             (self.new, "new", "Assemble an experiment from nothing (Ctrl+N)", self._desk.wants_new.emit),
-            (self.open, "open", "Open an experiment file (Ctrl+O)", self._desk.wants_file.emit),
+            (self.open, "open", "Open an experiment, a bundle or a text (Ctrl+O); or drop it on the window", self._desk.wants_file.emit),
             (self.tour, "info", "What is where, at the real places", self._desk.wants_tour.emit),
         ):
             button.setIcon(icon(name, self._desk.theme.muted))
@@ -90,7 +89,7 @@ class StartView(QWidget):
         column = QVBoxLayout(side)
         column.setContentsMargins(14, 20, 20, 20)
         column.setSpacing(14)
-        self.drop = Card("Try it on your own text", "Drop a text file here, or choose one.")
+        self.drop = Card("Try it on your own text", "Drop a text file anywhere on the window, or choose one.")
         self.drop.setAccessibleDescription("Choose a text file as the corpus of a new experiment")
         self.choose = QPushButton("Choose a text file …")
         self.choose.setToolTip("It becomes the corpus of a new experiment; it stays where it is and is only read")
@@ -163,34 +162,9 @@ class StartView(QWidget):
     # --- A text of one's own --------------------------------------------------------------------------------------------------------------
 
     def _choose_text(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a text", str(self._desk.settings.value("folder", str(Path.home()))), TEXTS)
+        name, _ = QFileDialog.getOpenFileName(self, "Choose a text", str(self._desk.settings.value("folder", str(Path.home()))), kinds.TEXT_FILTER)
         if name:
-            self._use_text(Path(name))
-
-    def _use_text(self, path: Path) -> None:
-        if path.suffix.lower() in (".toml", ".json", ".workbench"):
-            self._desk.wants_path.emit(str(path))
-        else:
-            self._desk.wants_text.emit(str(path))
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-            flag(self.drop, "dropping", True)
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        flag(self.drop, "dropping", False)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        flag(self.drop, "dropping", False)
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        folders = [path for path in paths if path.is_dir()]
-        if folders or len(paths) != 1:
-            self.notice.say("warning", f"{folders[0]} is a folder: drop one text file." if folders else f"Drop one file; these are {len(paths)}.")
-            return
-        event.acceptProposedAction()
-        self.notice.clear()
-        self._use_text(paths[0])
+            self._desk.wants_path.emit(name)
 
     # --- Events ---------------------------------------------------------------------------------------------------------------------------
 
