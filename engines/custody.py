@@ -210,6 +210,12 @@ def _end_group(pid: int) -> None:
 # --- What a death means ---------------------------------------------------------------------------------------------------------------------
 
 
+def explain_stop(custody: Custody, patience: float) -> tuple[str, str]:
+    """(reason, advice) for a worker that was told to stop; patience: seconds that it had for it."""
+    forced = f" It did not stop within {patience:.0f} s and was ended by {custody.forced}." if custody.forced else ""
+    return f"{custody.stop_reason}.{forced}", "Resume continues from the last checkpoint."
+
+
 def explain_death(custody: Custody, code: int) -> tuple[str, str]:
     """(reason, advice) for a worker that ended without saying how: the signal by name, the kernel's memory killer where it did it."""
     if code >= 0:

@@ -159,7 +159,7 @@ def _why(error: OSError) -> str:
 
 def _start(url: str, jobs: int | None, environment: dict[str, str], spare: bool) -> subprocess.Popen[bytes]:
     """Start the process in a session of its own with its own files as standard streams: it holds no pipe or terminal of ours open."""
-    command = [sys.executable, "-m", "engines.supervisor", "--store", url]
+    command = [sys.executable, "-m", "engines.serving", "--store", url]
     if jobs is not None:
         command += ["--jobs", str(jobs)]
     if spare:

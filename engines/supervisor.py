@@ -1,49 +1,39 @@
 """The supervisor: claims queued runs of one store, starts a worker for each, watches from outside, and writes the truth about every death.
 
-    python -m engines.supervisor --store URL [--jobs N] [--once] [--spare]
-
-One per store and machine, held by a file lock. It has neither torch nor Qt. It leaves a few seconds after its last client and its last
-queued run are gone; --once leaves as soon as nothing is queued, clients or not. --spare: while a client is there and nothing is to be done, one
-worker waits with torch loaded, so that the next run begins at once.
+It has neither torch nor Qt. It leaves a few seconds after its last client and its last queued run are gone. Its process: `engines.serving`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import selectors
-import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from engines import energy, launching, probes
-from engines.custody import WORKER_MODULE, Custody, Spare, end_leftover, explain_death
+from engines import launching, probes
+from engines.attendance import Attendance
+from engines.custody import WORKER_MODULE, Custody, explain_death, explain_stop
+from engines.processlog import say
+from engines.spares import SparePlace
 from engines.store import commands, queries
-from engines.store.address import store_url
 from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
 from engines.store.rows import RunRow
 from engines.timekeeping import Timekeeper
 from engines.timinglock import is_timing
-from engines.watching import Watch
+from engines.watching import ProcessorPower, Watch
 
 TICK_SECONDS = 0.25
 SAMPLE_SECONDS = 0.5
 FLUSH_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
-LINGER_SECONDS = float(os.environ.get("WORKBENCH_LINGER", "3"))
-"""How long it stays after the last client and the last run: a user who closes and opens a window finds it still there."""
 STOP_SECONDS = 5.0
 """How long a worker may take to stop by itself before it is terminated; after twice that it is killed."""
-SPARE_NEEDS_MIB = 2048.0
-"""Free memory without which no spare worker is kept: it holds about a tenth of that."""
 GIVE_UP_SECONDS = 60.0
 """How long the store may refuse every write before the supervisor ends its workers and goes."""
 
@@ -54,18 +44,15 @@ class Supervisor:
     def __init__(
         self, store: Store, *, jobs: int = 1, once: bool = False, stay: bool = False, module: str = WORKER_MODULE, spare: bool = False
     ) -> None:
-        self.store, self.jobs, self.once, self.stay, self.module = store, jobs, once, stay, module
-        self._keeps_spare = spare
-        self._spare: Spare | None = None
+        self.store, self.jobs, self.module = store, jobs, module
+        self._attendance = Attendance(store, once=once, stay=stay)
+        self.spares = SparePlace(store.url, module, wanted=spare)
         self.watches: list[Watch] = []
         self.timekeeper = Timekeeper(store)
         self.ending = ""
         """Why it was told to end; empty while it serves."""
         self._gpus = probes.Gpus()
-        self._meter: energy.Meter | None = None
-        with suppress(energy.NotMeasurable):
-            self._meter = energy.Rapl()
-        self._metered = (0.0, time.monotonic())
+        self._power = ProcessorPower()
         facts = probes.machine_facts(self._gpus)
         machine = commands.put_machine(store, probes.fingerprint(facts), facts)
         self.id = commands.register_supervisor(store, platform.node(), os.getpid(), probes.started(os.getpid()), machine)
@@ -78,10 +65,9 @@ class Supervisor:
         self._timing = False
         self._postponed = False
         """Whether runs wait for the timing session of another store, which has been said."""
-        self._next_sample = self._next_flush = self._next_heartbeat = self._next_look = 0.0
+        self._next_sample = self._next_flush = self._next_heartbeat = 0.0
         self._processor_seconds = time.process_time()
         """Own processor time at the last flush."""
-        self._alone_since: float | None = None
         self._store_fails_since: float | None = None
 
     # --- The loop ---
@@ -98,12 +84,6 @@ class Supervisor:
             if self._should_leave() and self._leave(lock):
                 return
             self._wait()
-
-    def close(self) -> None:
-        """End the spare worker; that of a supervisor that dies ends with its pipe."""
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
 
     def end(self, reason: str) -> None:
         """Ask the supervisor to stop its workers and leave; callable from a signal handler."""
@@ -151,7 +131,7 @@ class Supervisor:
         now = time.monotonic()
         if self._store_fails_since is None:
             self._store_fails_since = now
-            _say(f"the store refuses: {error}")
+            say(f"the store refuses: {error}")
         elif now - self._store_fails_since > GIVE_UP_SECONDS:
             for watch in self.watches:
                 watch.custody.kill()
@@ -191,7 +171,7 @@ class Supervisor:
         if not self._postponed:
             self._postponed = True
             commands.put_event(self.store, ready.id, "info", "waits", "It waits for a timing session of this machine to end.")
-            _say(f"run r{ready.id} waits for a timing session of this machine to end")
+            say(f"run r{ready.id} waits for a timing session of this machine to end")
         return True
 
     def _ready(self) -> RunRow | None:
@@ -204,8 +184,7 @@ class Supervisor:
         folder = Path(self.store.folder) / "runs" / str(row.id)
         device = str(queries.plan(self.store, row.id).get("device", "auto"))
         try:
-            spare, self._spare = self._spare, None
-            custody = Custody(self.store.url, row.id, row.claim, folder, self.module, spare)
+            custody = Custody(self.store.url, row.id, row.claim, folder, self.module, self.spares.take())
         except OSError as error:
             commands.finish_run(self.store, row.id, row.claim, "failed", f"The worker could not be started: {error}.", "")
             self.timekeeper.consider(row.experiment_id)
@@ -219,19 +198,14 @@ class Supervisor:
         commands.set_process(self.store, row.id, row.claim, custody.pid, custody.pid_started)
 
     def _keep_spare(self) -> None:
-        """Have a worker wait while there is time for it; none beside what is timed, or where memory is short."""
-        if not self._keeps_spare:
+        """Have a worker wait while a client is there and there is time for it; none beside what is timed."""
+        if not self.spares.wanted:
             return
         idle = not (self.ending or self.watches or self.timekeeper.pending or is_timing()) and launching.clients(self.store.url) > 0
-        if self._spare is not None and (not idle or not self._spare.waits):
-            self._spare.close()
-            self._spare = None
-        if idle and self._spare is None and probes.load_facts()["memory_available_mib"] > SPARE_NEEDS_MIB:
-            try:
-                self._spare = Spare(self.store.url, self.module)
-            except OSError as error:
-                _say(f"no spare worker: {error}")
-                self._keeps_spare = False
+        try:
+            self.spares.keep(idle=idle)
+        except OSError as error:
+            say(f"no spare worker: {error}")
 
     def _end_unwatched(self) -> None:
         """End runs that we claimed and nobody works on: the store refused between the claim and the start, or when the failure was to be written."""
@@ -241,7 +215,7 @@ class Supervisor:
                 reason = "The worker could not be started: the store refused meanwhile."
                 commands.finish_run(self.store, row.id, row.claim, "failed", reason, "Resume queues it again.")
                 self.timekeeper.consider(row.experiment_id)
-                _say(f"run r{row.id}: failed: {reason}")
+                say(f"run r{row.id}: failed: {reason}")
 
     def _obey(self) -> None:
         """Pass cancel requests on, and learn the step that samples are drawn at."""
@@ -276,35 +250,21 @@ class Supervisor:
             if custody.asked_to_stop is None:
                 status, (reason, advice) = "failed", explain_death(custody, code)
             else:
-                status = "lost" if self.ending else "cancelled"
-                forced = f" It did not stop within {STOP_SECONDS:.0f} s and was ended by {custody.forced}." if custody.forced else ""
-                reason, advice = f"{custody.stop_reason}.{forced}", "Resume continues from the last checkpoint."
+                status, (reason, advice) = "lost" if self.ending else "cancelled", explain_stop(custody, STOP_SECONDS)
             commands.finish_run(self.store, custody.run_id, custody.claim, status, reason, advice)
         except ClaimLost as error:
-            _say(f"run r{custody.run_id} is no longer ours: {error}")
+            say(f"run r{custody.run_id} is no longer ours: {error}")
             return
-        _say(f"run r{custody.run_id}: {status}: {reason}")
+        say(f"run r{custody.run_id}: {status}: {reason}")
 
     # --- Samples ---
 
     def _sample(self) -> None:
         if not self.watches:
             return
-        machine, power = probes.load_facts()["machine_percent"], self._processor_power()
+        machine, power = probes.load_facts()["machine_percent"], self._power.watts()
         for watch in self.watches:
             watch.sample(machine, power)
-
-    def _processor_power(self) -> float | None:
-        """Watts of the processor since the last sample; None where it has no counter that we may read."""
-        if self._meter is None:
-            return None
-        try:
-            joules, now = self._meter.joules(), time.monotonic()
-        except energy.NotMeasurable:
-            self._meter = None
-            return None
-        before, self._metered = self._metered, (joules, now)
-        return (joules - before[0]) / (now - before[1]) if now > before[1] else None
 
     def _flush(self) -> None:
         used, self._processor_seconds = self._processor_seconds, time.process_time()
@@ -322,113 +282,16 @@ class Supervisor:
     # --- Leaving ---
 
     def _should_leave(self) -> bool:
-        """Whether nobody has needed the supervisor for a while."""
         if self.watches or self.timekeeper.busy:
-            self._alone_since = None
+            self._attendance.occupied()
             return False
-        if self.ending:
-            return True
-        now = time.monotonic()
-        if self.stay or now < self._next_look:
-            return False
-        self._next_look = now + SAMPLE_SECONDS
-        if self._is_needed():
-            self._alone_since = None
-            return False
-        if self._alone_since is None:
-            self._alone_since = now
-        return self.once or now - self._alone_since > LINGER_SECONDS
-
-    def _is_needed(self) -> bool:
-        # Runs of a paused queue need nobody: whoever lets it go on sees that somebody serves it.
-        waiting = bool(queries.runs(self.store, status="queued")) and queries.paused(self.store) is None
-        return self.timekeeper.pending or waiting or (not self.once and launching.clients(self.store.url) > 0)
+        return bool(self.ending) or self._attendance.over(pending=self.timekeeper.pending)
 
     def _leave(self, lock: FileLock) -> bool:
         """Look once more while nobody can be starting a supervisor, then let go of the lock. False where somebody came meanwhile."""
         with launching.gate(self.store.url):
-            if not self.ending and self._is_needed():
-                self._alone_since = None
+            if not self.ending and self._attendance.needed(pending=self.timekeeper.pending):
                 return False
             commands.end_supervisor(self.store, self.id)
             lock.release()
         return True
-
-
-# --- The process ----------------------------------------------------------------------------------------------------------------------------
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="engines.supervisor", description="Serves the queued runs of one store.")
-    parser.add_argument("--store", default=None, help="SQLAlchemy URL of the store")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("WORKBENCH_JOBS", "1")), help="runs at once")
-    parser.add_argument("--once", action="store_true", help="leave as soon as nothing is queued")
-    parser.add_argument("--spare", action="store_true", help="keep a worker waiting with torch loaded while a client is there")
-    arguments = parser.parse_args(argv)
-    try:
-        served = serve(store_url(arguments.store), jobs=arguments.jobs, once=arguments.once, spare=arguments.spare)
-    except StoreError as error:
-        _say(str(error))
-        return 1
-    if not served:
-        _say("another supervisor serves this store; this one leaves")
-    return 0
-
-
-def serve(url: str, *, jobs: int = 1, once: bool = False, stay: bool = False, spare: bool = False, patience: float = 2.0) -> bool:
-    """Serve a store in this process until nobody needs it. False where another supervisor holds it for longer than `patience` seconds."""
-    lock = launching.supervisor_lock(url)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        return False
-    try:
-        launching.announce(url)
-        store = Store.open(url)
-        try:
-            left = end_what_the_dead_left(store)
-            module = os.environ.get("WORKBENCH_WORKER_MODULE", WORKER_MODULE)
-            supervisor = Supervisor(store, jobs=max(1, jobs), once=once, stay=stay, module=module, spare=spare)
-            _end_on_signals(supervisor)
-            _say(f"serves {store.url} as process {os.getpid()}")
-            for run, reason in left.items():
-                commands.mark_lost(store, run, reason)
-                _say(f"run r{run}: lost. {reason}")
-            try:
-                supervisor.serve(lock)
-            finally:
-                supervisor.close()
-        finally:
-            store.close()
-    finally:
-        lock.release()
-    return True
-
-
-def end_what_the_dead_left(store: Store) -> dict[int, str]:
-    """End the workers of supervisors that died; returns what to write about their runs. The caller holds the lock, so all others are dead.
-
-    Nothing is written before: a worker that froze in the middle of a write holds the store.
-    """
-    left = {}
-    for row in commands.runs_of_dead(store, 0, platform.node()):
-        ended = row.pid is not None and row.pid_started is not None and end_leftover(row.pid, row.pid_started)
-        left[row.id] = "The supervisor of this run died." + (" Its worker was still there and was ended." if ended else "")
-    return left
-
-
-def _end_on_signals(supervisor: Supervisor) -> None:
-    def end(number: int, frame: FrameType | None) -> None:
-        supervisor.end(f"The supervisor was told to end ({signal.Signals(number).name})")
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
-    sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

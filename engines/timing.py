@@ -12,13 +12,13 @@ import argparse
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from engines.interleaving import Session, Stopped
+from engines.processlog import say
 from engines.programmes import of_plan
 from engines.store import queries
 from engines.store.address import store_url
@@ -101,18 +101,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         store = Store.open(store_url(arguments.store))
         try:
-            outcome = measure(store, arguments.experiment, stop=lambda: reasons[0] if reasons else "", tell=_say)
+            outcome = measure(store, arguments.experiment, stop=lambda: reasons[0] if reasons else "", tell=say)
         finally:
             store.close()
     except StoreError as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return {DONE: 0, CANCELLED: CANCELLED_EXIT}.get(outcome, 1)
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

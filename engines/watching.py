@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 
-from engines import probes
+from engines import energy, probes
 from engines.custody import Custody
 from engines.store.rows import SeriesBatch
 
@@ -70,3 +72,25 @@ class Watch:
         if self.death_notice is not None:
             os.close(self.death_notice)
             self.death_notice = None
+
+
+class ProcessorPower:
+    """What the processor draws between two looks at its counter of energy."""
+
+    def __init__(self) -> None:
+        self._meter: energy.Meter | None = None
+        with suppress(energy.NotMeasurable):
+            self._meter = energy.Rapl()
+        self._seen = (0.0, time.monotonic())
+
+    def watts(self) -> float | None:
+        """The mean since the last call; None where the processor has no counter that we may read."""
+        if self._meter is None:
+            return None
+        try:
+            joules, now = self._meter.joules(), time.monotonic()
+        except energy.NotMeasurable:
+            self._meter = None
+            return None
+        before, self._seen = self._seen, (joules, now)
+        return (joules - before[0]) / (now - before[1]) if now > before[1] else None

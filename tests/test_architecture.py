@@ -34,7 +34,7 @@ def test_contracts_between_packages_hold() -> None:
     [
         ("import engines.api", {"torch", "PySide6", "sqlalchemy", "numpy"}),
         ("import engines.experiment", {"torch", "PySide6", "sqlalchemy"}),
-        ("import engines.supervisor", {"torch", "PySide6"}),
+        ("import engines.serving", {"torch", "PySide6"}),
         ("import engines.cli", {"torch", "PySide6", "sqlalchemy"}),
         ("import engines.notebook", {"torch", "PySide6"}),
         ("import engines.comparison", {"torch", "PySide6"}),

@@ -27,11 +27,12 @@ def serve(arguments: argparse.Namespace) -> int:
     """The supervisor in the foreground."""
     import os
 
-    from engines import supervisor
+    from engines import serving
+    from engines.attendance import LINGER_SECONDS
 
     url = store_url(arguments.store)
     jobs = arguments.jobs or int(os.environ.get("WORKBENCH_JOBS", "1"))
-    if not supervisor.serve(url, jobs=jobs, stay=True, patience=supervisor.LINGER_SECONDS + 4):
+    if not serving.serve(url, jobs=jobs, stay=True, patience=LINGER_SECONDS + 4):
         raise RequestError(f"Another supervisor serves {url} already and has work or clients; this store needs no second one.")
     return 0
 

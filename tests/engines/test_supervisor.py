@@ -65,7 +65,7 @@ def test_jobs_run_side_by_side(store: Store) -> None:
 
 
 def spares(url: str) -> list[int]:
-    return [process.pid for process in processes_of(url) if "--spare" in process.cmdline() and "engines.supervisor" not in process.cmdline()]
+    return [process.pid for process in processes_of(url) if "--spare" in process.cmdline() and "engines.serving" not in process.cmdline()]
 
 
 def test_a_spare_worker_takes_the_first_run_and_another_waits_when_all_is_done(store: Store) -> None:
@@ -92,20 +92,20 @@ def test_no_spare_worker_waits_beside_what_is_timed_or_without_a_client(store: S
     made = Supervisor(store, module=SCRIPTED["WORKBENCH_WORKER_MODULE"], spare=True)
     try:
         made._keep_spare()
-        assert made._spare is None  # no client
+        assert made.spares.waiting is None  # no client
         with Presence(store.url):
             made._keep_spare()
-            assert made._spare is not None
-            assert made._spare.waits
+            assert made.spares.waiting is not None
+            assert made.spares.waiting.waits
             monkeypatch.setattr("engines.supervisor.is_timing", lambda: True)
             made._keep_spare()
-            assert made._spare is None
+            assert made.spares.waiting is None
             monkeypatch.undo()
-            monkeypatch.setattr("engines.supervisor.SPARE_NEEDS_MIB", 1e12)
+            monkeypatch.setattr("engines.spares.NEEDS_MIB", 1e12)
             made._keep_spare()
-            assert made._spare is None
+            assert made.spares.waiting is None
     finally:
-        made.close()
+        made.spares.close()
 
 
 def test_cancelling_a_queued_and_a_running_run(store: Store) -> None:
