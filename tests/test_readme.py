@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import catalogue, cli, scaffold
+from engines import catalogue, grammar, scaffold
 from engines.experiment import dump, parse
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +49,7 @@ def test_python_is_python() -> None:
 def test_its_verbs_exist() -> None:
     named = set(re.findall(r"(?:`|^    |\$ |bin/)workbench ([a-z]+)", README, flags=re.MULTILINE))
     assert named
-    assert named <= set(cli.verbs(cli.build_parser()))
+    assert named <= set(grammar.verbs(grammar.build_parser()))
 
 
 def test_what_it_links_to_is_there() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import cli
+from engines import cli, grammar
 from engines.console.output import columns, span, split_id
 from engines.store import commands, queries
 from engines.store.database import Store
@@ -60,7 +60,7 @@ def test_missing_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_help_of_every_verb_names_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in cli.verbs(cli.build_parser()):
+    for verb in grammar.verbs(grammar.build_parser()):
         assert cli.main([verb, "--help"]) == 0
         assert verb in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from engines import cli, sensitivity
+from engines import cli, grammar, sensitivity
 from engines.runtime.finished import Finished, save_finished
 from engines.runtime.plan import Parts, block, plugin, text_of
 from engines.runtime.sensitivity import measure
@@ -194,7 +194,7 @@ def test_a_wrong_request_is_a_sentence(store: Store, capsys: pytest.CaptureFixtu
 
 @pytest.mark.slow
 def test_from_a_run_to_its_file(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "train.txt").write_text(Path(cli.__file__).read_text())
+    (tmp_path / "train.txt").write_text(Path(grammar.__file__).read_text())
     plan = small.plan([], corpus={"id": "corpora/text_files", "train": str(tmp_path / "train.txt"), "level": "char"})
     (run,) = done(store, plan)
     parts = Parts.of(plan)
