@@ -1,32 +1,24 @@
-"""What every plugin of the catalogue must be, whoever wrote it: built, trained, causal, effective, restorable, and as it says it is.
+"""What every plugin of the catalogue must be, whoever wrote it: loaded, described, as its certificates say; and what every study must tell.
 
-A plugin that is added is tested here without a line of its own, unless it has parameters without a default or does nothing in a tiny model
-under its defaults: then EXAMPLES names some.
+What blocks, techniques, texts and compression must be besides stands in the test_conformance_of_ files, which take their examples from here.
+A plugin that is added is tested without a line of its own, unless it has parameters without a default or does nothing in a tiny model under
+its defaults: then EXAMPLES names some.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import torch
 
 from engines import catalogue
-from engines.api import Block, Plugin, Site, Study, Task, Technique
-from engines.runtime import checkpoint
-from engines.runtime.effects import Structure
-from engines.runtime.finished import load_finished, save_finished
+from engines.api import Block, Plugin, Study
 from engines.runtime.plan import block
 from engines.runtime.study import measure, study_of
-from engines.runtime.train import Cancelled, Trainer
 from engines.runtime.verify import verify
-from engines.toolbox.batches import Batch
-from engines.toolbox.heads import IGNORED, judge
-from tests.engines.runtime import session as small
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "corpora/labelled_files": {"train": "text.txt"},
@@ -81,10 +73,6 @@ ELSEWHERE = {
 
 ADAM = {"id": "optimization/adam", "lr": 0.01}
 SGD = {"id": "optimization/sgd", "lr": 0.5}
-DEFAULTS = {"embedding": "embeddings/lookup", "mixer": "recurrent/lstm", "head": "softmax/full"}
-STEPS = 3
-CLOSE = 1e-3
-"""What a technique that promises `close` may change in a loss of this model, relative, within STEPS steps."""
 
 
 def plugins(kind: type[Plugin] = Plugin) -> list[str]:
@@ -102,9 +90,6 @@ def choice(id: str) -> dict[str, Any]:
 
 def made(id: str) -> Any:
     return catalogue.load(id)(**EXAMPLES.get(id, {}))
-
-
-# --- Every plugin -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_built_in_loads() -> None:
@@ -147,277 +132,6 @@ def test_every_certificate_holds(id: str, trial: dict[str, Any]) -> None:
         assert each["holds"], f"{each['statement']}: {each.get('reason') or each['error']}"
 
 
-# --- Blocks -----------------------------------------------------------------------------------------------------------------------------------
-
-
-def model_table(id: str) -> dict[str, Any]:
-    """A two-layer model that has the block in its place, or the whole model."""
-    slot = catalogue.entry(id)["slot"]
-    if slot == "model":
-        return choice(id)
-    chosen = {name: {"id": default} for name, default in DEFAULTS.items()} | {slot: choice(id)}
-    chosen["embedding"] = chosen["embedding"] | {"width": 24}
-    layer = {"mixer": chosen["mixer"], "feedforward": chosen.get("feedforward"), "repeat": 2, "residual": None, "norm": None}
-    return {"embedding": chosen["embedding"], "layers": [layer], "head": chosen["head"]}
-
-
-def causal(id: str) -> bool:
-    return bool(catalogue.entry(id)["causal"])
-
-
-CAUSAL = [id for id in small_blocks() if causal(id)]
-
-
-def task_of(id: str) -> str:
-    """The task that a block is tried on: a mixer that looks ahead can only read whole texts."""
-    return "tasks/language_model" if causal(id) else "tasks/text_classification"
-
-
-def model_of(id: str) -> Any:
-    torch.manual_seed(0)
-    task: Task = catalogue.load(task_of(id))()  # type: ignore[assignment]
-    return task.assemble(model_table(id), block, small.text(), 12)
-
-
-def batch_of(length: int = 12, id: str = "") -> Batch:
-    ids = torch.randint(small.SIZE, (4, length + 1), generator=torch.Generator().manual_seed(1))
-    return Batch(ids[:, :-1], ids[:, 1:] if not id or causal(id) else ids[:, -1:] % 2)
-
-
-@pytest.mark.parametrize("id", small_blocks())
-def test_a_block_trains_and_every_weight_moves(id: str, tmp_path: Path) -> None:
-    trainer = small.trainer(tmp_path, small.plan([ADAM], model=model_table(id), budget={"steps": 80}, task={"id": task_of(id)}))
-    session = trainer.session
-    before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
-
-    def judged() -> float:
-        """By the task's first figure, the lower the better, on text that is trained on: a head's training loss may be a surrogate."""
-        figure = session.task.evaluate(session.model, session.text, "train", 0, 32, session.device)[0]
-        return figure.value if figure.better == "lower" else 1 / figure.value
-
-    untrained = judged()
-    trainer.train()
-    if trainer.pipeline.fitted:
-        assert trainer.session.tokens == 80 * 8 * 12
-    else:
-        assert len(small.losses(trainer)) == 80
-    assert judged() < 0.9 * untrained
-    still = [name for name, p in trainer.session.model.named_parameters() if p.requires_grad and torch.equal(before[name], p)]
-    assert not still, "these parameters never moved"
-
-
-@pytest.mark.parametrize("id", CAUSAL)
-def test_a_future_token_changes_no_earlier_output(id: str) -> None:
-    model, batch = model_of(id).eval(), batch_of()
-    changed = batch.inputs_BT.clone()
-    changed[:, 7] = (changed[:, 7] + 1) % small.SIZE
-    with torch.no_grad():
-        first, second = model.hidden(batch.inputs_BT, None)[0], model.hidden(changed, None)[0]
-    # Not bit for bit: experts are called with other tokens together.
-    torch.testing.assert_close(first[:, :7], second[:, :7], rtol=1e-5, atol=1e-6)
-    assert (first[:, 7:] - second[:, 7:]).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("id", [id for id in small_blocks() if not causal(id)])
-def test_a_mixer_that_looks_ahead_is_refused_where_tokens_are_predicted(id: str) -> None:
-    task: Task = catalogue.load("tasks/language_model")()  # type: ignore[assignment]
-    with pytest.raises(ValueError, match=rf"Layer 1 \({id}\) lets a token see the tokens after it.*use a causal mixer"):
-        task.assemble(model_table(id), block, small.text(), 12)
-
-
-@pytest.mark.parametrize("id", [id for id in small_blocks() if catalogue.entry(id)["slot"] in ("embedding", "mixer", "feedforward")])
-def test_padding_behind_a_text_changes_nothing_of_it(id: str) -> None:
-    """Neither its probabilities nor the gradients of its loss, in training as in evaluation."""
-    torch.manual_seed(0)
-    task: Task = catalogue.load("tasks/text_classification")()  # type: ignore[assignment]
-    model: Any = task.assemble(model_table(id), block, small.text(), 12)
-    ids_BT = batch_of().inputs_BT
-    cut_BT = ids_BT.clone()
-    cut_BT[:, 7:] = IGNORED
-    targets_B1 = ids_BT[:, :1] % 2
-    for training in (False, True):
-        model.train(training)
-        found = []
-        for inputs_BT in (ids_BT[:, :7], cut_BT):
-            loss, count, _, extras = model(Batch(inputs_BT, targets_B1, fresh=True))
-            wanted = [p for p in model.parameters() if p.requires_grad]
-            objective = loss + extras.get("auxiliary", 0.0) if training else loss  # the auxiliary loss of evaluation is read by nobody
-            gradients = torch.autograd.grad(objective, wanted, materialize_grads=True)
-            found.append([loss.detach(), torch.as_tensor(count), *gradients])
-        for alone, padded in zip(*found, strict=True):
-            torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("id", CAUSAL)
-def test_token_by_token_equals_all_at_once(id: str) -> None:
-    """What generation relies on: the carried state stands for the text before."""
-    model, batch = model_of(id).eval(), batch_of()
-    with torch.no_grad():
-        whole, _, _ = model.hidden(batch.inputs_BT, None)
-        state, steps = None, []
-        for t in range(batch.inputs_BT.shape[1]):
-            x_B1D, state, _ = model.hidden(batch.inputs_BT[:, t : t + 1], state)
-            steps.append(x_B1D)
-    torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("id", [id for id in plugins(Block) if catalogue.entry(id)["slot"] == "head"])
-def test_a_head_is_one_distribution_or_one_order_of_tokens_in_all_its_calls(id: str) -> None:
-    head, target_N = model_of(id).eval().head, batch_of().targets_BT.flatten()
-    with torch.no_grad():
-        hidden_ND = torch.randn(len(target_N), 24, generator=torch.Generator().manual_seed(2))
-        score_NV = torch.empty(len(target_N), small.SIZE)
-        best_NV, order_NV = head.topk(hidden_ND, small.SIZE)
-        score_NV.scatter_(1, order_NV, best_NV)
-        assert torch.equal(order_NV.sort(1).values, torch.arange(small.SIZE).expand(len(target_N), -1))
-        assert (best_NV.diff(dim=1) <= 0).all()
-        own_N1 = score_NV.gather(1, target_N[:, None])
-        above_N, others_N = (score_NV > own_N1).sum(1), (score_NV == own_N1).sum(1) - 1
-        # A score that is computed once more may round past its neighbour.
-        torch.testing.assert_close(head.rank(hidden_ND, target_N), 1 + above_N + others_N / 2, rtol=0, atol=2)
-        assert head.rank(hidden_ND, torch.full_like(target_N, IGNORED)).isinf().all()
-        values_NK, ids_NK = head.topk(hidden_ND, 5)
-        torch.testing.assert_close(values_NK, best_NV[:, :5], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(score_NV.gather(1, ids_NK), values_NK, rtol=1e-4, atol=1e-4)
-        if not head.normalised:
-            assert not {"nll", "log_prob"} & set(dir(head)), "there is no distribution to ask for"
-            assert re.fullmatch(r"[^A-Z].*[^.]", head.no_distribution), "the rest of a sentence, without its full stop"
-            return
-        torch.testing.assert_close(head.log_prob(hidden_ND), score_NV, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(score_NV.exp().sum(1), torch.ones(len(target_N)), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(head.nll(hidden_ND, target_N), -own_N1.squeeze(1), rtol=1e-4, atol=1e-4)
-        assert (head.nll(hidden_ND, torch.full_like(target_N, IGNORED)) == 0).all()
-
-
-@pytest.mark.parametrize("id", small_blocks())
-def test_weights_sit_in_stock_modules_that_are_called(id: str) -> None:
-    """Otherwise techniques cannot find and swap them. Parameters of norms and single vectors are free."""
-    model, batch = model_of(id), batch_of(id=id)
-    called: set[int] = set()
-    for module in model.modules():
-        module.register_forward_hook(lambda module, args, output: called.add(id_of(module)))
-    model(batch, None)
-    model.eval()
-    with torch.no_grad():
-        judge(model.head, model.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten())
-        for layer in getattr(model, "layers", ()):
-            if layer.feedforward is not None:
-                # Varied enough that every expert is sent something.
-                layer.feedforward(3 * torch.randn(8, 12, 24, generator=torch.Generator().manual_seed(3)))
-    owners = [(name, module) for name, module in model.named_modules() if any(p.dim() > 1 for p in module.parameters(recurse=False))]
-    assert owners or callable(getattr(model, "fit", None)), "only what is fitted at once has no weights"
-    for name, module in owners:
-        stock = any(kind.__module__.startswith("torch.nn") for kind in type(module).__mro__[:2])
-        assert stock, f"{name} ({type(module).__name__}) holds a matrix of its own"
-        assert id_of(module) in called, f"{name} is never called"
-
-
-id_of = id
-
-
-# --- Techniques -------------------------------------------------------------------------------------------------------------------------------
-
-
-def recipe(id: str, earlier: bool = True) -> list[dict[str, Any]]:
-    """The technique with what it needs. An optimizer stands alone."""
-    entry = catalogue.entry(id)
-    needed = [choice(name) for name in entry["requires"] if "/" in name]
-    own = [choice(id)] if earlier else []
-    return [*([] if entry["group"] == "optimizer" else [SGD]), *needed, *own]
-
-
-def trained(folder: Path, techniques: list[dict[str, Any]], steps: int = STEPS) -> Trainer:
-    trainer = small.trainer(folder, small.plan(techniques, budget={"steps": steps}))
-    trainer.train()
-    return trainer
-
-
-def technique_ids() -> list[Any]:
-    reasons = {id: catalogue.load(id).unavailable() for id in plugins(Technique)}
-    return [pytest.param(id, marks=[pytest.mark.skip(reason=reason)] if reason else []) for id, reason in reasons.items()]
-
-
-@pytest.mark.parametrize("id", technique_ids())
-def test_a_technique_trains_and_keeps_its_promise_about_numbers(id: str, tmp_path: Path) -> None:
-    entry = catalogue.entry(id)
-    trainer = trained(tmp_path / "with", recipe(id), 12)
-    losses = small.losses(trainer)
-    assert len(losses) == 12
-    without = recipe(id, earlier=False) or [SGD | {"lr": 0.01}]
-    plain = trained(tmp_path / "without", without, 12)
-    if entry["numerics"] == "same":
-        assert losses == small.losses(plain)
-    elif entry["numerics"] == "close":
-        assert losses[:STEPS] == pytest.approx(small.losses(plain)[:STEPS], rel=CLOSE)
-    else:
-        trainer.pipeline.finish()
-        plain.pipeline.finish()
-        assert losses != small.losses(plain) or not equal_models(trainer.session.model, plain.session.model), "it had no effect"
-
-
-@pytest.mark.parametrize("id", technique_ids())
-def test_a_technique_says_what_it_changed_and_swaps_only_what_it_declares(id: str, tmp_path: Path) -> None:
-    trainer = trained(tmp_path, recipe(id))
-    before = Structure.of(trainer.session.model).types
-    original = Structure.of(trained(tmp_path / "plain", recipe(id, earlier=False) or [SGD]).session.model).types
-    trainer.pipeline.finish()
-    gone = original - Structure.of(trainer.session.model).types
-    declared = set(catalogue.entry(id)["replaces"])
-    assert set(gone) <= declared, f"swaps out {dict(gone)}, but declares {sorted(declared)}"
-    if declared:
-        assert gone, f"declares to replace {sorted(declared)}, and replaced nothing"
-    assert sum(before.values()) > 0
-    stated = [effect for effect in trainer.pipeline.stated_effects() if effect.technique == id]
-    assert stated
-    assert all(effect.sentence.endswith((".", "!")) for effect in stated)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("id", technique_ids())
-def test_the_finished_model_survives_saving_and_restoring(id: str, tmp_path: Path) -> None:
-    trainer = trained(tmp_path, recipe(id))
-    records = trainer.pipeline.finish()
-    model: Any = trainer.session.model.eval()
-    save_finished(model, trainer.session.plan, records, tmp_path / "model", trainer.session.text.fingerprint)
-    loaded: Any = load_finished(tmp_path / "model", "cpu", trainer.session.text).model
-    batch = batch_of()
-    with torch.no_grad():
-        judged = [each.head.nll(each.hidden(batch.inputs_BT, None)[0].flatten(0, 1), batch.targets_BT.flatten()) for each in (model, loaded)]
-    assert torch.equal(*judged)
-    assert Structure.of(model).types == Structure.of(loaded).types
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("id", technique_ids())
-def test_a_run_with_the_technique_resumes_as_if_it_had_not_stopped(id: str, tmp_path: Path) -> None:
-    whole = trained(tmp_path / "whole", recipe(id), 8)
-    plan = small.plan(recipe(id), budget={"steps": 8})
-    first = small.trainer(tmp_path / "parts", plan)
-    update = first.pipeline.update
-
-    def update_and_ask() -> None:
-        update()
-        first.control.stop = first.session.step == 3
-
-    first.pipeline.update = update_and_ask
-    with pytest.raises(Cancelled):
-        first.train()
-    found = checkpoint.find(tmp_path / "parts" / "checkpoint")
-    assert found is not None
-    second = small.trainer(tmp_path / "parts", plan, earlier=checkpoint.load(found))
-    second.train()
-    assert small.losses(first) + small.losses(second) == small.losses(whole)
-    assert equal_models(second.session.model, whole.session.model)
-
-
-def equal_models(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    mine, theirs = one.state_dict(), other.state_dict()
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine if isinstance(mine[name], torch.Tensor))
-
-
-# --- Studies ---------------------------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("id", plugins(Study))
 def test_a_study_measures_and_concludes(id: str) -> None:
@@ -445,11 +159,3 @@ def test_a_study_says_what_it_will_measure_without_allocating(id: str) -> None:
         assert all(len({cell.curve for cell in group.cells}) == len(group.cells) > 0 for group in groups)
         xs = [group.x for group in groups if group.x is not None]
         assert xs == sorted(xs)
-
-
-def test_a_layer_of_every_mixer_and_feedforward_fits_together() -> None:
-    slots = {id: catalogue.entry(id)["slot"] for id in plugins(Block)}
-    site = Site(width=24, vocabulary=small.text().vocabulary, length=12)
-    for id in (id for id, slot in slots.items() if slot in ("mixer", "feedforward")):
-        built = made(id).build(site)
-        assert built.width == 24, f"{id} must keep the incoming width by default and say it"

@@ -16,7 +16,8 @@ from engines import catalogue
 from engines.api import Corpus, Task
 from engines.runtime.plan import block
 from tests.engines.runtime import session as small
-from tests.test_conformance import EXAMPLES, made, model_table, plugins
+from tests.test_conformance import EXAMPLES, made, plugins
+from tests.test_conformance_of_blocks import model_table
 
 
 @pytest.mark.parametrize("id", plugins(Corpus))
