@@ -15,6 +15,7 @@ from engines.runtime.memory import Watch
 
 if TYPE_CHECKING:
     from engines.runtime.context import Session
+    from engines.runtime.highwater import HighWater
 
 FIRST_STEP = 3
 """The first step that is watched: within the warm-up, and after the optimiser has made its state."""
@@ -26,13 +27,11 @@ Enter = Callable[[str], None]
 class MemoryLog:
     """Memory by owner of some steps of a run.
 
-    note_peaks, forget_peaks: what the trainer does with its high-water marks around a stretch. add: (key, step, value, unit) of a point.
+    peaks: of training, which a watched step is no part of. add: (key, step, value, unit) of a point.
     """
 
-    def __init__(
-        self, session: Session, note_peaks: Callable[[], None], forget_peaks: Callable[[], bool], add: Callable[[str, int, float, str], None]
-    ) -> None:
-        self.session, self._note_peaks, self._forget_peaks, self._add = session, note_peaks, forget_peaks, add
+    def __init__(self, session: Session, peaks: HighWater, add: Callable[[str, int, float, str], None]) -> None:
+        self.session, self._peaks, self._add = session, peaks, add
         self.on = True
         """Off where steps are timed."""
         self.highest: Reading | None = None
@@ -53,8 +52,8 @@ class MemoryLog:
     @contextmanager
     def _watch(self, known: Any) -> Iterator[Enter]:
         session, start = self.session, time.perf_counter()
-        self._note_peaks()
-        clean = self._forget_peaks()
+        self._peaks.note()
+        clean = self._peaks.forget()
         watch = Watch(session.model, session.optimizer, session.device, known)
         # What the step replaces would live on by it.
         del known
@@ -75,7 +74,7 @@ class MemoryLog:
         if self.highest is None or found.peak_mib > self.highest.peak_mib:
             self.highest, self._facts = found, beside
         # The watched step enters no peak of the run: the watch took memory in it.
-        self._forget_peaks()
+        self._peaks.forget()
         self.steps += 1
         self.cost += time.perf_counter() - start
         self._resume_at = session.seconds + self.cost / self.steps / SHARE

@@ -41,10 +41,10 @@ from engines.api import Corpus, Text
 from engines.runtime.attribution import Reading
 from engines.runtime.finished import load_finished
 from engines.runtime.flops import Operation, counting
+from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.plan import device_of, plugin, text_of, threads_of
 from engines.runtime.rehearsal import Rehearsal
 from engines.runtime.sketch import assemble, sketch, stand_in
-from engines.runtime.train import EVALUATION_BATCH
 from engines.runtime.work import of_scoring
 from engines.timinglock import is_timing
 

@@ -90,7 +90,7 @@ class Rehearsal:
         self.pipeline.assemble()
         self._trainer = Trainer(self.session, self.pipeline, Unrecorded(), Control(), Path())  # type: ignore[arg-type]
         self._trainer.memory.on = False
-        self._trainer.read_seconds = math.inf
+        self._trainer.losses.every = math.inf
         self._steps = self._trainer.steps(lambda batch: self.pipeline.multiplier(self.session.progress) * batch.lr_scale)
 
     def step(self) -> int:
@@ -111,7 +111,7 @@ class Rehearsal:
 
     def watched_step(self) -> tuple[Reading, dict[str, Any]]:
         """One update whose memory is told apart by owner, and the facts that a run would store of it."""
-        log = MemoryLog(self.session, self._trainer.note_peaks, self._trainer.forget_peaks, lambda *point: None)
+        log = MemoryLog(self.session, self._trainer.peaks, lambda *point: None)
         with self.observed(log):
             self.step()
         told = log.effect({})
@@ -128,4 +128,4 @@ class Rehearsal:
 
     def check(self) -> None:
         """Read the losses of the steps since the last time; outside what is timed. Raises Diverged at the first that is no number."""
-        self._trainer.read_losses()
+        self._trainer.losses.read()

@@ -17,6 +17,7 @@ from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
+from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.memorylog import before_model
 from engines.runtime.ownmetric import OwnMetric
 from engines.runtime.pipeline import Pipeline
@@ -24,7 +25,7 @@ from engines.runtime.plan import Parts, block, cache_folder, device_of, text_of,
 from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
 from engines.runtime.teachers import TeacherError, Teachers
-from engines.runtime.train import EVALUATION_BATCH, WARM_UP_STEPS, Cancelled, Control, Trainer
+from engines.runtime.train import WARM_UP_STEPS, Cancelled, Control, Trainer
 from engines.runtime.work import per_token as work_per_token
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
@@ -128,16 +129,16 @@ class Run:
     def _train(self, trainer: Trainer) -> None:
         session = trainer.session
         trainer.energy = self._energy_tally(session.device)
-        trainer.forget_peaks()
+        trainer.peaks.forget()
         trainer.train()
         self._tell_energy(trainer)
         if session.stop_reason:
             self._event("info", "stop", session.stop_reason)
-        if trainer.peak_host_mib is not None:
+        if trainer.peaks.host_mib is not None:
             detail = {"what": "training steps alone", "resumed": self.row.attempt > 1}
-            self._result(Figure("memory/train_peak_host_mib", trainer.peak_host_mib, "MiB", "lower"), detail)
-        if trainer.peak_device_mib is not None:
-            self._result(Figure("memory/train_peak_device_mib", trainer.peak_device_mib, "MiB", "lower"), {"what": "allocator"})
+            self._result(Figure("memory/train_peak_host_mib", trainer.peaks.host_mib, "MiB", "lower"), detail)
+        if trainer.peaks.device_mib is not None:
+            self._result(Figure("memory/train_peak_device_mib", trainer.peaks.device_mib, "MiB", "lower"), {"what": "allocator"})
         speed = trainer.tokens_per_second()
         if speed:
             rate, steps = speed
@@ -253,7 +254,7 @@ class Run:
         speed, session = trainer.tokens_per_second(), trainer.session
         measured = {
             "step_ms": 1000 * session.tokens / session.step / speed[0] if speed else None,
-            "train_peak_mib": trainer.peak_host_mib if session.device.type == "cpu" else trainer.peak_device_mib,
+            "train_peak_mib": trainer.peaks.host_mib if session.device.type == "cpu" else trainer.peaks.device_mib,
             "parameters": results.get("size/parameters"), "flops_per_token": results.get("compute/flops_per_token"),
         }  # fmt: skip
         facts = held_against(predicted, measured)
@@ -299,7 +300,7 @@ def _training(trainer: Trainer) -> tuple[str, dict[str, Any]]:
     """What training was, and its facts; who made no step has no series of losses that could equal another one."""
     session = trainer.session
     if session.step:
-        return f"{session.step:,} updates.", {"loss_digest": trainer.loss_digest, "steps": session.step}
+        return f"{session.step:,} updates.", {"loss_digest": trainer.losses.digest, "steps": session.step}
     return session.fitted or "Nothing was trained: the budget is nothing.", {"steps": 0, "tokens": session.tokens}
 
 

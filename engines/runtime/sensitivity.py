@@ -29,8 +29,8 @@ from engines import sensitivity
 from engines.api import CorpusError, Figure
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.finished import Finished, FinishedError, load_finished
+from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.plan import PlanError, threads_of
-from engines.runtime.train import EVALUATION_BATCH
 from engines.sensitivity import FLOAT_BITS, KIND, VERSION, Choice, Mode, SensitivityError
 from engines.statistics import student_interval
 from engines.store import commands, queries

@@ -26,9 +26,9 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.finished import FinishedError
 from engines.runtime.graphs import NotExportable
 from engines.runtime.inspector import own_stdout
+from engines.runtime.losses import Diverged
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
-from engines.runtime.train import Diverged
 from engines.runtime.turns import Inference, Subject, Training, first_line
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")

@@ -26,6 +26,7 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.checkpoint import CheckpointError
 from engines.runtime.evaluate import EvaluationError
 from engines.runtime.finished import FinishedError
+from engines.runtime.losses import Diverged
 from engines.runtime.memorylog import load_optimizers
 from engines.runtime.ownmetric import MetricError
 from engines.runtime.pipeline import RecipeError
@@ -33,7 +34,7 @@ from engines.runtime.plan import PlanError
 from engines.runtime.recorder import Recorder
 from engines.runtime.run import Run
 from engines.runtime.teachers import TeacherError
-from engines.runtime.train import Cancelled, Control, Diverged
+from engines.runtime.train import Cancelled, Control
 from engines.store import commands, queries
 from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError

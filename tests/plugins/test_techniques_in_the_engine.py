@@ -26,7 +26,7 @@ def trained(folder: Path, *techniques: dict[str, Any], **changes: Any) -> Traine
 
 
 def test_checkpointing_keeps_its_promise_of_the_same_losses(tmp_path: Path) -> None:
-    assert trained(tmp_path, {"id": "memory/gradient_checkpointing"}).loss_digest == trained(tmp_path).loss_digest
+    assert trained(tmp_path, {"id": "memory/gradient_checkpointing"}).losses.digest == trained(tmp_path).losses.digest
 
 
 @pytest.mark.parametrize("technique", [{"id": "memory/gradient_accumulation", "micro_batches": 3}, {"id": "placement/device"}])
@@ -49,7 +49,7 @@ def test_what_is_promised_close_is_close(tmp_path: Path, technique: dict[str, An
 )
 def test_what_is_promised_different_trains_and_differs(tmp_path: Path, technique: dict[str, Any]) -> None:
     made, plain = trained(tmp_path, technique), trained(tmp_path)
-    assert made.loss_digest != plain.loss_digest
+    assert made.losses.digest != plain.losses.digest
     if technique["id"] != "distillation/soft_labels":  # its loss is another quantity
         assert small.losses(made)[-1] < small.losses(made)[0]
     assert all(sentence for _, sentence, _ in made.session.effects)

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -323,7 +324,7 @@ def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("engines.runtime.memorylog.FIRST_STEP", 10**9)
     unwatched = trained(tmp_path / "b", [])
     assert unwatched.memory.highest is None
-    assert made.loss_digest == unwatched.loss_digest
+    assert made.losses.digest == unwatched.losses.digest
     points = made.recorder.points
     assert [step for step, _ in points["memory/owner/activations_mib"]] == [4]
     sentence, facts = made.memory.effect({"process_mib": 100.0})
@@ -345,7 +346,8 @@ def test_the_watch_enters_no_peak_and_keeps_nothing_alive(tmp_path, monkeypatch)
     done = []
     monkeypatch.setattr("engines.probes.peak_resident_mib", lambda: done.append("peak") or 1e6)
     monkeypatch.setattr("engines.runtime.memory.read", lambda *found: done.append("read") or read(*found))
-    log = MemoryLog(made.session, lambda: done.append("noted"), lambda: done.append("forgotten") or True, lambda *point: None)
+    peaks = SimpleNamespace(note=lambda: done.append("noted"), forget=lambda: done.append("forgotten") or True)
+    log = MemoryLog(made.session, peaks, lambda *point: None)
     carried = [torch.zeros(3)]
     gone = weakref.ref(carried[0])
     step = log.around_step(lambda: [carried.pop()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engines.runtime import train
+from engines.runtime import losses
 from engines.runtime.plan import PlanError
 from engines.runtime.rehearsal import Rehearsal
 from tests.engines.runtime import session as small
@@ -33,7 +33,7 @@ def test_a_missing_teacher_is_named():
 
 
 def test_losses_are_read_on_request_alone(monkeypatch):
-    monkeypatch.setattr(train, "READ_SECONDS", -1.0)  # a run would read them after every step
+    monkeypatch.setattr(losses, "READ_SECONDS", -1.0)  # a run would read them after every step
     rehearsal = Rehearsal(small.plan([{"id": "optimization/adam"}]), text=small.text())
     read: list[tuple[int, float, float]] = []
     monkeypatch.setattr(rehearsal._trainer.recorder, "add_many", lambda key, points, unit: read.extend(points))
@@ -46,5 +46,5 @@ def test_losses_are_read_on_request_alone(monkeypatch):
         for parameter in rehearsal.session.model.parameters():
             parameter.fill_(float("nan"))
     rehearsal.step()
-    with pytest.raises(train.Diverged, match="at step 4"):
+    with pytest.raises(losses.Diverged, match="at step 4"):
         rehearsal.check()

@@ -13,9 +13,10 @@ import torch
 from engines import probes
 from engines.runtime import checkpoint
 from engines.runtime.finished import FinishedError, load_finished, save_finished
+from engines.runtime.losses import Diverged
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import block
-from engines.runtime.train import Cancelled, Diverged
+from engines.runtime.train import Cancelled
 from engines.toolbox.batches import detach
 from tests.engines.runtime import session as small
 
@@ -64,7 +65,7 @@ def test_resuming_gives_the_same_losses_as_not_stopping(tmp_path: Path) -> None:
     second = small.trainer(tmp_path / "parts", small.plan(recipe), earlier=checkpoint.load(found))
     second.train()
     assert small.losses(first) + small.losses(second) == small.losses(whole)
-    assert second.loss_digest == whole.loss_digest
+    assert second.losses.digest == whole.losses.digest
 
 
 def test_a_loss_that_is_no_number_ends_the_run_at_its_step(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_checkpoint_holds_no_step_whose_loss_is_not_stored(tmp_path: Path) -> 
     assert len(small.losses(made)) == 3
     found = checkpoint.find(tmp_path / "checkpoint")
     assert found is not None
-    assert checkpoint.load(found)["digest"] == made.loss_digest != 0
+    assert checkpoint.load(found)["digest"] == made.losses.digest != 0
 
 
 def test_peaks_are_those_of_training_steps_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,11 +174,11 @@ def test_peaks_are_those_of_training_steps_alone(tmp_path: Path, monkeypatch: py
         hog.clear()
         return evaluate(*arguments)  # type: ignore[arg-type]
 
-    made.forget_peaks()
+    made.peaks.forget()
     before = probes.resident_mib()
     monkeypatch.setattr(type(made.session.task), "evaluate", evaluate_and_waste)
     made.train()
-    assert made.peak_host_mib is None or made.peak_host_mib < before + 100
+    assert made.peaks.host_mib is None or made.peaks.host_mib < before + 100
 
 
 def test_resuming_on_another_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
