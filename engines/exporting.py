@@ -42,7 +42,7 @@ def export(store: Store, run_id: int, form: str, out: Path) -> Exported:
     """Write the finished model of a run to `out`, with its card and files of the same stem beside it. Raises ExportError."""
     if form == "onnx" and (missing := extras.missing(extras.ONNX)):
         raise ExportError(f"ONNX needs {', '.join(missing)}, not installed here: {extras.advice(missing)}")
-    folder = store.folder / "runs" / str(run_id) / "model"
+    folder = store.model_folder(run_id)
     price = {row.key: row.value for row in queries.results(store, run_id) if row.key in COSTS and row.value is not None}
     words = ["--model", str(folder), "--out", str(out), "--format", form, "--price", json.dumps(price), "--attended"]
     answer = asked(MODULE, words, run_id)

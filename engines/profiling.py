@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engines.launching import process_environment
+from engines.hearing import heard
 from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, RunRow
@@ -39,39 +36,16 @@ def profile(store: Store, run_id: int, steps: int = STEPS, tell: Callable[[str],
     run = queries.run(store, run_id)
     if reason := refusal(run):
         raise ProfileError(reason)
-    log = Path(store.folder) / "runs" / str(run_id) / "profile.log"
+    log = store.run_folder(run_id) / "profile.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", MODULE, "--store", store.url, "--run", str(run_id), "--steps", str(steps)]
+    words = ["-m", MODULE, "--store", store.url, "--run", str(run_id), "--steps", str(steps)]
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=process_environment()
-        )
-    with process:
-        try:
-            found = _follow(process, tell)
-        finally:
-            if process.poll() is None:
-                process.kill()
+        found, code = heard(words, errors, lambda said: tell(str(said["doing"])) if "doing" in said else None)
     if "error" in found:
         raise ProfileError(found["error"])
     if "profile" not in found:
-        raise ProfileError(f"The profile of run r{run_id} was not made: its process ended with code {process.returncode}. Its log: {log}")
+        raise ProfileError(f"The profile of run r{run_id} was not made: its process ended with code {code}. Its log: {log}")
     return Path(found["profile"])
-
-
-def _follow(process: subprocess.Popen[str], tell: Callable[[str], None]) -> dict[str, Any]:
-    """The last words of the process; what a plugin prints between its lines is passed over."""
-    assert process.stdout is not None
-    last: dict[str, Any] = {}
-    for line in process.stdout:
-        with suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict):
-                last = said
-                if "doing" in said:
-                    tell(str(said["doing"]))
-    process.wait()
-    return last
 
 
 def to_profile(store: Store, experiment_id: int) -> list[RunRow]:

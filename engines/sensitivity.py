@@ -8,16 +8,13 @@ from it. No torch.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.launching import process_environment
+from engines.hearing import heard
 from engines.report import labels
 from engines.store import queries
 from engines.store.database import Store
@@ -92,32 +89,15 @@ def measure(
     """Measure in a process of its own; returns the file. tell: gets each line of it. Ctrl+C ends it. Raises SensitivityError."""
     if reason := refusal(queries.run(store, run_id)):
         raise SensitivityError(reason)
-    words = [sys.executable, *command(store.url, run_id, mode, levels, allowed, tokens)]
-    last: dict[str, Any] = {}
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=process_environment()
-        )
-        with process:
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    with suppress(ValueError):
-                        said = json.loads(line)
-                        if isinstance(said, dict):
-                            last = said
-                            tell(said)
-                process.wait()
-            finally:
-                if process.poll() is None:
-                    process.kill()
+        last, code = heard(command(store.url, run_id, mode, levels, allowed, tokens), errors, tell)
         errors.seek(0)
         final = errors.read().decode("utf-8", errors="replace").strip().splitlines()[-1:]
     if "error" in last:
         raise SensitivityError(last["error"])
     if "sensitivity" not in last:
-        heard = f" Its last words: {final[0]}" if final else ""
-        raise SensitivityError(f"The sensitivity of run r{run_id} was not measured: its process ended with code {process.returncode}.{heard}")
+        words = f" Its last words: {final[0]}" if final else ""
+        raise SensitivityError(f"The sensitivity of run r{run_id} was not measured: its process ended with code {code}.{words}")
     return Path(last["sensitivity"])
 
 

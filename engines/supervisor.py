@@ -11,7 +11,6 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from filelock import FileLock
 
@@ -181,7 +180,7 @@ class Supervisor:
         return next((row for row in queries.queue(self.store) if not row.waits), None)
 
     def _start(self, row: RunRow) -> None:
-        folder = Path(self.store.folder) / "runs" / str(row.id)
+        folder = self.store.run_folder(row.id)
         device = str(queries.plan(self.store, row.id).get("device", "auto"))
         try:
             custody = Custody(self.store.url, row.id, row.claim, folder, self.module, self.spares.take())

@@ -86,7 +86,7 @@ def entrants(store: Store, experiment_id: int) -> list[Entrant]:
     """Who would be timed: each variant with a finished model, all of the lowest seed that the baseline has; empty without a baseline."""
     finished: dict[int, dict[int, RunRow]] = {}
     for run in queries.runs(store, experiment_id, status=DONE):
-        if (_model(store, run) / "plan.json").exists():
+        if (store.model_folder(run.id) / "plan.json").exists():
             finished.setdefault(run.variant_id, {})[run.seed] = run
     variants = queries.variants(store, experiment_id)
     baseline = next((variant for variant in variants if variant.baseline), None)
@@ -98,15 +98,11 @@ def entrants(store: Store, experiment_id: int) -> list[Entrant]:
         runs = finished.get(variant.id)
         if runs:
             run = runs.get(lowest) or runs[min(runs)]
-            found.append(Entrant(variant.name, variant.id, _model(store, run), seed=run.seed, teachers=_teachers(store, run)))
+            found.append(Entrant(variant.name, variant.id, store.model_folder(run.id), seed=run.seed, teachers=_teachers(store, run)))
     return found
 
 
 def _teachers(store: Store, run: RunRow) -> tuple[tuple[str, Path], ...]:
     """The variants whose finished models a run read, each with the folder of its model."""
     needed = [queries.run(store, need) for need in run.needs]
-    return tuple((row.variant, _model(store, row)) for row in needed)
-
-
-def _model(store: Store, run: RunRow) -> Path:
-    return Path(store.folder) / "runs" / str(run.id) / "model"
+    return tuple((row.variant, store.model_folder(row.id)) for row in needed)

@@ -161,4 +161,4 @@ def submit(desk: Desk, experiment: Experiment, smoke: bool, queued: Callable[[in
             desk.errands.run(put, queued, refused)
 
     desk.errands.run(start, lambda _nothing: None, refused)
-    desk.inspector.ask("validate", validated, refused, plans=plans, runs=str(store.folder / "runs"))
+    desk.inspector.ask("validate", validated, refused, plans=plans, runs=str(store.runs))

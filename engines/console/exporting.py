@@ -20,7 +20,7 @@ def export(arguments: argparse.Namespace) -> int:
     number = run_id(arguments.id)
     with opened(arguments, looking=True) as store:
         existing_run(store, number)
-        folder = store.folder / "runs" / str(number) / "model"
+        folder = store.model_folder(number)
         if arguments.format in exporting.FORMATS:
             path = _target(folder, arguments.out, number)
             found = exporting.export(store, number, arguments.format, path)

@@ -6,7 +6,6 @@ import argparse
 import time
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from engines import remaining
@@ -163,7 +162,7 @@ def _describe_experiment(store: Store, number: int) -> dict[str, Any]:
 
 def _describe_run(store: Store, number: int) -> dict[str, Any]:
     row = existing_run(store, number)
-    folder = Path(store.folder) / "runs" / str(row.id)
+    folder = store.run_folder(row.id)
     machine = queries.machine(store, row.machine_id) if row.machine_id is not None else None
     return _brief(row) | {
         "advice": row.advice,

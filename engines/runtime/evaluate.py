@@ -27,6 +27,7 @@ import torch
 
 from engines import energy, probes
 from engines.runtime import work
+from engines.runtime.clock import wait_for
 from engines.runtime.finished import Finished, load_finished
 from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import PlanError, threads_of
@@ -261,16 +262,16 @@ def _latency(begin: Callable[[], Work], device: torch.device, name: str, declare
 def _energy(function: Callable[[], Any], tokens: int, device: torch.device) -> energy.Tally:
     """One window of repeats, long enough for the counter, after idle power was measured. Raises energy.NotMeasurable."""
     meter = energy.meter_of(str(device))
-    _wait(device)
+    wait_for(device)
     tally = energy.Tally(meter, energy.rest(meter))
     function()
-    _wait(device)
+    wait_for(device)
     tally.start(0)
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < ENERGY_SECONDS:
         for _ in range(MINIMUM):
             function()
-        _wait(device)
+        wait_for(device)
         done += MINIMUM * tokens
     tally.stop(done)
     return tally
@@ -282,10 +283,10 @@ def _repeat(function: Callable[[], Any], device: torch.device) -> list[float]:
         function()
     seconds: list[float] = []
     while len(seconds) < MINIMUM or sum(seconds) < SECONDS:
-        _wait(device)
+        wait_for(device)
         start = time.perf_counter()
         function()
-        _wait(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     return seconds
 
@@ -295,20 +296,13 @@ def _generation_steps(begin: Callable[[], Work], device: torch.device) -> list[f
     seconds: list[float] = []
     step = begin()
     for number in range(WARM_UP + LATENCY_STEPS):
-        _wait(device)
+        wait_for(device)
         start = time.perf_counter()
         step()
-        _wait(device)
+        wait_for(device)
         if number >= WARM_UP:
             seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def _device(model: Any) -> torch.device:

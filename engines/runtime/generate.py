@@ -21,7 +21,7 @@ def finished(store: str, run: int) -> Finished:
     """The finished model of a run, on the CPU. Raises FinishedError, StoreError. The latest one stays in memory."""
     opened = Store.open(store, read_only=True)
     try:
-        found = load_finished(opened.folder / "runs" / str(run) / "model")
+        found = load_finished(opened.model_folder(run))
     finally:
         opened.close()
     if found.text.encode is None or found.text.decode is None or not hasattr(found.model, "hidden"):
@@ -31,9 +31,7 @@ def finished(store: str, run: int) -> Finished:
     return found
 
 
-def generate(
-    found: Finished, prompt: str, *, tokens: int = 100, temperature: float = 1.0, top_k: int = 0, seed: int = 0
-) -> dict[str, Any]:
+def generate(found: Finished, prompt: str, *, tokens: int = 100, temperature: float = 1.0, top_k: int = 0, seed: int = 0) -> dict[str, Any]:
     """{"text", "prompt_tokens", "tokens", "ends"}: the prompt and what the model writes after it.
 
     temperature divides the log probabilities before sampling; 0 takes the most probable token each time. top_k: only the k most probable

@@ -41,7 +41,7 @@ def vectors(store: str, run: int) -> tuple[Text, torch.Tensor]:
     """
     opened = Store.open(store, read_only=True)
     try:
-        found = load_finished(opened.folder / "runs" / str(run) / "model")
+        found = load_finished(opened.model_folder(run))
     finally:
         opened.close()
     return found.text, F.normalize(_raw(found), dim=1)
@@ -96,9 +96,7 @@ def projection(text: Text, unit_VD: torch.Tensor, words: Sequence[str] = (), mos
     axes_2D = axes_2D * axes_2D.gather(1, axes_2D.abs().argmax(1, keepdim=True)).sign()
     variance = scale.square()
     tokens, counts = text.vocabulary.tokens, text.vocabulary.counts
-    points = [
-        {"word": tokens[i], "x": x, "y": y, "count": int(counts[i])} for i, (x, y) in zip(ids, (x_ND @ axes_2D.T).tolist(), strict=True)
-    ]
+    points = [{"word": tokens[i], "x": x, "y": y, "count": int(counts[i])} for i, (x, y) in zip(ids, (x_ND @ axes_2D.T).tolist(), strict=True)]
     return {"points": points, "explained": (variance[:2] / variance.sum().clamp(min=1e-30)).tolist()}
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines.api import Figure, Technique
+from engines.runtime.clock import wait_for
 from engines.runtime.context import RunContext, Session
 from engines.runtime.effects import Effect, Structure, difference
+from engines.toolbox.batches import backward_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +87,7 @@ class Pipeline:
             raise RecipeError(NO_OPTIMIZER)
         self.multiplier = self._through("schedule", _constant)
         self.loss_of = self._through("loss", wrapped)
-        self.backward = self._through("gradient", self._forward_backward)
+        self.backward = self._through("gradient", backward_of(lambda batch, state: self.loss_of(batch, state)))
         self.update = self._through("step", self._optimizer_step)
 
     def set_learning_rate(self, factor: float) -> None:
@@ -121,8 +123,7 @@ class Pipeline:
         session = self.session
         trained, start = session.seconds, time.perf_counter()
         finished: tuple[nn.Module, Any] = technique.finish(session.model, context)  # type: ignore[attr-defined]
-        if session.device.type == "cuda":
-            torch.cuda.synchronize(session.device)
+        wait_for(session.device)
         session.finishing += max(0.0, time.perf_counter() - start - (session.seconds - trained))
         return finished
 
@@ -139,15 +140,6 @@ class Pipeline:
             if id not in known
         ]
         return [*self.effects, *stated, *quiet]
-
-    def _forward_backward(self, batch: Any, state: Any, count: int | None = None, scale: float | torch.Tensor = 1.0) -> tuple[Any, ...]:
-        loss_sum, own, state, extras = self.loss_of(batch, state)
-        total = own if count is None else count
-        objective = loss_sum / total
-        if extras.get("auxiliary") is not None:
-            objective = objective + extras["auxiliary"] * (own / total)
-        (objective * scale).backward()
-        return loss_sum.detach(), own, state, extras
 
     def _optimizer_step(self) -> None:
         assert self.session.optimizer is not None

@@ -150,11 +150,11 @@ def profile_run(store: Store, run_id: int, steps: int, started: float) -> Path:
     row = queries.run(store, run_id)
     if reason := refusal(row):
         raise ProfileError(reason)
-    folder = Path(store.folder) / "runs" / str(run_id)
+    folder = store.run_folder(run_id)
     with machine_to_ourselves(LOCK_SECONDS, _waiting()):
         _tell(doing="preparing corpus and model")
-        teachers = {queries.run(store, need).variant: Path(store.folder) / "runs" / str(need) / "model" for need in row.needs}
-        rehearsal = Rehearsal(queries.plan(store, run_id), row.seed, teachers=teachers, runs=Path(store.folder) / "runs")
+        teachers = {queries.run(store, need).variant: store.model_folder(need) for need in row.needs}
+        rehearsal = Rehearsal(queries.plan(store, run_id), row.seed, teachers=teachers, runs=store.runs)
         _check_text(store, run_id, rehearsal)
         fresh = folder / "profile.new"
         fresh.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from torch import nn
 
 from engines.api import Text
 from engines.runtime.attribution import Reading
+from engines.runtime.clock import wait_for
 from engines.runtime.context import Budget, Session
 from engines.runtime.memorylog import FIRST_STEP, MemoryLog
 from engines.runtime.pipeline import Pipeline
@@ -121,10 +122,7 @@ class Rehearsal:
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
+        wait_for(self.device)
 
     def check(self) -> None:
         """Read the losses of the steps since the last time; outside what is timed. Raises Diverged at the first that is no number."""

@@ -23,6 +23,7 @@ import psutil
 import torch
 
 from engines import probes
+from engines.runtime.clock import wait_for
 from engines.runtime.plan import PlanError, device_of, threads_of
 
 SECONDS = 0.4
@@ -62,17 +63,11 @@ class Clock:
         return self._once(function)
 
     def _once(self, function: Callable[[], Any]) -> float:
-        self._wait()
+        wait_for(self.device)
         start = time.perf_counter()
         function()
-        self._wait()
+        wait_for(self.device)
         return time.perf_counter() - start
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
 
 
 def measure(device: torch.device, threads: int, announce: Callable[[str], object] = lambda sentence: None) -> dict[str, Any]:

@@ -7,12 +7,10 @@ written, logged or collected inside a turn. Where the peak memory of a call is a
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +20,7 @@ from engines import probes
 from engines.api import Cell, Group
 from engines.machinestate import free_memory_mib
 from engines.runtime import allocated
+from engines.runtime.clock import uncollected
 from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
 from engines.toolbox.trials import relative_error
@@ -108,11 +107,10 @@ class Rounds:
     def run(self, groups: Sequence[Group]) -> Iterator[Times]:
         """The times of every group of which something could be measured, as soon as they are known."""
         total, done = sum(len(group.cells) for group in groups), 0
-        gc.collect()
         for group in groups:
             self._stop()
             self._tell(event="progress", done=done, total=total, x=group.x, curves=[cell.curve for cell in group.cells])
-            with torch.no_grad(), _uncollected():
+            with torch.no_grad(), uncollected():
                 times = self._group(group)
             if times is not None:
                 yield times
@@ -323,13 +321,3 @@ def _flat(found: Any) -> list[torch.Tensor]:
     if isinstance(found, torch.Tensor):
         return [found.detach().cpu()]
     return [value for item in found for value in _flat(item)] if isinstance(found, (tuple, list)) else []
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection inside."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

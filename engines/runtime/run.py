@@ -15,6 +15,7 @@ from engines.api import Figure, Text
 from engines.evidence import NO_DISTRIBUTION
 from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
+from engines.runtime.clock import wait_for
 from engines.runtime.context import Budget, Session
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.heldout import EVALUATION_BATCH
@@ -41,7 +42,7 @@ class Run:
     def __init__(self, store: Store, row: RunRow, claim: str, recorder: Recorder, control: Control) -> None:
         self.store, self.row, self.claim, self.recorder, self.control = store, row, claim, recorder, control
         self.plan: Mapping[str, Any] = queries.plan(store, row.id)
-        self.folder = store.folder / "runs" / str(row.id)
+        self.folder = store.run_folder(row.id)
         self.results: list[ResultRow] = []
 
     def execute(self) -> None:
@@ -74,7 +75,7 @@ class Run:
             with ExitStack() as stack:
                 predictor = None
                 if trainer.tokens_per_second():
-                    predictor = Predictor(self.plan, self._teacher_folders(), prepared=True, runs=self.store.folder / "runs")
+                    predictor = Predictor(self.plan, self._teacher_folders(), prepared=True, runs=self.store.runs)
                 if predictor and threads < probes.usable_cores():
                     stack.enter_context(predictor)
                 self._judge(trainer, finished)
@@ -99,7 +100,7 @@ class Run:
         plan, seed = self.plan, self.row.seed
         torch.manual_seed(seed)
         training = plan["training"]
-        self._teachers = Teachers(plan, text, device, self._teacher_folders(), self.store.folder / "runs")
+        self._teachers = Teachers(plan, text, device, self._teacher_folders(), self.store.runs)
         model = parts.task.assemble(plan["model"], block, text, training["sequence"]).to(device)
         session = Session(
             plan=plan, task=parts.task, text=text, device=device, dtype=torch.get_default_dtype(), seed=seed, budget=Budget.of(plan["budget"]),
@@ -152,8 +153,7 @@ class Run:
         """What counts the energy of training, ready to start; None, and said why, where nothing can."""
         try:
             meter = energy.meter_of(str(device))
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             return energy.Tally(meter, energy.rest(meter))
         except energy.NotMeasurable as reason:
             self._event("info", "energy", f"Energy of training is not measurable on this machine: {reason}.")
@@ -261,7 +261,7 @@ class Run:
         return [EffectRow("", "prediction", verdict(facts), facts)] if facts else []
 
     def _teacher_folders(self) -> dict[str, Path]:
-        return {queries.run(self.store, need).variant: self.store.folder / "runs" / str(need) / "model" for need in self.row.needs}
+        return {queries.run(self.store, need).variant: self.store.model_folder(need) for need in self.row.needs}
 
     def _tell_teachers(self, *, resumed: bool = False) -> None:
         """Record what finished models were read. Raises TeacherError where a run goes on with another file than it began with."""
@@ -335,4 +335,3 @@ def _evaluation_device(session: Session) -> torch.device:
     """Where the finished model is judged: where it was trained, but the CPU where its kernels exist only there (int8)."""
     devices = {tensor.device for tensor in (*session.model.parameters(), *session.model.buffers())}
     return devices.pop() if len(devices) == 1 else session.device
-

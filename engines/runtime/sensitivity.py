@@ -232,7 +232,7 @@ def measure_run(store: Store, run_id: int, mode: Mode, levels: Sequence[float], 
     if reason := sensitivity.refusal(queries.run(store, run_id)):
         raise SensitivityError(reason)
     tell(doing="loading the finished model", done=0, of=0)
-    folder = Path(store.folder) / "runs" / str(run_id)
+    folder = store.run_folder(run_id)
     finished = load_finished(folder / "model", "cpu")
     torch.set_num_threads(threads_of(finished.plan.get("threads")))
     if tokens is None:

@@ -190,7 +190,7 @@ class Session:
         return status
 
     def _folder_of(self, name: str) -> Path:
-        return self._store.folder / "runs" / name / "model" if name.isdigit() else Path(name)
+        return self._store.model_folder(int(name)) if name.isdigit() else Path(name)
 
     def _wait(self, path: Path) -> None:
         if self._number == 0:

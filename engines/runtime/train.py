@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from engines.api import Figure
 from engines.observing import Bookkeeping
 from engines.runtime import checkpoint, flops, snapshots
+from engines.runtime.clock import wait_for
 from engines.runtime.context import Session
 from engines.runtime.fitted import fit
 from engines.runtime.heldout import held_out
@@ -151,7 +150,7 @@ class Trainer:
             around = self.memory.around_step(lambda: [self.state, self.losses.extras, pipeline.state_dict()])
             if self.memory.watching:
                 # Earlier steps that the device still works on are training, and no part of the step that is left out.
-                self._wait()
+                wait_for(session.device)
                 now = time.perf_counter()
                 session.seconds += now - clock
                 clock = now
@@ -174,7 +173,7 @@ class Trainer:
             session.tokens += count
             self.losses.note(loss_sum, count)
             if self.memory.watching:
-                self._wait()
+                wait_for(session.device)
             now = time.perf_counter()
             session.seconds += now - clock
             if self.memory.watching:
@@ -195,11 +194,6 @@ class Trainer:
         self.losses.leave_out(tokens, seconds)
         if self._warm is not None:
             self._warm = (self._warm[0] + tokens, self._warm[1] + seconds, self._warm[2] + 1)
-
-    def _wait(self) -> None:
-        """Until the device has done what it was given."""
-        if self.session.device.type == "cuda":
-            torch.cuda.synchronize(self.session.device)
 
     def _settle(self) -> None:
         """Wait for what is under way on the device and read its losses; on the clock, since it is training's own work."""

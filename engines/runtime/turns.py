@@ -5,27 +5,23 @@ Inside a timed window nothing is written, logged, sampled or collected, and no l
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
+from engines.runtime.clock import uncollected, wait_for
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import threads_of
 from engines.runtime.rehearsal import Rehearsal
 from engines.runtime.runners import Work, device_for, runner_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WARM_UP_PASSES = 3
 WARM_UP_STEPS = 5
@@ -207,25 +203,6 @@ class Training:
         seconds = time.perf_counter() - start
         self._rehearsal.check()
         return tokens, seconds
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage collection inside."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def wait_for(device: torch.device) -> None:
-    """Until a device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def first_line(error: BaseException) -> str:

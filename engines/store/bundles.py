@@ -74,7 +74,7 @@ def pack(store: Store, experiment_id: int, out: Path, *, weights: bool = True) -
             with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as written:
                 _add(written, listed, "store.sqlite", part)
                 for run in runs:
-                    for path in _files(store.folder / "runs" / str(run.id)):
+                    for path in _files(store.run_folder(run.id)):
                         heavy = path.suffix in WEIGHTS
                         held += path.stat().st_size if heavy else 0
                         if weights or not heavy:

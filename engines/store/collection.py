@@ -30,7 +30,7 @@ def gc(store: Store) -> Freed:
         with store.reading() as connection:
             run_ids = list(connection.execute(select(tables.run.c.id).where(tables.run.c.experiment_id == experiment_id)).scalars())
         for run_id in run_ids:
-            freed += _remove(store.folder / "runs" / str(run_id))
+            freed += _remove(store.run_folder(run_id))
             points += _drop_points(store, run_id)
             runs += 1
         report_description(store.folder, [experiment_id]).unlink(missing_ok=True)

@@ -35,6 +35,8 @@ class Store:
         self.path = address.sqlite_path(url)
         self.place: Path | str = self.path or writers.url.render_as_string(hide_password=True)
         self.folder = address.files_folder(url)
+        self.runs = self.folder / "runs"
+        """Where each run has a folder of its own."""
         self._readers, self._writers = readers, writers
         self._file: tuple[int, int] | None = None
         self._writer: Connection | None = None
@@ -65,6 +67,14 @@ class Store:
             store.close()
             raise
         return store
+
+    def run_folder(self, run: int) -> Path:
+        """Where the files of a run lie."""
+        return self.runs / str(run)
+
+    def model_folder(self, run: int) -> Path:
+        """Where the finished model of a run lies."""
+        return self.run_folder(run) / "model"
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

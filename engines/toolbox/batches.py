@@ -126,6 +126,25 @@ def contiguous(ids: np.ndarray, batch: int, length: int) -> tuple[torch.Tensor, 
     return read[:-1].view(batch, length), read[1:].view(batch, length)
 
 
+def backward_of(loss_of: Callable[[Any, Any], tuple[torch.Tensor, int, Any, dict[str, Any]]]) -> Callable[..., tuple[torch.Tensor, int, Any, Any]]:
+    """The engine's forward and backward: (batch, state, count=None, scale=1.0) -> (loss_sum, count, state, extras).
+
+    Gradients are those of scale loss_sum / count, plus the auxiliary loss by the batch's share of `count`: the tokens of the whole minibatch,
+    where this batch is a part of one.
+    """
+
+    def backward(batch: Any, state: Any, count: int | None = None, scale: float | torch.Tensor = 1.0) -> tuple[torch.Tensor, int, Any, Any]:
+        loss_sum, own, state, extras = loss_of(batch, state)
+        total = own if count is None else count
+        objective = loss_sum / total
+        if extras.get("auxiliary") is not None:
+            objective = objective + extras["auxiliary"] * (own / total)
+        (objective * scale).backward()
+        return loss_sum.detach(), own, state, extras
+
+    return backward
+
+
 def map_tensors(function: Callable[[torch.Tensor], Any], state: Any) -> Any:
     """The same nesting with `function` applied to every tensor."""
     if isinstance(state, torch.Tensor):

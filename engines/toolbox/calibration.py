@@ -16,10 +16,6 @@ Taker = Callable[[str, Tensor], None]
 """(full parameter name, rows that its matrix is multiplied with, (N, D))."""
 
 
-class NoCalibration(ValueError):
-    """There is nothing to calibrate with; the message says what to do."""
-
-
 def run(module: nn.Module, batches: Sequence[Any]) -> None:
     """Each batch through the model's one entry, in evaluation mode, without gradients; carried states as in training."""
     state = None

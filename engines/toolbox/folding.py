@@ -65,13 +65,6 @@ def _width(module: nn.Module) -> int | None:
     return len(weight) if isinstance(module, nn.LayerNorm | nn.RMSNorm) and weight is not None and weight.dim() == 1 else None
 
 
-def _reads(module: nn.Module) -> int | None:
-    kind = stock(module)
-    if kind is nn.Linear:
-        return int(module.in_features)  # type: ignore[arg-type]
-    return int(module.input_size) if kind is nn.LSTM else None  # type: ignore[arg-type]
-
-
 def candidates(module: nn.Module, names: Iterable[str], batch: Any) -> list[Fold]:
     """For each layer of `names` the part whose output it reads; where no part gave out just that tensor, the last one of its width before it."""
     wanted, handles = set(names), []
@@ -166,4 +159,3 @@ def told(names: Sequence[str], found: Sequence[Fold]) -> str:
         " have no norm, linear layer or embedding of their own before them that could take a scale"
     )  # fmt: skip
     return " ".join(part for part in (sentence, f"{', '.join(left)}{why}: rounded as they are." if left else "") if part)
-

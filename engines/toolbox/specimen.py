@@ -16,6 +16,7 @@ from engines.toolbox import trials
 from engines.toolbox.assembly import LanguageModel, Layer
 from engines.toolbox.attention import SelfAttention
 from engines.toolbox.batches import Batch
+from engines.toolbox.batches import backward_of as backward_of
 from engines.toolbox.feedforward import Activation, FeedForward
 from engines.toolbox.heads import LinearSoftmax
 from engines.toolbox.taps import Tap, tap
@@ -97,21 +98,6 @@ def batches(trial: Trial, count: int, *, rows: int | None = None) -> list[Batch]
         ids = torch.randint(trial.vocabulary, (rows or trial.batch, trial.length + 1), generator=generator).to(trial.device)
         made.append(Batch(ids[:, :-1], ids[:, 1:]))
     return made
-
-
-def backward_of(loss_of: Any) -> Any:
-    """The engine's forward and backward, written out: (batch, state, count=None, scale=1.0) -> (loss_sum, count, state, extras)."""
-
-    def backward(batch: Batch, state: Any, count: int | None = None, scale: float = 1.0) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
-        loss_sum, own, state, extras = loss_of(batch, state)
-        total = own if count is None else count
-        objective = loss_sum / total
-        if extras.get("auxiliary") is not None:
-            objective = objective + extras["auxiliary"] * (own / total)
-        (objective * scale).backward()
-        return loss_sum.detach(), own, state, extras
-
-    return backward
 
 
 def gradients(module: nn.Module) -> torch.Tensor:
