@@ -10,22 +10,20 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent
-from PySide6.QtWidgets import QGraphicsItem, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
-from workbench.logaxis import ScaleAxis
+from workbench.plotting.axes import Axes
+from workbench.plotting.dots import Dots
 from workbench.plotting.framing import Frame
+from workbench.plotting.heading import Heading
 from workbench.plotting.layer import CurveLayer
-from workbench.plotting.lines import Line, Trace
+from workbench.plotting.lines import Line, Trace, on_scales
+from workbench.plotting.mixing import mixed
 from workbench.plotting.panebox import PaneBox
 from workbench.plotting.pointing import Crosshair
 from workbench.theme import Theme
-from workbench.widgets.legend import Legend
-from workbench.widgets.surfaces import icon_button
-from workbench.widgets.text import ElidedLabel, label
 
 pg.setConfigOptions(antialias=False, useOpenGL=False)
-DOT = 8
-"""Pixels of the dot that a curve of one point is."""
 PAUSE_MS, LATEST_MS = 12, 100
 """Between a movement and its drawing: movements that come faster are drawn together."""
 FAINT = 0.35
@@ -49,28 +47,16 @@ class CurvePlot(QWidget):
 
     def __init__(self, title: str, unit: str, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title, self.unit = title, unit
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 8, 8, 6)
         column.setSpacing(1)
-        head = QHBoxLayout()
-        head.addWidget(label(title, "strong"), 1)
-        self.menu_button = icon_button("more", f"Export or close: {title}", theme)
-        self.menu_button.clicked.connect(lambda: self._menu().popup(self.menu_button.mapToGlobal(self.menu_button.rect().bottomLeft())))
-        head.addWidget(self.menu_button)
-        column.addLayout(head)
-        self._caption = ElidedLabel("caption")
-        self._note = ""
-        self.x_name = "steps"
-        column.addWidget(self._caption)
-        self.legend = Legend()
-        self.legend.setWordWrap(False)
-        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.legend.hide()
-        column.addWidget(self.legend)
+        self.head = Heading(title, unit, theme)
+        button = self.head.menu_button
+        button.clicked.connect(lambda: self._menu().popup(button.mapToGlobal(button.rect().bottomLeft())))
+        column.addWidget(self.head)
         self._box = PaneBox()
-        self.axes = {side: ScaleAxis(side) for side in ("left", "bottom")}
-        self._plot = pg.PlotItem(viewBox=self._box, axisItems=self.axes, enableMenu=False)
+        self.axes = Axes()
+        self._plot = pg.PlotItem(viewBox=self._box, axisItems=self.axes.items, enableMenu=False)
         self._canvas = pg.PlotWidget(plotItem=self._plot)
         self._canvas.setFrameShape(self._canvas.Shape.NoFrame)
         self._canvas.setAccessibleName(f"{title} in {unit}" if unit else title)
@@ -81,16 +67,12 @@ class CurvePlot(QWidget):
         self._plot.layout.setContentsMargins(1, 8, 1, 1)
         self._layer = CurveLayer(self._box)
         self._lines: dict[object, Line] = {}
-        self._single: list[tuple[float, float, str]] = []
         self.frame = Frame()
-        self._scaled = True
-        self._anew = False
-        self._cost = 0.0
+        self._anew, self._cost = False, 0.0
         self._grown: dict[object, float] = {}
         self._emphasised: frozenset[object] = frozenset()
         self._shown: tuple[float, float, float, float] | None = None
-        self._dots = pg.ScatterPlotItem(pxMode=True)
-        self._dots.setZValue(20)
+        self._dots = Dots()
         self._plot.addItem(self._dots, ignoreBounds=True)
         self._crosshair = Crosshair(self._plot, self._canvas)
         self._box.sigRangeChangedManually.connect(self._by_hand)
@@ -99,10 +81,8 @@ class CurvePlot(QWidget):
         scene = self._canvas.scene()
         scene.sigMouseMoved.connect(self._mouse)
         scene.sigMouseClicked.connect(lambda event: self.show_all() if event.double() else None)
-        self._show_caption()
         self._late = QTimer(self)
         self._late.setSingleShot(True)
-        self._late.setInterval(PAUSE_MS)
         self._late.timeout.connect(self.redraw)
         self.paint_with(theme)
 
@@ -110,15 +90,9 @@ class CurvePlot(QWidget):
         """Take the colours of a theme; curves keep the colours they were given until they are set again."""
         self.theme = theme
         self._canvas.setBackground(QColor(theme.surface))
-        for axis in self.axes.values():
-            axis.setPen(QColor(theme.border))
-            axis.setTextPen(QColor(theme.muted))
-            axis.setStyle(tickLength=-4, maxTickLevel=1)
-            axis.enableAutoSIPrefix(False)
-            # An axis that did not change is a picture that is only copied: its texts cost more than all curves together.
-            axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        self.axes["left"].setWidth(58)
-        self._layer.stand_on(theme.surface, mixed(theme.surface, theme.grid, 0.5), self._rules)
+        self.axes.paint_with(theme)
+        grid = mixed(theme.surface, theme.grid, 0.5)
+        self._layer.stand_on(theme.surface, grid, lambda: self.axes.rules(self._box.viewRange()[1], self._box.height()))
         self._crosshair.paint_with(theme)
 
     # --- Curves --------------------------------------------------------------------------------------------------------------------------------
@@ -129,12 +103,7 @@ class CurvePlot(QWidget):
 
     def set_scales(self, *, log_x: bool, log_y: bool) -> None:
         """Logarithmic axes. Curves that were given before have to be given again."""
-        changed = (log_x, log_y) != (self.axes["bottom"].logarithmic, self.axes["left"].logarithmic)
-        self.axes["bottom"].logarithmic, self.axes["left"].logarithmic = log_x, log_y
-        if changed:
-            for axis in self.axes.values():
-                axis.picture = None
-                axis.update()
+        if self.axes.set_scales(log_x=log_x, log_y=log_y):
             self.show_all()
 
     def set_curve(
@@ -143,21 +112,11 @@ class CurvePlot(QWidget):
     ) -> None:  # fmt: skip
         """Store the points of a curve, x (n,) rising; NaN is a gap. raw: lows and highs that are drawn faintly behind it (what was smoothed).
         filled: the area between low and high; shown: the values to read off there. Drawn at the next `redraw`."""
-        high = low if high is None else high
-        arrays = [x, low, high, *(raw or ())]
-        log_x, log_y = self.axes["bottom"].logarithmic, self.axes["left"].logarithmic
-        if log_x or log_y or not np.isfinite(x[[0, -1]] if len(x) else 0.0).all():  # A clock that does not know yet gives NaN.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                arrays = [np.log10(each) if (log_x if place == 0 else log_y) else each for place, each in enumerate(arrays)]
-                arrays[1:] = [np.where(np.isfinite(each), each, np.nan) for each in arrays[1:]]
-                shown = np.log10(shown) if shown is not None and log_y else shown
-            known = np.isfinite(arrays[0])  # Zero and below have no logarithm.
-            if not known.all():
-                arrays, shown = [each[known] for each in arrays], None if shown is None else shown[known]
+        bands, shown = on_scales([x, low, low if high is None else high, *(raw or ())], shown, log_x=self.axes.log_x, log_y=self.axes.log_y)
         old = self._lines.get(key)
         same = old is not None and not filled and old.colour == colour and (old.behind is None) == (raw is None)
-        front = Trace(arrays[0], arrays[1], arrays[2], old.front if same and old is not None else None)
-        behind = Trace(arrays[0], arrays[3], arrays[4], old.behind if same and old is not None else None) if raw is not None else None
+        front = Trace(bands[0], bands[1], bands[2], old.front if same and old is not None else None)
+        behind = Trace(bands[0], bands[3], bands[4], old.behind if same and old is not None else None) if raw is not None else None
         line = Line(name, colour, mixed(self.theme.surface, colour, FAINT), front, behind, filled, shown)
         if same and old is not None and front.continued:
             self._grown.setdefault(key, float(old.front.x[-1]))
@@ -216,10 +175,11 @@ class CurvePlot(QWidget):
         """Draw the curves whose points changed since the last call, and fit the axes."""
         began = time.perf_counter()
         lines = [line for line in self._lines.values() if len(line.front.x)]
-        self._show_scales(on=bool(lines))
-        self._draw_dots(lines)
+        self.axes.show_ticks(bool(lines))
+        self.head.show_empty(not lines)
+        self._dots.show_lines(lines, self.theme.surface)
         if lines:
-            self._show(self.frame.fit(lines, self._box.viewRange()[1], log_y=self.axes["left"].logarithmic))
+            self._show(self.frame.fit(lines, self._box.viewRange()[1], log_y=self.axes.log_y))
         if self._anew:
             self._layer.draw_anew(self._coloured(lines))
         else:
@@ -249,24 +209,6 @@ class CurvePlot(QWidget):
         pale = [Line(o.name, o.faint, mixed(self.theme.surface, o.colour, FAINT / 2), o.front, o.behind, o.filled, o.shown) for o in others]
         return [*pale, *chosen]
 
-    def _draw_dots(self, lines: list[Line]) -> None:
-        """A curve of one point has no line: it is a dot, which is drawn anew only when there are others."""
-        fronts = [(line.front, line.colour) for line in lines if len(line.front.x) == 1]
-        single = [(float(front.x[0]), float(front.high[0]), colour) for front, colour in fronts if math.isfinite(front.high[0])]
-        if single != self._single:
-            self._single = single
-            self._dots.setData(
-                [{"pos": (x, y), "size": DOT, "brush": pg.mkBrush(colour), "pen": pg.mkPen(self.theme.surface)} for x, y, colour in single]
-            )
-
-    def _show_scales(self, *, on: bool) -> None:
-        """Ticks and grid only where there is something to read off: they are most of what painting a plot costs."""
-        if on != self._scaled:
-            self._scaled = on
-            for axis in self.axes.values():
-                axis.setTicks(None if on else [[]])
-            self._show_caption()
-
     def _show(self, wanted: tuple[float, float, float, float] | None) -> None:
         if wanted is None or wanted == self._shown:
             return
@@ -275,24 +217,11 @@ class CurvePlot(QWidget):
         self._box.setRange(xRange=wanted[:2], yRange=wanted[2:], padding=0)
         self._box.blockSignals(False)
         # Blocked signals also keep the axes from hearing of the new range; tell them.
-        for side_name, axis_range in zip(("bottom", "left"), self._box.viewRange(), strict=True):
-            self._plot.getAxis(side_name).setRange(*axis_range)
+        self.axes.show_ranges(*self._box.viewRange())
 
     def _resized(self) -> None:
-        for axis in self.axes.values():
-            # The cache of an axis keeps what was painted at its old size.
-            axis.picture = None
-            axis.setCacheMode(QGraphicsItem.CacheMode.NoCache)
-            axis.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self.axes.resized()
         self._layer.look()
-
-    def _rules(self) -> list[float]:
-        """At which y the axis has its numbers."""
-        if not self._scaled:
-            return []
-        bottom, top = self._box.viewRange()[1]
-        found = self.axes["left"].tickValues(bottom, top, self._box.height())
-        return [float(tick) for tick in found[0][1]] if found else []
 
     def _by_hand(self, mouse: tuple[bool, bool]) -> None:
         self.frame.follows = False
@@ -319,14 +248,11 @@ class CurvePlot(QWidget):
 
     def point_at(self, x: float) -> None:
         """Show the crosshair and the values there; NaN hides it. Called for all linked plots, so that they point at the same x."""
-        logs = {"log_x": self.axes["bottom"].logarithmic, "log_y": self.axes["left"].logarithmic}
-        said = None if math.isnan(x) else self._crosshair.point_at(self.lines, x, self.x_name, self.unit, **logs)
+        logs = {"log_x": self.axes.log_x, "log_y": self.axes.log_y}
+        said = None if math.isnan(x) else self._crosshair.point_at(self.lines, x, self.head.x_name, self.head.unit, **logs)
         if said is None:
             self._crosshair.hide()
-        if said:
-            self._caption.setText(said)
-        else:
-            self._show_caption()
+        self.head.read_out(said or "")
 
     @property
     def readout(self) -> str:
@@ -335,26 +261,9 @@ class CurvePlot(QWidget):
 
     def set_unit(self, unit: str) -> None:
         """The unit, which is known only once the first point is there."""
-        if unit and unit != self.unit:
-            self.unit = unit
-            self._canvas.setAccessibleName(f"{self.title} in {unit}")
-            self._show_caption()
-
-    def name_x(self, name: str) -> None:
-        """What x counts: steps, tokens, seconds."""
-        self.x_name = name
-        self._show_caption()
-
-    def say(self, note: str) -> None:
-        """Something to know about these curves, beside unit and axis."""
-        if note != self._note:
-            self._note = note
-            self._show_caption()
-
-    def _show_caption(self) -> None:
-        text = f"{self.unit} over {self.x_name}" if self.unit else f"over {self.x_name}"
-        parts = [text, self._note, "" if self._scaled else "nothing recorded yet"]
-        self._caption.setText(" · ".join(part for part in parts if part))
+        if unit and unit != self.head.unit:
+            self.head.set_unit(unit)
+            self._canvas.setAccessibleName(f"{self.head.title} in {unit}")
 
     def leaveEvent(self, event) -> None:
         self._crosshair.pointer = None
@@ -390,9 +299,3 @@ class CurvePlot(QWidget):
         """x at the left and right, y at the bottom and top."""
         (left, right), (bottom, top) = self._box.viewRange()
         return left, right, bottom, top
-
-
-def mixed(ground: str, colour: str, share: float) -> str:
-    """`share` of a colour on a ground, opaque: translucent pens are slow."""
-    parts = [(QColor(ground).getRgb()[n], QColor(colour).getRgb()[n]) for n in range(3)]  # type: ignore[index]
-    return QColor(*(round(g + (c - g) * share) for g, c in parts)).name()

@@ -142,9 +142,9 @@ def test_the_label_tells_the_value_of_each_run_at_a_real_point(plot: CurvePlot) 
     plot._crosshair.pointer = None
     plot.point_at(503.0)
     assert plot.readout == ""
-    assert plot._caption.text() == "steps 500:  3 to 5 nats/token"
+    assert plot.head.caption.text() == "steps 500:  3 to 5 nats/token"
     plot.point_at(float("nan"))
-    assert plot._caption.text() == "nats/token over steps"
+    assert plot.head.caption.text() == "nats/token over steps"
 
 
 def test_a_hundred_curves_have_one_label_of_the_nearest(plot: CurvePlot) -> None:
@@ -166,8 +166,8 @@ def test_logarithmic_axes_leave_out_what_has_no_logarithm(plot: CurvePlot) -> No
     assert front.x.tolist() == [0.0, 1.0, 2.0]
     np.testing.assert_array_equal(front.low, [2.0, np.nan, 0.0])
     plot.point_at(0.1)
-    assert plot._caption.text() == "steps 1:  100 nats/token"
-    assert plot.axes["left"].tickStrings([2.0], 1.0, 1.0) == ["100"]
+    assert plot.head.caption.text() == "steps 1:  100 nats/token"
+    assert plot.axes.items["left"].tickStrings([2.0], 1.0, 1.0) == ["100"]
 
 
 def test_a_wheel_zooms_x_and_a_double_click_shows_everything(plot: CurvePlot, qtbot: QtBot) -> None:

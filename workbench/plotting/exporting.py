@@ -31,9 +31,9 @@ def write(plot: CurvePlot, form: str, path: Path) -> None:
         image.setDevicePixelRatio(SCALE)
         image.fill(plot.theme.surface)
         painter = QPainter(image)
-        plot.menu_button.hide()
+        plot.head.menu_button.hide()
         plot.render(painter, QPoint())
-        plot.menu_button.show()
+        plot.head.menu_button.show()
         painter.end()
         if not image.save(str(path), "PNG"):  # type: ignore[call-overload]
             raise OSError(f"{path} cannot be written.")
@@ -43,10 +43,10 @@ def write(plot: CurvePlot, form: str, path: Path) -> None:
 
 def points(plot: CurvePlot) -> str:
     """CSV: curve, x, low, high (equal where a row is one point and not a bin of several)."""
-    log_x, log_y = plot.axes["bottom"].logarithmic, plot.axes["left"].logarithmic
+    log_x, log_y = plot.axes.log_x, plot.axes.log_y
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["curve", plot.x_name, f"{plot.title} low", f"{plot.title} high"])
+    table.writerow(["curve", plot.head.x_name, f"{plot.head.title} low", f"{plot.head.title} high"])
     for line in plot.lines:
         trace = line.behind or line.front
         for x, low, high in zip(trace.x.tolist(), trace.low.tolist(), trace.high.tolist(), strict=True):
@@ -65,11 +65,11 @@ def svg(plot: CurvePlot) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="11">',
         f'<rect width="{WIDTH}" height="{height}" fill="{theme.surface}"/>',
-        f'<text x="{LEFT}" y="18" font-size="13" font-weight="600" fill="{theme.text}">{escape(plot.title)}</text>',
-        f'<text x="{LEFT}" y="33" fill="{theme.muted}">{escape(f"{plot.unit} over {plot.x_name}" if plot.unit else f"over {plot.x_name}")}</text>',
+        f'<text x="{LEFT}" y="18" font-size="13" font-weight="600" fill="{theme.text}">{escape(plot.head.title)}</text>',
+        f'<text x="{LEFT}" y="33" fill="{theme.muted}">{escape(plot.head.axes)}</text>',
     ]
     for side, low, high, pixels in (("left", bottom, top, tall), ("bottom", left, right, wide)):
-        axis = plot.axes[side]
+        axis = plot.axes.items[side]
         spacing, ticks = (axis.tickValues(low, high, pixels) or [(1.0, [])])[0]
         for tick, text in zip(ticks, axis.tickStrings(ticks, 1.0, spacing), strict=True):
             if side == "left":

@@ -17,6 +17,21 @@ DENSE = 2
 NONE = np.empty((0, 4))
 
 
+def on_scales(bands: list[np.ndarray], shown: np.ndarray | None, *, log_x: bool, log_y: bool) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """[x, values ...] and the values to read off, as logarithms to base ten where the axis is logarithmic, without points whose x is unknown."""
+    x = bands[0]
+    if not (log_x or log_y) and np.isfinite(x[[0, -1]] if len(x) else 0.0).all():  # A clock that does not know yet gives NaN.
+        return bands, shown
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bands = [np.log10(each) if (log_x if place == 0 else log_y) else each for place, each in enumerate(bands)]
+        bands[1:] = [np.where(np.isfinite(each), each, np.nan) for each in bands[1:]]
+        shown = np.log10(shown) if shown is not None and log_y else shown
+    known = np.isfinite(bands[0])  # Zero and below have no logarithm.
+    if known.all():
+        return bands, shown
+    return [each[known] for each in bands], None if shown is None else shown[known]
+
+
 @dataclass
 class Trace:
     """x (n,) rising; low and high (n,) values or extremes of bins, NaN for gaps; lows and highs: extremes of COARSE points each."""

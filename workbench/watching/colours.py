@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.plots import mixed
+from workbench.plotting.mixing import mixed
 from workbench.theme import Theme
 
 if TYPE_CHECKING:

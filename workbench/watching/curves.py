@@ -102,7 +102,7 @@ class CurveBoard(QWidget):
         if key.startswith(FROM_ZERO):
             plot.start_at_zero()
         plot.set_scales(log_x=self.log_x, log_y=self.log_y and key != STACK)
-        plot.name_x(self.axis)
+        plot.head.name_x(self.axis)
         plot.pointed.connect(self._point)
         plot.viewed.connect(lambda start, stop, key=key: self._viewed(key, start, stop))
         plot.export_wanted.connect(lambda form, key=key: self.export_wanted.emit(key, form))
@@ -160,7 +160,7 @@ class CurveBoard(QWidget):
         """x is the step, tokens, seconds since the run started, or seconds of its training."""
         self.axis = axis
         for plot in self._plots.values():
-            plot.name_x(axis)
+            plot.head.name_x(axis)
         self._anew()
 
     def set_scales(self, *, log_x: bool, log_y: bool) -> None:
@@ -218,7 +218,7 @@ class CurveBoard(QWidget):
             chosen = {number for number in numbers if self._held[number].series.run_id in self._chosen}
             plot.emphasise(frozenset(chosen) if len(chosen) < len(numbers) else frozenset())
             reduced = self.smoothing > 1 and any(self._held[number].reduced for number in numbers)
-            plot.say("" if self.smoothing <= 1 else "smoothed, raw band behind" + (", long curves from their bins" if reduced else ""))
+            plot.head.say("" if self.smoothing <= 1 else "smoothed, raw band behind" + (", long curves from their bins" if reduced else ""))
         ends = [(line.front.x[0], line.front.x[-1]) for plot in self._plots.values() for line in plot.lines if len(line.front.x)]
         extent = (float(min(first for first, _ in ends)), float(max(last for _, last in ends))) if ends else None
         for plot in self._plots.values():
@@ -241,7 +241,7 @@ class CurveBoard(QWidget):
         for gone in plot.keys:
             plot.remove_curve(gone)
         if run is not None:
-            plot.say(self._names[run])
+            plot.head.say(self._names[run])
             longest = max(found[run].values(), key=lambda held: len(held.steps()[0]))
             steps, below = longest.steps()[0], np.zeros(len(longest.steps()[0]))
             x = self._x(longest, known)
@@ -253,8 +253,8 @@ class CurveBoard(QWidget):
                 colour = self._theme.strong if owner == "other" else self._theme.curve(place)
                 plot.set_curve(owner, owner, colour, x, below, below + mib, filled=True, shown=mib)
                 below = below + mib
-            plot.legend.show_entries((line.colour, line.name) for line in plot.lines)
-        plot.legend.setVisible(run is not None)
+            plot.head.legend.show_entries((line.colour, line.name) for line in plot.lines)
+        plot.head.legend.setVisible(run is not None)
 
     def _x(self, held: Held, known: dict[int, clocks.Clock]) -> np.ndarray:
         steps, times = held.steps()

@@ -127,15 +127,15 @@ def test_a_checkpoint_of_an_earlier_version_leaves_the_work_unknown(tmp_path: Pa
     assert later.session.step == 40
 
 
-def test_a_watched_step_neither_takes_nor_leaves_work_of_the_device(tmp_path: Path) -> None:
+def test_a_watched_step_neither_takes_nor_leaves_work_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = small.trainer(tmp_path, small.plan([ADAM], budget={"steps": 6}))
     seen: list[tuple[int, float]] = []
 
-    def wait() -> None:
+    def wait(device: torch.device) -> None:
         seen.append((made.session.step, made.session.seconds))
         time.sleep(0.1)
 
-    made._wait = wait  # type: ignore[method-assign]
+    monkeypatch.setattr("engines.runtime.train.wait_for", wait)
     turns = made.steps(lambda batch: 1.0)
     for _ in range(6):
         next(turns)
