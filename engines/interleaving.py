@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,28 @@ class Session:
     ) -> None:  # fmt: skip
         self.store, self.experiment_id, self.programme, self._stop, self._tell = store, experiment_id, programme, stop, tell
         baseline = next(variant.id for variant in queries.variants(store, experiment_id) if variant.baseline)
-        again = self.baseline = next(each for each in candidates if each.variant_id == baseline)
-        self.control = Entrant(f"{again.name} (again)", again.variant_id, again.folder, True, again.seed, again.teachers)
+        self.baseline = next(each for each in candidates if each.variant_id == baseline)
+        self.control = replace(self.baseline, name=f"{self.baseline.name} (again)", control=True)
         self.variants = [each for each in candidates if each != self.baseline]
         wanted = plan.get("measure", {})
         self.rounds, self.margin = int(wanted.get("rounds", 10)), float(wanted.get("margin", 0.02))
         self.launches = int(wanted.get("launches", 5))
         """Launches are the sample, rounds within one are not independent. Fewer are enough where every ratio is known closely by then."""
         self.limit = float(wanted.get("limit", 300.0))
+        """Seconds that all blocks together may take."""
         self.measured: dict[Entrant, dict[int, dict[str, float]]] = {}
         """Figures of each round."""
         self.starts: list[int] = []
         """The first round of each launch."""
         self.absent: dict[str, str] = {}
         self._paces: dict[Entrant, dict[str, Any]] = {}
+        """What each process said of its speed when it was first warm, with the repeats that follow from it."""
         self._counts: dict[int, dict[str, int]] = {}
         """Repeats of each work in a turn, of each variant: planned once."""
         self._turns: dict[Entrant, dict[str, int]] = {}
         """Those of the works that its present process is warm for."""
         self._n = 0
+        """Rounds made so far, in all blocks."""
         self._room = MOST_ALIVE
         self._room_is_known = False
         self._ended: list[str] = []

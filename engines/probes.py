@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -273,7 +272,7 @@ def fingerprint(facts: dict[str, Any]) -> str:
 
 
 def load_facts() -> dict[str, float]:
-    """What else the machine is doing now: share of all cores in use since the last call (percent), load average, free memory."""
+    """What else the machine is doing now: share of all cores in use since the last call (%), load average of a minute, free memory (MiB)."""
     averages = os.getloadavg() if hasattr(os, "getloadavg") else (0.0, 0.0, 0.0)
     return {
         "machine_percent": psutil.cpu_percent(interval=None),
@@ -290,8 +289,6 @@ def _cpu_model() -> str:
     for line in lines:
         if line.startswith(("model name", "Model\t", "Hardware")):
             return line.partition(":")[2].strip()
-    if sys.platform == "darwin":
-        return platform.processor() or platform.machine()
     return platform.processor() or platform.machine() or "unknown"
 
 

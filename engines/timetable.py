@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 from engines import probes
 from engines.programmes import INFERENCE, Entrant
@@ -98,11 +97,6 @@ def entrants(store: Store, experiment_id: int) -> list[Entrant]:
         runs = finished.get(variant.id)
         if runs:
             run = runs.get(lowest) or runs[min(runs)]
-            found.append(Entrant(variant.name, variant.id, store.model_folder(run.id), seed=run.seed, teachers=_teachers(store, run)))
+            teachers = tuple(queries.needed_models(store, run).items())
+            found.append(Entrant(variant.name, variant.id, store.model_folder(run.id), seed=run.seed, teachers=teachers))
     return found
-
-
-def _teachers(store: Store, run: RunRow) -> tuple[tuple[str, Path], ...]:
-    """The variants whose finished models a run read, each with the folder of its model."""
-    needed = [queries.run(store, need) for need in run.needs]
-    return tuple((row.variant, store.model_folder(row.id)) for row in needed)

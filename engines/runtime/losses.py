@@ -69,7 +69,7 @@ class Losses:
             # Until here it waited for the steps under way on the device, which is no cost of looking.
             start = time.perf_counter()
         means = [loss / count for loss, (_, _, _, count) in zip(sums, unread, strict=True)]
-        self.recorder.add_many("train/loss", [(u[0], u[1], mean) for u, mean in zip(unread, means, strict=True)], "nats/token")
+        self.recorder.add_many("train/loss", [(u[0], u[1], mean) for u, mean in zip(unread, means, strict=True)], "nats/token", "lower")
         self.digest = zlib.crc32(struct.pack(f"{len(means)}d", *means), self.digest)
         self._last = means[-1]
         self._tell_extras()
@@ -90,7 +90,7 @@ class Losses:
         self._told()
         add = self.recorder.add
         if session.tokens > tokens and session.seconds > seconds:
-            add("speed/train_tokens_per_s", session.step, rate, "tokens/s")
+            add("speed/train_tokens_per_s", session.step, rate, "tokens/s", "higher")
         add("progress/tokens", session.step, session.tokens, "tokens")
         if session.device.type == "cuda":
             add("memory/device_allocated_mib", session.step, torch.cuda.memory_allocated(session.device) / probes.MIB, "MiB")

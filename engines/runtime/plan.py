@@ -12,7 +12,7 @@ import platformdirs
 import torch
 from pydantic import ValidationError
 
-from engines import catalogue
+from engines import catalogue, probes
 from engines.api import Block, Corpus, Plugin, Task, Technique, Text
 
 
@@ -73,8 +73,7 @@ def device_of(name: str) -> torch.device:
 
 def threads_of(requested: int | None) -> int:
     """Torch threads: as requested, else the cores this process may use minus one, at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return requested or max(1, cores - 1)
+    return requested or max(1, probes.usable_cores() - 1)
 
 
 def text_of(corpus: Corpus, announce: Callable[[str], None]) -> Text:

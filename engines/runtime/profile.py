@@ -153,7 +153,7 @@ def profile_run(store: Store, run_id: int, steps: int, started: float) -> Path:
     folder = store.run_folder(run_id)
     with machine_to_ourselves(LOCK_SECONDS, _waiting()):
         _tell(doing="preparing corpus and model")
-        teachers = {queries.run(store, need).variant: store.model_folder(need) for need in row.needs}
+        teachers = queries.needed_models(store, row)
         rehearsal = Rehearsal(queries.plan(store, run_id), row.seed, teachers=teachers, runs=store.runs)
         _check_text(store, run_id, rehearsal)
         fresh = folder / "profile.new"

@@ -8,17 +8,12 @@ import time
 from collections import defaultdict
 from typing import Any
 
+from engines.statistics import Direction
 from engines.store import commands
 from engines.store.commands import ClaimLost, SeriesBatch
 from engines.store.database import Store, StoreError
 
 FLUSH_SECONDS = 0.5
-_BETTER = {
-    "train/loss": "lower", "speed/train_tokens_per_s": "higher", "quality/valid_perplexity": "lower",
-    "quality/valid_reciprocal_rank": "higher", "quality/valid_accuracy": "higher",
-    "quality/valid_macro_f1": "higher", "quality/valid_nll": "lower",
-    "quality/valid_context_perplexity": "lower", "quality/valid_context_reciprocal_rank": "higher",
-}  # fmt: skip
 
 
 class Recorder:
@@ -29,7 +24,7 @@ class Recorder:
 
     def __init__(self, store: Store, run: int, claim: str) -> None:
         self._store, self._run, self._claim = store, run, claim
-        self._pending: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
+        self._pending: dict[tuple[str, str, Direction], list[tuple[int, float, float]]] = defaultdict(list)
         self._progress: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -41,14 +36,15 @@ class Recorder:
         self._thread = threading.Thread(target=self._write_until_closed, name="recorder", daemon=True)
         self._thread.start()
 
-    def add(self, key: str, step: int, value: float, unit: str = "", at: float | None = None) -> None:
+    def add(self, key: str, step: int, value: float, unit: str = "", better: Direction = "none") -> None:
+        """One point, now. better: which way the quantity is to go."""
         with self._lock:
-            self._pending[key, unit].append((step, time.time() if at is None else at, value))
+            self._pending[key, unit, better].append((step, time.time(), value))
 
-    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "") -> None:
+    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "", better: Direction = "none") -> None:
         """Points as (step, unix seconds, value)."""
         with self._lock:
-            self._pending[key, unit].extend(points)
+            self._pending[key, unit, better].extend(points)
         if not self._begun:  # Somebody waits to see that it trains.
             self._begun = True
             self._wake.set()
@@ -93,9 +89,9 @@ class Recorder:
                 pending, self._pending = self._pending, defaultdict(list)
                 progress, self._progress = self._progress, None
             batches = []
-            for (key, unit), points in pending.items():
+            for (key, unit, better), points in pending.items():
                 steps, times, values = zip(*points, strict=True)
-                batches.append(SeriesBatch(key, unit, _BETTER.get(key, "none"), list(steps), list(times), list(values)))
+                batches.append(SeriesBatch(key, unit, better, list(steps), list(times), list(values)))
             if batches:
                 commands.append_points(self._store, self._run, self._claim, batches)
             if progress is not None:

@@ -24,15 +24,16 @@ from engines.runtime.pipeline import Pipeline
 from engines.runtime.plan import Parts, PlanError, block, device_of, text_of, threads_of
 from engines.runtime.teachers import Teachers
 from engines.runtime.train import Control, Trainer
+from engines.statistics import Direction
 
 
 class Unrecorded:
     """Stands where a run has its recorder: points go nowhere."""
 
-    def add(self, key: str, step: int, value: float, unit: str = "", at: float | None = None) -> None:
+    def add(self, key: str, step: int, value: float, unit: str = "", better: Direction = "none") -> None:
         """Forget a point."""
 
-    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "") -> None:
+    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "", better: Direction = "none") -> None:
         """Forget points."""
 
     def progress(self, **figures: float | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,7 +74,7 @@ class Run:
             with ExitStack() as stack:
                 predictor = None
                 if trainer.tokens_per_second():
-                    predictor = Predictor(self.plan, self._teacher_folders(), prepared=True, runs=self.store.runs)
+                    predictor = Predictor(self.plan, queries.needed_models(self.store, self.row), prepared=True, runs=self.store.runs)
                 if predictor and threads < probes.usable_cores():
                     stack.enter_context(predictor)
                 self._judge(trainer, finished)
@@ -100,7 +99,7 @@ class Run:
         plan, seed = self.plan, self.row.seed
         torch.manual_seed(seed)
         training = plan["training"]
-        self._teachers = Teachers(plan, text, device, self._teacher_folders(), self.store.runs)
+        self._teachers = Teachers(plan, text, device, queries.needed_models(self.store, self.row), self.store.runs)
         model = parts.task.assemble(plan["model"], block, text, training["sequence"]).to(device)
         session = Session(
             plan=plan, task=parts.task, text=text, device=device, dtype=torch.get_default_dtype(), seed=seed, budget=Budget.of(plan["budget"]),
@@ -259,9 +258,6 @@ class Run:
         }  # fmt: skip
         facts = held_against(predicted, measured)
         return [EffectRow("", "prediction", verdict(facts), facts)] if facts else []
-
-    def _teacher_folders(self) -> dict[str, Path]:
-        return {queries.run(self.store, need).variant: self.store.model_folder(need) for need in self.row.needs}
 
     def _tell_teachers(self, *, resumed: bool = False) -> None:
         """Record what finished models were read. Raises TeacherError where a run goes on with another file than it began with."""

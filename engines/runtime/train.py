@@ -227,7 +227,7 @@ class Trainer:
         # The clock of training beside each look: wall time would count the looks themselves.
         self.recorder.add("progress/seconds", self.session.step, self.session.seconds, "s")
         for figure in figures:
-            self.recorder.add(figure.key, self.session.step, figure.value, figure.unit)
+            self.recorder.add(figure.key, self.session.step, figure.value, figure.unit, figure.better)
         self.pipeline.validated(figures)
 
     def held_out(self) -> list[Figure]:

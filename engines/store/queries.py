@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,11 @@ def run_rows(connection: Connection, *conditions: Any) -> list[RunRow]:
     return [
         RunRow(**{**row, "needs": tuple(row["needs"])}, waits=row["status"] == QUEUED and not missing.isdisjoint(row["needs"])) for row in found
     ]
+
+
+def needed_models(store: Store, row: RunRow) -> dict[str, Path]:
+    """{variant: where its finished model lies} of the runs that a run needs."""
+    return {run(store, need).variant: store.model_folder(need) for need in row.needs}
 
 
 def plan(store: Store, run_id: int) -> dict[str, Any]:

@@ -81,10 +81,10 @@ class Memory:
     def __init__(self) -> None:
         self.points: dict[str, list[tuple[int, float]]] = {}
 
-    def add(self, key: str, step: int, value: float, unit: str = "", at: float | None = None) -> None:
+    def add(self, key: str, step: int, value: float, unit: str = "", better: str = "none") -> None:
         self.points.setdefault(key, []).append((step, value))
 
-    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "") -> None:
+    def add_many(self, key: str, points: list[tuple[int, float, float]], unit: str = "", better: str = "none") -> None:
         for step, _, value in points:
             self.add(key, step, value)
 

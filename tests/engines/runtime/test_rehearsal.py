@@ -36,7 +36,7 @@ def test_losses_are_read_on_request_alone(monkeypatch):
     monkeypatch.setattr(losses, "READ_SECONDS", -1.0)  # a run would read them after every step
     rehearsal = Rehearsal(small.plan([{"id": "optimization/adam"}]), text=small.text())
     read: list[tuple[int, float, float]] = []
-    monkeypatch.setattr(rehearsal._trainer.recorder, "add_many", lambda key, points, unit: read.extend(points))
+    monkeypatch.setattr(rehearsal._trainer.recorder, "add_many", lambda key, points, *rest: read.extend(points))
     for _ in range(3):
         rehearsal.step()
     assert read == []
