@@ -20,10 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import platformdirs
-
 from engines.api import Block, Plugin, Study, Task, Technique
 from engines.discovery import BrokenPlugin, Source, UnknownPlugin, class_of, last_lines, load, source_of, sources
+from engines.places import cache_folder
 
 __all__ = ["BrokenPlugin", "CatalogueError", "Source", "UnknownPlugin", "build", "digest", "entry", "load", "read", "sources"]
 
@@ -181,7 +180,7 @@ def read(*, build: bool = True) -> dict[str, Any]:
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "catalogue"
+    return cache_folder() / "catalogue"
 
 
 def _stored(folder: Path) -> list[Path]:

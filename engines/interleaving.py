@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from engines import probes, statistics
@@ -87,7 +86,7 @@ class Session:
         device = programme.target.get("device") or plan.get("device", "cpu")
         self._observer, self._on_gpu = Observer(device), device.startswith(("auto", "cuda"))
         self._order = random.Random(experiment_id)
-        self._log = Path(store.folder) / "timing" / f"experiment-{experiment_id}.log"
+        self._log = store.timing_log(experiment_id)
         process = {"host": platform.node(), "pid": os.getpid(), "started": probes.started(os.getpid())}
         facts = {"what": programme.what, "windows": dict(programme.windows), "target": dict(programme.target), "process": process}
         self._ids = {

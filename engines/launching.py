@@ -29,7 +29,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engines import probes
-from engines.store.address import sqlite_path, store_url, user_folder
+from engines.places import user_folder
+from engines.store.address import sqlite_path, store_url
 
 START_SECONDS = 30.0
 """How long a supervisor may take to say that it holds its lock (a cold disk, a loaded machine)."""

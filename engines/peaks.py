@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from engines.places import cache_folder
 
 HOW = "workbench doctor --measure"
 
@@ -48,7 +48,7 @@ def _key(device: str, threads: int) -> str:
 
 
 def _path(fingerprint: str) -> Path:
-    return Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "peaks" / f"{fingerprint}.json"
+    return cache_folder() / "peaks" / f"{fingerprint}.json"
 
 
 def _read(fingerprint: str) -> dict[str, dict[str, Any]]:

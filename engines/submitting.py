@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from engines.asking import Inspector
 from engines.experiment import Experiment, dump
+from engines.places import cache_folder
 from engines.problems import ExperimentError, Problem
 from engines.store import commands
 from engines.store.database import Store
@@ -99,7 +98,7 @@ def _stamp(path: str) -> tuple[float, int]:
 
 
 def _memory() -> Path:
-    return Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "sound.json"
+    return cache_folder() / "sound.json"
 
 
 def _remembered() -> list[str]:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 
@@ -112,7 +111,7 @@ class Timekeeper:
         self._close_pipe()
 
     def _start(self, experiment_id: int) -> None:
-        log = Path(self._store.folder) / "timing" / f"experiment-{experiment_id}.log"
+        log = self._store.timing_log(experiment_id)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", MODULE, "--store", self._store.url, "--experiment", str(experiment_id), "--attached"]
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engines.store.address import user_folder
+from engines.places import user_folder
 
 
 def lock_path() -> Path:

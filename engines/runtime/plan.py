@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import platformdirs
 import torch
 from pydantic import ValidationError
 
-from engines import catalogue, probes
+from engines import catalogue, places, probes
 from engines.api import Block, Corpus, Plugin, Task, Technique, Text
 
 
@@ -77,11 +75,11 @@ def threads_of(requested: int | None) -> int:
 
 
 def text_of(corpus: Corpus, announce: Callable[[str], None]) -> Text:
-    return corpus.prepare(cache_folder(), announce)
+    return corpus.prepare(corpus_folder(), announce)
 
 
-def cache_folder() -> Path:
-    """Where prepared corpora lie; WORKBENCH_CACHE moves it."""
-    folder = Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "corpora"
+def corpus_folder() -> Path:
+    """Where prepared corpora lie; it is there."""
+    folder = places.cache_folder() / "corpora"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -21,7 +21,7 @@ from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.memorylog import before_model
 from engines.runtime.ownmetric import OwnMetric
 from engines.runtime.pipeline import Pipeline
-from engines.runtime.plan import Parts, block, cache_folder, device_of, text_of, threads_of
+from engines.runtime.plan import Parts, block, corpus_folder, device_of, text_of, threads_of
 from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
 from engines.runtime.teachers import TeacherError, Teachers
@@ -53,8 +53,8 @@ class Run:
         self._event("info", "start", f"device {device}, {threads} torch threads, torch {torch.__version__}, attempt {self.row.attempt}")
         self._phase("corpus")
         parts = Parts.of(self.plan)
-        if not parts.corpus.is_prepared(cache_folder()):
-            preparing.in_own_process(self.plan["corpus"], cache_folder(), lambda sentence: self._event("info", "corpus", sentence))
+        if not parts.corpus.is_prepared(corpus_folder()):
+            preparing.in_own_process(self.plan["corpus"], corpus_folder(), lambda sentence: self._event("info", "corpus", sentence))
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
         self._event("info", "corpus", _sentence(text))
         # What preparing took here, for a corpus that does not tell, would else be in the peaks of the one run that did it.

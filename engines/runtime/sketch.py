@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from engines.api import Block, Corpus, Task, Text
 from engines.problems import join
-from engines.runtime.plan import cache_folder, plugin
+from engines.runtime.plan import corpus_folder, plugin
 from engines.toolbox.trials import zipf_vocabulary
 
 WORDS, LETTERS = 10_000, 256
@@ -101,7 +101,7 @@ def _blocks(model: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 def stand_in(corpus: Corpus) -> tuple[Text, bool]:
     """A text without tokens whose vocabulary is as large as the corpus's, with its classes or pairs, and whether that size is a guess."""
     level = getattr(corpus, "level", "word")
-    known = corpus.vocabulary_size(cache_folder())
+    known = corpus.vocabulary_size(corpus_folder())
     size = known or (LETTERS if level == "char" else WORDS)
     nothing = {split: np.zeros(0, np.int64) for split in ("train", "valid", "test")}
     text = Text(

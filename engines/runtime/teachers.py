@@ -19,7 +19,7 @@ from torch import nn
 from engines import preparing
 from engines.api import Corpus, CorpusError, Text
 from engines.runtime.finished import Finished, FinishedError, load_finished
-from engines.runtime.plan import PlanError, cache_folder, plugin, text_of
+from engines.runtime.plan import PlanError, corpus_folder, plugin, text_of
 from engines.runtime.portable import load_exported
 from engines.teachers import COSTS, is_path, model_folder, run_of
 from engines.toolbox import vocabularies
@@ -155,7 +155,7 @@ def _peek_file(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 def _known_of(corpus: Corpus) -> dict[str, Any]:
     """What is known of a corpus: all of it where it is prepared, else its level; sizes that it names may be the most it takes."""
     try:
-        if corpus.is_prepared(cache_folder()):
+        if corpus.is_prepared(corpus_folder()):
             return described(text_of(corpus, lambda _: None))
     except CorpusError:
         pass  # a file of it is gone: told where its corpus is checked, or by the run that has to prepare it
@@ -175,8 +175,8 @@ def _of_folder(folder: Path, device: torch.device, text: Text) -> Finished:
     if facts["text"] == text.fingerprint:
         return load_finished(folder, device, text)
     corpus = cast(Corpus, plugin(plan["corpus"]))
-    if not corpus.is_prepared(cache_folder()):
-        preparing.in_own_process(plan["corpus"], cache_folder(), lambda _: None)
+    if not corpus.is_prepared(corpus_folder()):
+        preparing.in_own_process(plan["corpus"], corpus_folder(), lambda _: None)
     return load_finished(folder, device, text_of(corpus, lambda _: None))
 
 

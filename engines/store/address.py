@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import platformdirs
+from engines.places import user_folder
 
 
 def store_url(text: str | None = None) -> str:
@@ -39,8 +39,3 @@ def files_folder(url: str) -> Path:
 def report_description(files: Path, experiment_ids: Iterable[int]) -> Path:
     """Where, in the folder of a store's files, the description of these experiments' report lies."""
     return files / "reports" / f"{'+'.join(map(str, experiment_ids))}.toml"
-
-
-def user_folder() -> Path:
-    """The user's own data folder (not created)."""
-    return Path(platformdirs.user_data_dir("efficiency-workbench", appauthor=False))

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import platformdirs
 from sqlalchemy import Connection, Select, insert, select, update
 
+from engines.places import cache_folder
 from engines.store import queries, tables
 from engines.store.address import files_folder, report_description
 from engines.store.database import Store
@@ -156,7 +156,7 @@ def unpack(path: Path, into: Path | None = None) -> str:
     """
     try:
         sealed = _digest(path)
-        folder = (into or Path(platformdirs.user_cache_dir("efficiency-workbench", appauthor=False)) / "bundles") / sealed[:20]
+        folder = (into or cache_folder() / "bundles") / sealed[:20]
         store = folder / f"{path.stem}.sqlite"
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -72,6 +72,10 @@ class Store:
         """Where the files of a run lie."""
         return self.runs / str(run)
 
+    def timing_log(self, experiment: int) -> Path:
+        """What the processes that time an experiment say."""
+        return self.folder / "timing" / f"experiment-{experiment}.log"
+
     def model_folder(self, run: int) -> Path:
         """Where the finished model of a run lies."""
         return self.run_folder(run) / "model"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
-from engines.store import address, tables
+from engines.places import user_folder
+from engines.store import tables
 from engines.store.failures import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -62,7 +63,7 @@ def _refuse_strangers(connection: Connection, found: str, place: Path | str) -> 
 def _prepare(writers: Engine, path: Path | None, place: Path | str) -> None:
     from filelock import FileLock, Timeout
 
-    folder = path.with_name(path.name + ".locks") if path else address.user_folder() / "locks"
+    folder = path.with_name(path.name + ".locks") if path else user_folder() / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "migration.lock", timeout=WAIT_SECONDS):

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 from safetensors import SafetensorError, safe_open
 
 from engines import extras
+from engines.places import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +174,7 @@ def tokenizer_json(cache: Path | None = None) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("efficiency-workbench")) / "pretrained"
+    return cache_folder() / "pretrained"
 
 
 def _files() -> list[Path]:

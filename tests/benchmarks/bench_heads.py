@@ -31,7 +31,7 @@ from engines.api import Site, Text, Vocabulary
 from engines.runtime import allocated
 from engines.runtime.context import Budget, Session
 from engines.runtime.pipeline import Pipeline
-from engines.runtime.plan import Parts, block, cache_folder, plugin, text_of
+from engines.runtime.plan import Parts, block, corpus_folder, plugin, text_of
 from engines.runtime.study import measure, study_of
 from engines.statistics import FEWEST_SEEDS, Interval, median_interval, median_ratio, paired_ratio
 from engines.toolbox import trials
@@ -474,7 +474,7 @@ def main(asked: list[str]) -> None:
     if unknown:
         raise SystemExit(f"No part named {', '.join(unknown)}; there are {', '.join(parts)}, quality.")
     if "quality" in wanted:
-        default = f"sqlite:///{cache_folder().parent / 'bench_heads.sqlite'}"
+        default = f"sqlite:///{corpus_folder().parent / 'bench_heads.sqlite'}"
         quality(int(options.get("seeds", 5)), int(options.get("tokens", 300_000)), options.get("store", default))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
     for name in wanted or parts:

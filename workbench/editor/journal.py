@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from engines.store.address import files_folder, store_url, user_folder
+from engines.places import user_folder
+from engines.store.address import files_folder, store_url
 from workbench.errands import Errands
 
 if TYPE_CHECKING:
