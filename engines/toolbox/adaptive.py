@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.api import Site
-from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram, scores_type
+from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram
+from engines.toolbox.precise import at_least_float32
 
 SHORT_LIST_SHARE = 0.8
 """The least share of the training text that fitted cutoffs leave in the short list, so that frequent tokens keep their full width."""
@@ -149,9 +150,9 @@ class ClusteredSoftmax(NormalisedHead):
     def nll_rows(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """(N,), in the order of the rows, from the scores that the targets need."""
         score = self.scorer()
-        nll_N = F.cross_entropy(scores_type(score(0, hidden_ND)), self.head_target(target_N), reduction="none", ignore_index=IGNORED)
+        nll_N = F.cross_entropy(at_least_float32(score(0, hidden_ND)), self.head_target(target_N), reduction="none", ignore_index=IGNORED)
         for j, low, rows in self.rows_by_cluster(target_N):
-            within = F.cross_entropy(scores_type(score(j, hidden_ND[rows])), target_N[rows] - low, reduction="none")
+            within = F.cross_entropy(at_least_float32(score(j, hidden_ND[rows])), target_N[rows] - low, reduction="none")
             nll_N = nll_N.index_add(0, rows, within)
         return nll_N
 
@@ -163,8 +164,8 @@ class ClusteredSoftmax(NormalisedHead):
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
         score = self.scorer()
-        head_NC = scores_type(score(0, hidden_ND)).log_softmax(dim=-1)
+        head_NC = at_least_float32(score(0, hidden_ND)).log_softmax(dim=-1)
         tails = [
-            head_NC[:, self.short + j - 1, None] + scores_type(score(j, hidden_ND)).log_softmax(dim=-1) for j in range(1, len(self.bounds))
+            head_NC[:, self.short + j - 1, None] + at_least_float32(score(j, hidden_ND)).log_softmax(dim=-1) for j in range(1, len(self.bounds))
         ]
         return torch.cat((head_NC[:, : self.short], *tails), dim=1)

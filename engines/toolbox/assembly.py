@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from engines.api import Block, Site, Text
-from engines.toolbox.batches import Batch
+from engines.toolbox.entry import TrainingEntry
 
 Norm = Literal["layer", "rms", "none"]
 
@@ -91,7 +91,7 @@ class Layer(nn.Module):
         return (y_BTE + z_BTE if self.feedforward_residual else z_BTE), state, extras
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(TrainingEntry):
     """p(token | all tokens before it). `forward` is the one training entry; evaluation and generation use `hidden` and the head.
 
     length: training sequence length, in tokens; evaluation reads segments of it. Weights are initialised by the blocks themselves, under
@@ -128,18 +128,6 @@ class LanguageModel(nn.Module):
             if own.get("load") is not None:
                 extras.setdefault("load", {})[f"layers.{i}.feedforward"] = own["load"]
         return self.final_norm(x_BTD), tuple(after), extras
-
-    def forward(self, batch: Batch, state: Any = None) -> tuple[torch.Tensor, int, Any, dict[str, Any]]:
-        """(sum of the head's training loss in nats, number of targets, state, extras). extras always holds "hidden_ND" and "target_N".
-
-        A fresh batch starts without state. A head with `loss_after(hidden_ND, target_N, before_N)` is given the token before each target too.
-        """
-        x_BTD, state, extras = self.hidden(batch.inputs_BT, None if batch.fresh else state)
-        extras["hidden_ND"] = hidden_ND = x_BTD.flatten(0, 1)
-        extras["target_N"] = target_N = batch.targets_BT.flatten()
-        if hasattr(self.head, "loss_after"):
-            return self.head.loss_after(hidden_ND, target_N, batch.inputs_BT.flatten()), batch.tokens, state, extras
-        return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 
 @dataclass(frozen=True)

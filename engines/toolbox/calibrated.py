@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.toolbox.batches import detach, split_state
+from engines.toolbox.precise import at_least_float32
 
 Visit = Callable[[str, Tensor], None]
 """(name of a weight, the inputs x_NI of one call)."""
@@ -121,7 +122,7 @@ def input_norms(module: nn.Module, weights: Mapping[str, nn.Parameter], batches:
     squares: dict[str, Tensor] = {}
 
     def add(name: str, x_NI: Tensor) -> None:
-        square = _trusted(x_NI).square().sum(dim=0)
+        square = at_least_float32(x_NI).square().sum(dim=0)
         squares[name] = squares[name] + square if name in squares else square
 
     visit_inputs(module, weights, batches, add)
@@ -134,15 +135,10 @@ def input_moments(module: nn.Module, weights: Mapping[str, nn.Parameter], batche
     rows: dict[str, int] = {}
 
     def add(name: str, x_NI: Tensor) -> None:
-        x_NI = _trusted(x_NI)
+        x_NI = at_least_float32(x_NI)
         moment = x_NI.T @ x_NI
         sums[name] = sums[name] + moment if name in sums else moment
         rows[name] = rows.get(name, 0) + len(x_NI)
 
     visit_inputs(module, weights, batches, add)
     return {name: total / rows[name] for name, total in sums.items()}
-
-
-def _trusted(x: Tensor) -> Tensor:
-    """In a type whose sums can be trusted."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from engines.api import Documents, Text, Vocabulary
 from engines.toolbox.assembly import LanguageModel
 from engines.toolbox.batches import Batch
+from engines.toolbox.entry import TrainingEntry
 from engines.toolbox.heads import IGNORED
 from engines.toolbox.whole import Scores
 
@@ -133,7 +134,7 @@ def mean_of_tokens(x_BTD: Tensor, present_BT: Tensor) -> Tensor:
     return total_BD / here_BT1.sum(dim=1).clamp(min=1).to(total_BD.dtype)
 
 
-class ScoresClassifier(nn.Module):
+class ScoresClassifier(TrainingEntry):
     """p(class | text) = softmax(body(ids_BT, mask_BT)), scores (B, C). Ids behind the end of a text are 0 and masked."""
 
     def __init__(self, body: nn.Module, classes: int, length: int) -> None:
@@ -145,13 +146,6 @@ class ScoresClassifier(nn.Module):
     def hidden(self, ids_BT: Tensor, state: Any = None) -> tuple[Tensor, Any, dict[str, Any]]:
         """The scores, (B, 1, C)."""
         return self.body(ids_BT.clamp(min=0), ids_BT >= 0).unsqueeze(1), (), {}
-
-    def forward(self, batch: Batch, state: Any = None) -> tuple[Tensor, int, Any, dict[str, Any]]:
-        """(sum of the nats of all texts, texts, state, extras), as the assembled model."""
-        scores_B1C, state, extras = self.hidden(batch.inputs_BT)
-        extras["hidden_ND"] = hidden_ND = scores_B1C.flatten(0, 1)
-        extras["target_N"] = target_N = batch.targets_BT.flatten()
-        return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 
 class FittedClassifier(ScoresClassifier):

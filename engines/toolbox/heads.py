@@ -15,17 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.api import Site
+from engines.toolbox.precise import at_least_float32
 
 IGNORED = -100
 """A target of this value (torch's own convention) is padding: it costs nothing and is not counted."""
 
 CHUNK_ELEMENTS = 1 << 22
 """Scores held at once while judging: 16 MiB in float32."""
-
-
-def scores_type(scores: Tensor) -> Tensor:
-    """Scores in a type whose logarithms and sums can be trusted: half precision becomes float32."""
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def exact_products(device: torch.device) -> AbstractContextManager[None]:
@@ -166,7 +162,7 @@ class LinearHead(VocabularyHead):
 
     def scores(self, hidden_ND: Tensor) -> Tensor:
         """s = W h + b, (N, V)."""
-        return scores_type(self.output(self.project(hidden_ND)))
+        return at_least_float32(self.output(self.project(hidden_ND)))
 
 
 class LinearSoftmax(LinearHead, NormalisedHead):

@@ -7,13 +7,13 @@ grams found in a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engines import extras
+from engines.toolbox.growing import Growing
 
 UNSEEN = -30.0
 """Score of a class that no text of the training had."""
@@ -25,7 +25,7 @@ def unavailable() -> str:
     return f"The linear classifier is fitted by scikit-learn, not installed here: {extras.advice(lacking)}." if lacking else ""
 
 
-class LinearModel(nn.Module):
+class LinearModel(Growing):
     """Scores (B, K) of texts. What it knows are buffers that `fit` or a state_dict brings: keys_F rising, inverse_F (1), weight_FK, offset_K."""
 
     keys_F: Tensor
@@ -96,10 +96,3 @@ class LinearModel(nn.Module):
         length_B = x_M.new_zeros(len(ids_BT)).index_add(0, row_M, x_M.square()).sqrt()
         score_BK = x_M.new_zeros(len(ids_BT), len(self.offset_K)).index_add(0, row_M, x_M[:, None] * self.weight_FK[gram_M])
         return score_BK / length_B.clamp(min=1e-12)[:, None] + self.offset_K  # (2)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Grams of any number: how many there are is known by the texts alone."""
-        for name, mine in list(self._buffers.items()):
-            if mine is not None and (coming := state_dict.get(prefix + name)) is not None:
-                self._buffers[name] = torch.empty_like(coming, device=mine.device)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from engines.api import Documents, Text
 from engines.toolbox.batches import Batch
 from engines.toolbox.documents import DocumentStream, check_reader, padded
-from engines.toolbox.heads import scores_type
+from engines.toolbox.entry import TrainingEntry
+from engines.toolbox.precise import at_least_float32
 
 GIVES = "a vector for each text"
 
@@ -68,7 +69,7 @@ class Likeness(nn.Module):
 
     def cosine(self, hidden_ND: Tensor) -> Tensor:
         """c of each pair, (N / 2,)."""
-        one_BD, other_BD = scores_type(hidden_ND).unflatten(0, (-1, 2)).unbind(1)
+        one_BD, other_BD = at_least_float32(hidden_ND).unflatten(0, (-1, 2)).unbind(1)
         return (one_BD * other_BD).sum(dim=-1)
 
     def nll(self, hidden_ND: Tensor, target_B: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class Likeness(nn.Module):
         return self.nll(hidden_ND, target_B).sum()
 
 
-class PairsModel(nn.Module):
+class PairsModel(TrainingEntry):
     """Vectors of length 1 from body(ids_BT, mask_BT) -> vectors (B, D). Ids behind the end of a text are 0 and masked."""
 
     def __init__(self, body: nn.Module, length: int) -> None:
@@ -94,13 +95,6 @@ class PairsModel(nn.Module):
         ids_NT = ids_B2T.flatten(0, 1)
         vector_ND = F.normalize(self.body(ids_NT.clamp(min=0), ids_NT >= 0), dim=-1)
         return vector_ND.unflatten(0, ids_B2T.shape[:2]), (), {}
-
-    def forward(self, batch: Batch, state: Any = None) -> tuple[Tensor, int, Any, dict[str, Any]]:
-        """(sum of the squared errors of all pairs, pairs, state, extras), as the assembled model."""
-        vector_B2D, state, extras = self.hidden(batch.inputs_BT)
-        extras["hidden_ND"] = hidden_ND = vector_B2D.flatten(0, 1)
-        extras["target_N"] = target_N = batch.targets_BT.flatten()
-        return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 
 def as_pairs_model(module: nn.Module, name: str, vocabulary_size: int, length: int) -> PairsModel:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from engines.toolbox.batches import map_tensors
+from engines.toolbox.precise import at_least_float32
 
 ENTRANCES = ("forward", "loss", "nll", "log_prob", "topk", "rank")
 """Methods through which a model's parts are called; heads have several."""
@@ -95,7 +96,7 @@ def _entrance(name: str) -> Any:
         carried, named = carry((args, kwargs), there, border.ledger)
         if there.type != here.type and torch.is_autocast_enabled(here.type):
             # Autocast is per kind of device: over there the weights are what they are, and so must the input be.
-            carried, named = map_tensors(_to_full, (carried, named))
+            carried, named = map_tensors(at_least_float32, (carried, named))
         border.inside = True
         try:
             result = border.kept[name](*carried, **named)
@@ -132,10 +133,6 @@ def carry(nest: Any, device: torch.device, ledger: Ledger) -> Any:
         return moved
 
     return map_tensors(move, nest)
-
-
-def _to_full(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _device_among(nest: Any) -> torch.device | None:

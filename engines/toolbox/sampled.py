@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.toolbox.heads import IGNORED, LinearHead, scores_type
+from engines.toolbox.heads import IGNORED, LinearHead
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.proposals import Independent, Poisson, ProposalKind, proposal
 from engines.toolbox.row_products import row_products
 
@@ -56,7 +57,7 @@ def scores_of(head: LinearHead, hidden_ND: Tensor, target_N: Tensor, sample: Ten
     if head.output.bias is not None:
         b_N, b_S = head.output.bias[ids].tensor_split((len(y_N),))
         s_N, s_NS = s_N + b_N, s_NS + b_S.view(sample.shape)
-    return scores_type(s_N), scores_type(s_NS)
+    return at_least_float32(s_N), at_least_float32(s_NS)
 
 
 def contrast(real_N: Tensor, noise_NS: Tensor, target_N: Tensor, weight: float = 1.0) -> Tensor:

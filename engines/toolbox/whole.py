@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engines.toolbox.batches import Batch
-from engines.toolbox.heads import IGNORED, NormalisedHead, scores_type
+from engines.toolbox.entry import TrainingEntry
+from engines.toolbox.heads import IGNORED, NormalisedHead
+from engines.toolbox.precise import at_least_float32
 
 TRIED = 16
 """Tokens that a model is tried on before it is used, at most."""
@@ -23,13 +24,13 @@ class Scores(NormalisedHead):
     """The softmax of scores that the module has made: the hidden states are the scores."""
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(scores_type(hidden_ND), target_N, reduction="sum", ignore_index=IGNORED)
+        return nn.functional.cross_entropy(at_least_float32(hidden_ND), target_N, reduction="sum", ignore_index=IGNORED)
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
-        return scores_type(hidden_ND).log_softmax(dim=-1)
+        return at_least_float32(hidden_ND).log_softmax(dim=-1)
 
 
-class ScoresModel(nn.Module):
+class ScoresModel(TrainingEntry):
     """p(token | all tokens before it) from body(ids_BT) -> scores_BTV, or from body(ids_BT, state) -> (scores_BTV, state).
 
     A body without state is given segments of at most `length` tokens, as in training: in evaluation the state is the ids of the segment so far,
@@ -59,13 +60,6 @@ class ScoresModel(nn.Module):
             state = torch.cat((state, piece), dim=1)
             parts.append(self.body(state)[:, before:])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), state, {}
-
-    def forward(self, batch: Batch, state: Any = None) -> tuple[Tensor, int, Any, dict[str, Any]]:
-        """(sum of the nats of all targets, number of targets, state, extras), as the assembled model."""
-        scores_BTV, state, extras = self.hidden(batch.inputs_BT, None if batch.fresh else state)
-        extras["hidden_ND"] = hidden_ND = scores_BTV.flatten(0, 1)
-        extras["target_N"] = target_N = batch.targets_BT.flatten()
-        return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras
 
 
 def carries_state(body: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.batches import Batch
+from engines.toolbox.growing import Growing
 from engines.toolbox.heads import IGNORED, NormalisedHead
 from engines.toolbox.ngrams import Smoothing, levels
 
@@ -106,7 +107,7 @@ class NGramModel(nn.Module):
         return self.head.loss(histories_BTC.flatten(0, 1), batch.targets_BT.flatten()), batch.tokens, state, extras
 
 
-class Counts(NormalisedHead):
+class Counts(Growing, NormalisedHead):
     """Equations (1), (4) and (6) on rows of histories. Buffers, for k = 1 .. n: keys_k, share_k (grams), backoff_(k-1) (histories)."""
 
     def __init__(self, vocabulary_size: int, order: int, *, interpolated: bool) -> None:
@@ -184,13 +185,6 @@ class Counts(NormalisedHead):
         key_N = history_N * self.vocabulary_size + word_N  # equation (K) of toolbox.ngrams
         place_N = torch.searchsorted(keys, key_N.contiguous()).clamp(max=len(keys) - 1)
         return torch.where((history_N >= 0) & (keys[place_N] == key_N), place_N, -1)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Counts of any size: how many there are is known by the text alone."""
-        for name, mine in list(self._buffers.items()):
-            if mine is not None and (coming := state_dict.get(prefix + name)) is not None:
-                self._buffers[name] = torch.empty_like(coming, device=mine.device)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _looked_up(values: Tensor, number_N: Tensor, otherwise: float) -> Tensor:

@@ -14,6 +14,7 @@ from engines.toolbox.batches import Batch, detach
 from engines.toolbox.distillation import TEACHER
 from engines.toolbox.heads import IGNORED
 from engines.toolbox.optimization import largest_difference
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.specimen import Surroundings, backward_of, batches, gradients, specimen, transformer
 from engines.toolbox.taps import Tap, matching
 
@@ -214,10 +215,6 @@ def counted(target_N: Tensor, inputs_BT: Tensor) -> tuple[Tensor | None, Tensor]
         raise ValueError("distillation/layerwise needs a target at each token or one for each text, and this task has neither: use soft_labels.")
     present_BT = inputs_BT >= 0
     return present_BT, present_BT / present_BT.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @certificate("Both weights 0 are plain training, bit for bit", tolerance=0.0)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, param
 from engines.toolbox import pretrained
-from engines.toolbox.batches import Batch
-from engines.toolbox.heads import IGNORED, NormalisedHead, scores_type
+from engines.toolbox.entry import TrainingEntry
+from engines.toolbox.heads import IGNORED, NormalisedHead
+from engines.toolbox.precise import at_least_float32
 
 
 class PretrainedModel(Block):
@@ -90,13 +91,13 @@ class TableHead(NormalisedHead):
         self.output.weight = weight
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(scores_type(self.output(hidden_ND)), target_N, reduction="sum", ignore_index=IGNORED)
+        return nn.functional.cross_entropy(at_least_float32(self.output(hidden_ND)), target_N, reduction="sum", ignore_index=IGNORED)
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
-        return scores_type(self.output(hidden_ND)).log_softmax(dim=-1)
+        return at_least_float32(self.output(hidden_ND)).log_softmax(dim=-1)
 
 
-class PretrainedNet(nn.Module):
+class PretrainedNet(TrainingEntry):
     """A causal model of transformers as a whole language model: `body` without its output matrix, and the head that holds it."""
 
     def __init__(self, model: Any, context: int) -> None:
@@ -127,10 +128,3 @@ class PretrainedNet(nn.Module):
             cache.update(keys, values, layer)
         h_BTE = self.body(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
         return h_BTE, tuple((layer.keys, layer.values) for layer in cache.layers)
-
-    def forward(self, batch: Batch, state: Any = None) -> tuple[Tensor, int, Any, dict[str, Any]]:
-        """(sum of the nats of all targets, number of targets, state, extras), as the assembled model."""
-        h_BTE, state, extras = self.hidden(batch.inputs_BT, None if batch.fresh else state)
-        extras["hidden_ND"] = hidden_ND = h_BTE.flatten(0, 1)
-        extras["target_N"] = target_N = batch.targets_BT.flatten()
-        return self.head.loss(hidden_ND, target_N), batch.tokens, state, extras

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.codes import Code, ConvolutionalCode, PlainCode
-from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram, scores_type
+from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram
+from engines.toolbox.precise import at_least_float32
 
 Objective = Literal["cross_entropy", "squared_error", "exact"]
 
@@ -88,7 +89,7 @@ class CodedHead(NormalisedHead):
 
     def parts(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of the softmax part, (N, n), and of the bits, (N, M)."""
-        both = scores_type(self.output(hidden_ND))  # (1)
+        both = at_least_float32(self.output(hidden_ND))  # (1)
         return both[:, : self.listed], both[:, self.listed :]
 
     def split(self, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

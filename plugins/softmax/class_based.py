@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import clusters, trials
-from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, scores_type, tied_weight
+from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, tied_weight
+from engines.toolbox.precise import at_least_float32
 
 Partition = Literal["sqrt_frequency", "frequency", "random", "kmeans", "bisection"]
 BY_VECTORS = ("kmeans", "bisection")
@@ -126,7 +127,7 @@ class ClassSoftmax(NormalisedHead):
         y_N = target_N.masked_fill(ignored_N, 0)
         class_N = self.class_V[y_N]
         h_NE = hidden_ND if self.projection is None else self.projection(hidden_ND)
-        nll_N = F.cross_entropy(scores_type(self.classes(h_NE)), class_N, reduction="none")  # (2)
+        nll_N = F.cross_entropy(at_least_float32(self.classes(h_NE)), class_N, reduction="none")  # (2)
         rows_N = class_N.argsort(stable=True)
         counts = torch.bincount(class_N, minlength=len(self.sizes)).tolist()
         members = self.order_V.split(self.sizes)
@@ -137,7 +138,7 @@ class ClassSoftmax(NormalisedHead):
             b_c = [None] * len(occurring) if self.bias is None else self.bias[ids].split([self.sizes[c] for c in occurring])
             h_c, y_c, row_c = h_NE[rows_N].split(counts), self.within_V[y_N[rows_N]].split(counts), rows_N.split(counts)
             within = [
-                F.cross_entropy(scores_type(F.linear(h_c[c], w, b)), y_c[c], reduction="none")  # (3)
+                F.cross_entropy(at_least_float32(F.linear(h_c[c], w, b)), y_c[c], reduction="none")  # (3)
                 for c, w, b in zip(occurring, w_c, b_c, strict=True)
             ]
             nll_N = nll_N.index_add(0, torch.cat([row_c[c] for c in occurring]), torch.cat(within))  # (1)
@@ -152,8 +153,8 @@ class ClassSoftmax(NormalisedHead):
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
         h_NE = hidden_ND if self.projection is None else self.projection(hidden_ND)
-        log_p_NC = scores_type(self.classes(h_NE)).log_softmax(dim=1)
-        s_NV = scores_type(F.linear(h_NE, self.output.weight, self.bias))[:, self.order_V]
+        log_p_NC = at_least_float32(self.classes(h_NE)).log_softmax(dim=1)
+        s_NV = at_least_float32(F.linear(h_NE, self.output.weight, self.bias))[:, self.order_V]
         within = [s.log_softmax(dim=1) for s in s_NV.split(self.sizes, dim=1)]
         return torch.cat(within, dim=1)[:, self.place_V] + log_p_NC[:, self.class_V]  # (1)
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, ScoringHead, exact_products, scores_type
+from engines.toolbox.heads import IGNORED, ScoringHead, exact_products
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.von_mises_fisher import log_normaliser
 from engines.toolbox.word_vectors import VectorsError, read_vectors
 
@@ -87,7 +88,7 @@ class VmfHead(ScoringHead):
 
     def predicted(self, hidden_ND: Tensor) -> Tensor:
         """x, (N, M)."""
-        return scores_type(self.output(hidden_ND))  # (1)
+        return at_least_float32(self.output(hidden_ND))  # (1)
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         if self.missing == self.vocabulary_size:

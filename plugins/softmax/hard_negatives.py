@@ -11,7 +11,8 @@ from torch import Tensor
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, LinearScores, scores_type
+from engines.toolbox.heads import IGNORED, LinearScores
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.sampled import scores_of
 from engines.toolbox.search.mining import Search, miner
 
@@ -106,7 +107,7 @@ class MarginHead(LinearScores):
                 s_NP.scatter_(1, target.masked_fill(target == IGNORED, 0).unsqueeze(1), float("-inf"))
             else:
                 bias_P = None if self.output.bias is None else self.output.bias[drawn_P]
-                s_NP = scores_type(F.linear(self.project(hidden), self.output.weight[drawn_P], bias_P))
+                s_NP = at_least_float32(F.linear(self.project(hidden), self.output.weight[drawn_P], bias_P))
                 s_NP = s_NP.masked_fill(drawn_P == target.unsqueeze(1), float("-inf"))
             best_Nn, place_Nn = s_NP.topk(min(self.negatives, s_NP.shape[1]), dim=1)
             id_Nn = place_Nn if drawn_P is None else drawn_P[place_Nn]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trees, trials
 from engines.toolbox.clusters import directions, frequency_order
-from engines.toolbox.heads import IGNORED, NormalisedHead, scores_type
+from engines.toolbox.heads import IGNORED, NormalisedHead
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.row_products import row_products
 
 TreeKind = Literal["huffman", "balanced", "random", "semantic"]
@@ -129,11 +130,11 @@ class TreeSoftmax(NormalisedHead):
         s_P = row_products(hidden_ND[row_P], self.nodes(node_P))
         if self.bias is not None:
             s_P = s_P + self.bias[node_P]
-        s_P = scores_type(s_P)
+        s_P = at_least_float32(s_P)
         return row_P, F.softplus(torch.where(self.left_P[place_P], -s_P, s_P))  # (1), (2)
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
-        s_NT = scores_type(F.linear(hidden_ND, self.nodes.weight, self.bias))
+        s_NT = at_least_float32(F.linear(hidden_ND, self.nodes.weight, self.bias))
         turn_NT2 = torch.stack((F.logsigmoid(s_NT), F.logsigmoid(-s_NT)), dim=2)
         inner = self.inner_at.split(self.inner_sizes)
         leaf = self.leaf_at.split([2 * (high - low) - n for (low, high), n in zip(self.levels, self.inner_sizes, strict=True)])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, scores_type, tied_weight
+from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, tied_weight
+from engines.toolbox.precise import at_least_float32
 
 
 class Mixture(Block):
@@ -68,7 +69,7 @@ class MixtureOfSoftmaxes(NormalisedHead):
         """log pi, (N, K), and the scores of every component, (N, K, V)."""
         g_NKE = self.latent(hidden_ND).tanh().unflatten(1, (self.components, self.width))  # (1)
         log_pi_NK = hidden_ND.new_zeros(len(hidden_ND), 1) if self.prior is None else self.prior(hidden_ND)
-        return scores_type(log_pi_NK).log_softmax(dim=1), scores_type(self.output(g_NKE))  # (2)
+        return at_least_float32(log_pi_NK).log_softmax(dim=1), at_least_float32(self.output(g_NKE))  # (2)
 
     def nll_rows(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """(N,), from each component's own nll: no mixture of all V is made."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, LinearScores, scores_type
+from engines.toolbox.heads import IGNORED, LinearScores
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.proposals import Independent, ProposalKind, proposal
 from engines.toolbox.row_products import row_products
 from engines.toolbox.sampled import contrast, draw, expected_gradient, scores_of
@@ -107,9 +108,9 @@ class NegativeSampler(LinearScores):
         if self.output.bias is not None:
             b_M, b_S = self.output.bias[ids].tensor_split((len(y_M),))
             s_M, s_NS = s_M + b_M, s_NS + b_S
-        noise_N = F.softplus(scores_type(s_NS)).sum(dim=1)
+        noise_N = F.softplus(at_least_float32(s_NS)).sum(dim=1)
         targets_N = torch.bincount(row_M, minlength=len(h_NE)).to(noise_N.dtype)
-        return F.softplus(-scores_type(s_M)).sum() + self.weight * (noise_N @ targets_N)  # (3)
+        return F.softplus(-at_least_float32(s_M)).sum() + self.weight * (noise_N @ targets_N)  # (3)
 
 
 @certificate("averaged over every possible sample and target, the gradient is (P + k q) sigma(s) - P", 1e-5)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.toolbox.heads import CHUNK_ELEMENTS, LinearHead, VocabularyHead, scores_type
+from engines.toolbox.heads import CHUNK_ELEMENTS, LinearHead, VocabularyHead
+from engines.toolbox.precise import at_least_float32
 
 
 class Found(NamedTuple):
@@ -65,7 +66,7 @@ class ExactScan(Index):
         """There is nothing to build."""
 
     def search(self, h_NE: Tensor, k: int, W_VE: Tensor, b_V: Tensor | None = None) -> Found:
-        best = [scores_type(F.linear(h, W_VE, b_V)).topk(k, dim=1) for h in in_rows(h_NE, len(W_VE))]
+        best = [at_least_float32(F.linear(h, W_VE, b_V)).topk(k, dim=1) for h in in_rows(h_NE, len(W_VE))]
         return Found(torch.cat([scores for scores, _ in best]), torch.cat([ids for _, ids in best]))
 
 
@@ -80,7 +81,7 @@ def exact_scores(h_NE: Tensor, ids_NC: Tensor, W_VE: Tensor, b_V: Tensor | None)
     for h, ids in zip(in_rows(h_NE, ids_NC.shape[1] * W_VE.shape[1]), in_rows(ids_NC, ids_NC.shape[1] * W_VE.shape[1]), strict=True):
         scores = torch.bmm(F.embedding(ids, W_VE), h.unsqueeze(2).to(W_VE.dtype)).squeeze(2)
         parts.append(scores if b_V is None else scores + b_V[ids])
-    return scores_type(torch.cat(parts))
+    return at_least_float32(torch.cat(parts))
 
 
 def best_of(h_NE: Tensor, ids_NC: Tensor, k: int, W_VE: Tensor, b_V: Tensor | None) -> Found:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.toolbox.heads import scores_type
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.search.index import Found, Index, exact_scores, in_rows
 
 RIDGE = 1e-6
@@ -56,7 +56,7 @@ class Preview(Index):
         return Found(torch.cat(scores), torch.cat(ids), torch.cat(log_z))
 
     def _search(self, h_QE: Tensor, k: int, count: int, W_VE: Tensor, b_V: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        preview_QV = scores_type(F.linear(F.linear(h_QE.to(self.P_kE.dtype), self.P_kE), self.B_Vk, b_V))
+        preview_QV = at_least_float32(F.linear(F.linear(h_QE.to(self.P_kE.dtype), self.P_kE), self.B_Vk, b_V))
         near_QN = preview_QV.topk(count, dim=1, sorted=False).indices
         exact_QN = exact_scores(h_QE, near_QN, W_VE, b_V)
         log_z_Q = preview_QV.scatter(1, near_QN, exact_QN.to(preview_QV.dtype)).logsumexp(dim=1)

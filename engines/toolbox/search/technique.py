@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.api import Context, Figure, Numerics, Technique
-from engines.toolbox.heads import scores_type
+from engines.toolbox.precise import at_least_float32
 from engines.toolbox.search.index import Index, in_rows, why_not
 from engines.toolbox.search.preview import second_moment
 
@@ -108,7 +108,7 @@ class AgainstExactScan:
             if not len(hidden):
                 continue
             h_NE = head.project(hidden)
-            scores_NV = scores_type(head.output(h_NE))
+            scores_NV = at_least_float32(head.output(h_NE))
             found = index.search(h_NE, depth, head.output.weight, head.output.bias)
             for place, k in enumerate((1, depth)):
                 self._hits[place] += recalls(found.scores_NK[:, :k], scores_NV.topk(k, dim=1).values).sum().item()
