@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from engines.toolbox.packed import matrices_in
+from engines.toolbox.packed import bytes_of, matrices_in
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Structure:
 
     @classmethod
     def of(cls, module: nn.Module) -> Structure:
-        tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}.values()
         packed = {id(matrix.packed): matrix for matrix in matrices_in(module)}
         parameters = [packed[id(p)].dense() if id(p) in packed else p for p in module.parameters()]
         return cls(
             types=Counter(type(m).__name__ for m in module.modules()),
             parameters=sum(p.numel() for p in parameters),
             nonzero=sum(int(p.detach().count_nonzero()) for p in parameters if not p.is_meta),
-            bytes=sum(t.numel() * t.element_size() for t in tensors),
+            bytes=bytes_of(module),
         )
 
 

@@ -27,6 +27,8 @@ FORMAT = 1
 """Raised whenever the same text and settings give other ids than before."""
 
 SPLITS = ("train", "valid", "test")
+MOST_PAIRS = 10_000
+"""Token types of byte pairs, unless told otherwise."""
 
 
 def prepared(
@@ -113,7 +115,7 @@ def _encode(texts: dict[str, str], settings: Mapping[str, Any]) -> tuple[Lexicon
     if settings["level"] == "bpe":
         return encode_bpe(
             texts,
-            max_vocabulary=settings["max_vocabulary"] or 10_000,
+            max_vocabulary=settings["max_vocabulary"] or MOST_PAIRS,
             min_count=settings["min_count"],
             end_of_line=settings["end_of_line"],
         )

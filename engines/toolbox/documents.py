@@ -127,6 +127,12 @@ class Classifier(LanguageModel):
         return mean_of_tokens(x_BTD, present_BT).unsqueeze(1), (), extras
 
 
+def drawn(there: int, wanted: int) -> np.ndarray:
+    """Which texts are judged: so many (0: all), the same for the same numbers. Files are often sorted, so the first ones would be of one kind."""
+    order = np.random.default_rng(0).permutation(there)
+    return order[: wanted or None]
+
+
 def mean_of_tokens(x_BTD: Tensor, present_BT: Tensor) -> Tensor:
     """Mean over the tokens that are there, (B, D)."""
     here_BT1 = present_BT.unsqueeze(-1)

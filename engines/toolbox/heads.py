@@ -5,6 +5,7 @@ Shapes: N rows, D hidden width, E embedding width, V vocabulary size, k asked-fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,6 +23,11 @@ IGNORED = -100
 
 CHUNK_ELEMENTS = 1 << 22
 """Scores held at once while judging: 16 MiB in float32."""
+
+
+def perplexity(nats: float) -> float:
+    """exp of the mean nats of a target; infinite instead of an error for models that diverged."""
+    return math.exp(nats) if nats < 700 else math.inf if nats == nats else math.nan
 
 
 def exact_products(device: torch.device) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from engines.api import CorpusError
-from engines.toolbox.plainfiles import read_text
+from engines.toolbox.plainfiles import read_text, seal
 
 Form = Literal["auto", "bars", "tab", "blank"]
 Side = Literal["first", "last"]
@@ -28,13 +28,12 @@ Labelled = list[tuple[str, str]]
 
 def read_labelled(name: str, path: Path, form: Form, side: Side, header: bool) -> Labelled:
     """The lines of a file; blank ones are passed over. Raises CorpusError with the line that is no label and text."""
-    stat = path.stat()
-    return list(_read(name, path, form, side, header, (stat.st_size, stat.st_mtime_ns)))
+    return list(_read(name, path, form, side, header, seal(path)))
 
 
 @lru_cache(maxsize=6)
-def _read(name: str, path: Path, form: Form, side: Side, header: bool, seal: tuple[int, int]) -> tuple[tuple[str, str], ...]:
-    """seal: size and time of the file, so that one that was changed is read anew."""
+def _read(name: str, path: Path, form: Form, side: Side, header: bool, seal_: tuple[int, int]) -> tuple[tuple[str, str], ...]:
+    """seal_: of the file, so that one that was changed is read anew."""
     lines = [(number, line) for number, line in enumerate(read_text(name, path).split("\n"), 1) if line.strip()]
     if header:
         lines = lines[1:]

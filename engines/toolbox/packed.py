@@ -261,3 +261,8 @@ def restored(module: nn.Module, record: Mapping[str, Any]) -> nn.Module:
         matrices[name] = matrix
     store(module, matrices)
     return module
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Bytes of parameters and buffers, shared ones once."""
+    return sum(t.numel() * t.element_size() for t in {id(t): t for t in (*module.parameters(), *module.buffers())}.values())

@@ -11,7 +11,7 @@ from pydantic import field_validator
 from torch import Tensor, nn
 
 from engines.api import Context, Technique, param
-from engines.toolbox.packed import GridMatrix, Kind, StoredMatrix, matrices_of, record_of, restored, store
+from engines.toolbox.packed import GridMatrix, Kind, StoredMatrix, bytes_of, matrices_of, record_of, restored, store
 from engines.toolbox.quantisers import Granularity, Range, Scheme
 
 FLOAT = "Products are computed in float from the unpacked weights: bytes are saved, operations and time are not (simulated in speed)."
@@ -50,7 +50,7 @@ class Packing(Technique):
             )
             return module, {"matrices": {}}
         prepared = self.prepare(module, weights, ctx)
-        before, size = {name: weight.detach().clone() for name, weight in weights.items()}, _bytes(module)
+        before, size = {name: weight.detach().clone() for name, weight in weights.items()}, bytes_of(module)
         shared = _shared_outside(module, weights)
         matrices, said = self.compress(module, weights, ctx)
         said = " ".join(part for part in (prepared, said) if part)
@@ -58,9 +58,10 @@ class Packing(Technique):
             matrix.kept = self.keep_unpacked
         store(module, matrices)
         sentence, figures = told(before, matrices)
+        now = bytes_of(module)
         ctx.effect(
-            f"{sentence} {size / 2**20:.2f} MiB of the model became {_bytes(module) / 2**20:.2f}. {said + ' ' if said else ''}{FLOAT}{shared}{left}",
-            **figures, bytes_before=size, bytes_after=_bytes(module),
+            f"{sentence} {size / 2**20:.2f} MiB of the model became {now / 2**20:.2f}. {said + ' ' if said else ''}{FLOAT}{shared}{left}",
+            **figures, bytes_before=size, bytes_after=now,
         )  # fmt: skip
         return module, record_of(matrices)
 
@@ -143,11 +144,6 @@ def once_each(weights: Mapping[str, nn.Parameter]) -> dict[str, str]:
     """{name: the first name of the same weight}: tied weights stand under several."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(weight), name) for name, weight in weights.items()}
-
-
-def _bytes(module: nn.Module) -> int:
-    """Bytes of parameters and buffers, shared ones once."""
-    return sum(t.numel() * t.element_size() for t in {id(t): t for t in (*module.parameters(), *module.buffers())}.values())
 
 
 def _shared_outside(module: nn.Module, weights: Mapping[str, nn.Parameter]) -> str:

@@ -35,6 +35,12 @@ def read_text(name: str, path: Path) -> str:
     return text
 
 
+def seal(path: Path) -> tuple[int, int]:
+    """Size and time of a file: another pair where it was changed."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
 def _opened(name: str, path: Path) -> BinaryIO:
     try:
         return path.open("rb")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.api import CorpusError
-from engines.toolbox.plainfiles import read_text
+from engines.toolbox.plainfiles import read_text, seal
 
 PairForm = Literal["auto", "csv", "tab"]
 Scored = list[tuple[str, str, float]]
@@ -27,15 +27,14 @@ def read_scored(name: str, path: Path, form: PairForm, columns: tuple[int, int, 
 
     Raises CorpusError with the line that is no pair.
     """
-    stat = path.stat()
-    return list(_read(name, path, form, columns, header, (stat.st_size, stat.st_mtime_ns)))
+    return list(_read(name, path, form, columns, header, seal(path)))
 
 
 @lru_cache(maxsize=6)
 def _read(
-    name: str, path: Path, form: PairForm, columns: tuple[int, int, int], header: bool, seal: tuple[int, int]
+    name: str, path: Path, form: PairForm, columns: tuple[int, int, int], header: bool, seal_: tuple[int, int]
 ) -> tuple[tuple[str, str, float], ...]:
-    """seal: size and time of the file, so that one that was changed is read anew."""
+    """seal_: of the file, so that one that was changed is read anew."""
     text = read_text(name, path)
     if form == "auto":
         some = list(islice((line for line in text.split("\n") if line.strip()), LOOKED_AT))

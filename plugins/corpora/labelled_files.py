@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import model_validator
 
-from engines.api import Corpus, Documents, Text, param
-from engines.toolbox import minilm
-from engines.toolbox.corpora import check_level, known_types, prepared
+from engines.api import Documents, Text, param
+from engines.toolbox.corpora import prepared
+from engines.toolbox.filecorpus import FileCorpus
 from engines.toolbox.labelled import Form, Labelled, Side, classes_of, line_ends, read_labelled, repeated, split_lines
 from engines.toolbox.plainfiles import check_text
 
 
-class LabelledFiles(Corpus):
+class LabelledFiles(FileCorpus):
     """Labelled files
 
     One UTF-8 file for training, and one each for validation and test; where one of those is not given, its share of the training lines is
@@ -61,15 +60,9 @@ class LabelledFiles(Corpus):
     unknown: str = param("<unk>", "How the unknown token is written.")
     licence: str = param("not stated", "Licence of the texts, for the report.")
 
-    @model_validator(mode="after")
-    def _bytes_fit(self) -> LabelledFiles:
-        if self.level == "bpe" and self.max_vocabulary is not None and self.max_vocabulary < 257:
-            raise ValueError(f"max_vocabulary is {self.max_vocabulary}, but level 'bpe' has 256 byte tokens before any pair: use at least 257.")
-        return self
-
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
         splits, classes = self._splits()
-        files = self._files()
+        files = self.files()
         facts = {
             "files": {name: path.name for name, path in files.items()},
             "texts": {split: len(lines) for split, lines in splits.items()},
@@ -77,7 +70,7 @@ class LabelledFiles(Corpus):
             "texts_also_in_training": repeated(splits),
         }
         text = prepared(
-            cache, list(files.values()), self._settings(), lambda: {split: _joined(lines) for split, lines in splits.items()}, announce,
+            cache, list(files.values()), self.settings(), lambda: {split: _joined(lines) for split, lines in splits.items()}, announce,
             licence=self.licence, facts=lambda: facts,
         )  # fmt: skip
         number = {label: i for i, label in enumerate(classes)}
@@ -90,51 +83,25 @@ class LabelledFiles(Corpus):
             seal.update(documents[split].labels.astype("<i8").tobytes())
         return replace(text, fingerprint=seal.hexdigest(), facts={**text.facts, **facts}, classes=classes, documents=documents)
 
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"labelled": (self.form, self.label, self.header)}
+
     def check(self) -> None:
-        check_level(self.level)
+        super().check()
         self._splits()
 
     def classes(self) -> tuple[str, ...]:
         return self._splits()[1]
 
-    def vocabulary_size(self, cache: Path) -> int | None:
-        """That of the text as prepared before, else the largest there may be."""
-        self.check()
-        if self.level == minilm.LEVEL:
-            return minilm.TYPES
-        known = known_types(cache, list(self._files().values()), self._settings())
-        return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
-
-    def is_prepared(self, cache: Path) -> bool:
-        self.check()
-        return known_types(cache, list(self._files().values()), self._settings()) is not None
-
     def _splits(self) -> tuple[dict[str, Labelled], tuple[str, ...]]:
         """The lines of each split, and the classes. Raises CorpusError."""
-        files = self._files()
+        files = self.files()
         for name, path in files.items():
             check_text(name, path)
         given = {name: read_labelled(name, path, self.form, self.label, self.header) for name, path in files.items()}
         splits = split_lines(given, {"valid": self.valid_share, "test": self.test_share}, self.fraction)
         return splits, classes_of(splits, self.train)
 
-    def _files(self) -> dict[str, Path]:
-        return {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "labelled": (self.form, self.label, self.header),
-            "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
-            "fraction": self.fraction,
-            "level": self.level if self.level in ("bpe", minilm.LEVEL) else f"{self.level} without lines",
-            "max_vocabulary": self.max_vocabulary,
-            "min_count": self.min_count,
-            "lowercase": self.lowercase,
-            "unknown": self.unknown,
-            "end_of_line": False,
-        }
-
 
 def _joined(lines: Labelled) -> str:
     return "\n".join(text for _, text in lines)
-

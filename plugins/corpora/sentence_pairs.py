@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import model_validator
 
-from engines.api import Corpus, CorpusError, Documents, Text, param
-from engines.toolbox import minilm
-from engines.toolbox.corpora import check_level, known_types, prepared
+from engines.api import CorpusError, Documents, Text, param
+from engines.toolbox.corpora import prepared
+from engines.toolbox.filecorpus import FileCorpus
 from engines.toolbox.labelled import line_ends, split_lines
 from engines.toolbox.plainfiles import check_text
 from engines.toolbox.scored import PairForm, Scored, read_scored
 
 
-class SentencePairs(Corpus):
+class SentencePairs(FileCorpus):
     """Sentence pairs
 
     One UTF-8 file for training, and one each for validation and test; where one of those is not given, its share of the training lines is
@@ -66,8 +66,6 @@ class SentencePairs(Corpus):
 
     @model_validator(mode="after")
     def _fits(self) -> SentencePairs:
-        if self.level == "bpe" and self.max_vocabulary is not None and self.max_vocabulary < 257:
-            raise ValueError(f"max_vocabulary is {self.max_vocabulary}, but level 'bpe' has 256 byte tokens before any pair: use at least 257.")
         if self.highest <= self.lowest:
             raise ValueError(f"highest is {self.highest:g} and lowest {self.lowest:g}: the score of texts that say the same must be the higher one.")
         columns = (self.first, self.second, self.score)
@@ -77,14 +75,14 @@ class SentencePairs(Corpus):
 
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
         self.check()
-        splits, files = self._splits(), self._files()
+        splits, files = self._splits(), self.files()
         facts = {
             "files": {name: path.name for name, path in files.items()},
             "pairs": {split: len(lines) for split, lines in splits.items()},
             "pairs_also_in_training": _repeated(splits),
         }
         text = prepared(
-            cache, list(files.values()), self._settings(), lambda: {split: "\n".join(_texts(lines)) for split, lines in splits.items()}, announce,
+            cache, list(files.values()), self.settings(), lambda: {split: "\n".join(_texts(lines)) for split, lines in splits.items()}, announce,
             licence=self.licence, facts=lambda: facts,
         )  # fmt: skip
         documents = {}
@@ -96,25 +94,16 @@ class SentencePairs(Corpus):
             seal.update(scores.astype("<f8").tobytes())
         return replace(text, fingerprint=seal.hexdigest(), facts={**text.facts, **facts}, documents=documents, pairs=True)
 
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"pairs": (self.form, self.first, self.second, self.score, self.header)}
+
     def check(self) -> None:
-        check_level(self.level)
+        super().check()
         self._splits()
-
-    def vocabulary_size(self, cache: Path) -> int | None:
-        """That of the text as prepared before, else the largest there may be."""
-        self.check()
-        if self.level == minilm.LEVEL:
-            return minilm.TYPES
-        known = known_types(cache, list(self._files().values()), self._settings())
-        return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
-
-    def is_prepared(self, cache: Path) -> bool:
-        self.check()
-        return known_types(cache, list(self._files().values()), self._settings()) is not None
 
     def _splits(self) -> dict[str, Scored]:
         """The pairs of each split. Raises CorpusError."""
-        files = self._files()
+        files = self.files()
         for name, path in files.items():
             check_text(name, path)
         columns = (self.first, self.second, self.score)
@@ -127,22 +116,6 @@ class SentencePairs(Corpus):
                     "corpus.lowest and corpus.highest to the ends of its scale."
                 )
         return split_lines(given, {"valid": self.valid_share, "test": self.test_share}, self.fraction)
-
-    def _files(self) -> dict[str, Path]:
-        return {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "pairs": (self.form, self.first, self.second, self.score, self.header),
-            "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
-            "fraction": self.fraction,
-            "level": self.level if self.level in ("bpe", minilm.LEVEL) else f"{self.level} without lines",
-            "max_vocabulary": self.max_vocabulary,
-            "min_count": self.min_count,
-            "lowercase": self.lowercase,
-            "unknown": self.unknown,
-            "end_of_line": False,
-        }
 
 
 def _texts(lines: Scored) -> list[str]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import model_validator
-
-from engines.api import Corpus, Text, param
-from engines.toolbox import pretrained
-from engines.toolbox.corpora import check_level, known_types, prepared
+from engines.api import Text, param
+from engines.toolbox.corpora import prepared
+from engines.toolbox.filecorpus import FileCorpus
 from engines.toolbox.plainfiles import check_text, read_text
 
 
-class TextFiles(Corpus):
+class TextFiles(FileCorpus):
     """Text files
 
     One UTF-8 file for training, and one each for validation and test; where one of those is not given, its share is cut from the end of the
@@ -55,15 +53,9 @@ class TextFiles(Corpus):
     end_of_line: bool = param(True, "Whether the line end is a token.")
     licence: str = param("not stated", "Licence of the text, for the report.")
 
-    @model_validator(mode="after")
-    def _bytes_fit(self) -> TextFiles:
-        if self.level == "bpe" and self.max_vocabulary is not None and self.max_vocabulary < 257:
-            raise ValueError(f"max_vocabulary is {self.max_vocabulary}, but level 'bpe' has 256 byte tokens before any pair: use at least 257.")
-        return self
-
     def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
         self.check()
-        files = self._files()
+        files = self.files()
 
         def read() -> dict[str, str]:
             texts = {name: read_text(name, path) for name, path in files.items()}
@@ -76,39 +68,12 @@ class TextFiles(Corpus):
             return texts
 
         facts = {"files": {name: path.name for name, path in files.items()}}
-        return prepared(cache, list(files.values()), self._settings(), read, announce, licence=self.licence, facts=lambda: facts)
+        return prepared(cache, list(files.values()), self.settings(), read, announce, licence=self.licence, facts=lambda: facts)
 
     def check(self) -> None:
-        check_level(self.level)
-        for name, path in self._files().items():
+        super().check()
+        for name, path in self.files().items():
             check_text(name, path)
-
-    def vocabulary_size(self, cache: Path) -> int | None:
-        """That of the text as prepared before, else the largest there may be."""
-        self.check()
-        if self.level == "pretrained":
-            return pretrained.TYPES
-        known = known_types(cache, list(self._files().values()), self._settings())
-        return known or self.max_vocabulary or (10_000 if self.level == "bpe" else None)
-
-    def is_prepared(self, cache: Path) -> bool:
-        self.check()
-        return known_types(cache, list(self._files().values()), self._settings()) is not None
-
-    def _files(self) -> dict[str, Path]:
-        return {name: path for name in ("train", "valid", "test") if (path := getattr(self, name)) is not None}
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "shares": (self.valid_share, self.test_share) if self.valid is None or self.test is None else None,
-            "fraction": self.fraction,
-            "level": self.level if self.end_of_line or self.level in ("bpe", "pretrained") else f"{self.level} without lines",
-            "max_vocabulary": self.max_vocabulary,
-            "min_count": self.min_count,
-            "lowercase": self.lowercase,
-            "unknown": self.unknown,
-            "end_of_line": self.end_of_line,
-        }
 
 
 def _line_start(text: str, place: int, end: int) -> int:

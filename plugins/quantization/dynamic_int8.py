@@ -13,6 +13,7 @@ from engines.api import Context, Technique, Trial, certificate, param
 from engines.toolbox.exchanging import exchange
 from engines.toolbox.int8 import dequantise, int8_form, quantise, reason_against
 from engines.toolbox.optimization import largest_difference
+from engines.toolbox.packed import bytes_of
 from engines.toolbox.specimen import Surroundings, batches, specimen
 
 
@@ -56,7 +57,7 @@ class DynamicInt8(Technique):
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """The module on the CPU with its Linear and LSTM children exchanged; the record names them."""
         module = module.to("cpu").eval()
-        bytes_before = _bytes(module)
+        bytes_before = bytes_of(module)
         names, skipped = self._matches(module)
         weights = sum(p.numel() for name in names for p in module.get_submodule(name).parameters() if p.ndim > 1)
         tied = _tied(module, names)
@@ -85,11 +86,6 @@ class DynamicInt8(Technique):
         return names, skipped
 
 
-def _bytes(module: nn.Module) -> int:
-    """Bytes of parameters and buffers, shared ones once."""
-    return sum(t.numel() * t.element_size() for t in {id(t): t for t in (*module.parameters(), *module.buffers())}.values())
-
-
 def _tied(module: nn.Module, names: list[str]) -> list[tuple[str, str]]:
     """(module to exchange, other module) for every weight that both hold."""
     holders = {id(p): name for name in names for p in module.get_submodule(name).parameters(recurse=False) if p.ndim > 1}
@@ -108,7 +104,7 @@ def _sentence(module: nn.Module, names: list[str], skipped: list[str], tied: lis
         return f"Nothing was quantised: no nn.Linear and no nn.LSTM of the model matched.{why}"
     left = sum(p.numel() for p in module.parameters() if p.dtype != torch.int8)
     parts = [
-        f"{weights:,} weights in {len(names)} modules became int8: {bytes_before / 2**20:.2f} MiB became {_bytes(module) / 2**20:.2f} MiB.",
+        f"{weights:,} weights in {len(names)} modules became int8: {bytes_before / 2**20:.2f} MiB became {bytes_of(module) / 2**20:.2f} MiB.",
         f"{left:,} parameters (embeddings, biases, norms) stay as they were.",
         *(f"{other} keeps the float table that {name} was tied to; {name} has its own int8 copy." for name, other in tied),
         *([f"Skipped: {', '.join(skipped)}."] if skipped else []),

@@ -14,6 +14,7 @@ from torch import nn
 from engines.api import Block, Figure, Site, Task, Text, param
 from engines.toolbox.assembly import LanguageModel, below_head
 from engines.toolbox.batches import Stream, contiguous
+from engines.toolbox.heads import perplexity
 from engines.toolbox.search.index import Index
 from engines.toolbox.search.technique import AgainstExactScan
 from engines.toolbox.whole import as_language_model
@@ -124,7 +125,7 @@ class LanguageModelling(Task):
             ends = text.character_ends[split]
             bits = nats / (math.log(2) * int(ends[targets] - ends[0]))
             figures += [
-                Figure(f"quality/{split}_perplexity", _exp(nats / targets), "", "lower"),  # (1)
+                Figure(f"quality/{split}_perplexity", perplexity(nats / targets), "", "lower"),  # (1)
                 Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),  # (2)
             ]
             if self.unigram:
@@ -176,16 +177,11 @@ def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> It
                 yield x_BTD[judged_BT.to(x_BTD.device)], target_BT[judged_BT].to(x_BTD.device)
 
 
-def _exp(nats: float) -> float:
-    """exp that goes to infinity instead of failing, for models that diverged."""
-    return math.exp(nats) if nats < 700 else math.inf if nats == nats else math.nan
-
-
 def unigram_perplexity(text: Text, split: str, targets: int) -> float:
     """Perplexity of (training count + 1) / (training tokens + V) on the first `targets` targets of a split."""
     counts = np.asarray(text.vocabulary.counts, dtype=np.float64) + 1
     log_share = np.log(counts / counts.sum())
-    return _exp(-float(log_share[text.splits[split][1 : targets + 1]].mean()))
+    return perplexity(-float(log_share[text.splits[split][1 : targets + 1]].mean()))
 
 
 def unigram_reciprocal_rank(text: Text, split: str, targets: int) -> float:

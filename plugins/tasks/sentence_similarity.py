@@ -12,6 +12,7 @@ from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text
 from engines.toolbox.correlation import LEVEL, RESAMPLES, bounds, kept, pearson, resampled, spearman
+from engines.toolbox.documents import drawn
 from engines.toolbox.pairs import PairsModel, PairStream, as_pairs_model, pairs_at, pairs_of, scores_at
 
 
@@ -70,13 +71,13 @@ class SentenceSimilarity(Task):
     def held_out(self, text: Text, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Pairs of the test split as they come, (B, 2, T) with T at most `length`, and what people say of them, (B, 1)."""
         ids, documents = pairs_of(text, "test", length)
-        picked = np.resize(_drawn(len(documents.labels) // 2, 0), batch)
+        picked = np.resize(drawn(len(documents.labels) // 2, 0), batch)
         return pairs_at(ids, documents, picked, length), scores_at(documents, picked)
 
     def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Pairs (B, 2, T), padded with -1, and what people say of them, (B, 1)."""
         ids, documents = pairs_of(text, split, length)
-        picked = _drawn(len(documents.labels) // 2, tokens)
+        picked = drawn(len(documents.labels) // 2, tokens)
         for first in range(0, len(picked), batch):
             some = picked[first : first + batch]
             yield pairs_at(ids, documents, some, length), scores_at(documents, some)
@@ -86,7 +87,7 @@ class SentenceSimilarity(Task):
         read: Any = model
         length = int(read.length)
         ids, documents = pairs_of(text, split, length)
-        picked = _drawn(len(documents.labels) // 2, tokens)
+        picked = drawn(len(documents.labels) // 2, tokens)
         # Texts of like length together need little padding, which changes no figure.
         sizes = np.diff(documents.ends, prepend=0).reshape(-1, 2).max(axis=1)
         order = np.argsort(sizes[picked], kind="stable")
@@ -119,9 +120,3 @@ def _figures(split: str, cosine_P: np.ndarray, score_P: np.ndarray, error_P: np.
         Figure(f"quality/{split}_pearson", np.nan if r is None else r, "", "higher"),
         Figure(f"quality/{split}_squared_error", float(error_P.mean()), "", "lower"),
     ]
-
-
-def _drawn(pairs: int, wanted: int) -> np.ndarray:
-    """So many pairs (0: all), the same for the same numbers; files are often sorted by where their texts come from."""
-    order = np.random.default_rng(0).permutation(pairs)
-    return order[: wanted or None]

@@ -19,6 +19,7 @@ from engines.toolbox.documents import (
     as_classifier,
     class_vocabulary,
     documents_of,
+    drawn,
     macro_f1,
     padded,
     wilson,
@@ -80,14 +81,14 @@ class TextClassification(Task):
     def held_out(self, text: Text, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Texts of the test split as they come, (B, T) with T at most `length`, and their classes, (B, 1)."""
         documents = documents_of(text, "test", length)
-        picked = np.resize(_drawn(len(documents.labels), 0), batch)
+        picked = np.resize(drawn(len(documents.labels), 0), batch)
         targets_B1 = torch.from_numpy(documents.labels[picked].astype(np.int64))[:, None]
         return padded(text.splits["test"], documents, picked, length), targets_B1
 
     def held_out_batches(self, text: Text, split: str, tokens: int, batch: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Texts (B, T), padded with -1, and their classes (B, 1)."""
         documents = documents_of(text, split, length)
-        for picked in _in_batches(_drawn(len(documents.labels), tokens), batch):
+        for picked in _in_batches(drawn(len(documents.labels), tokens), batch):
             targets_B1 = torch.from_numpy(documents.labels[picked].astype(np.int64))[:, None]
             yield padded(text.splits[split], documents, picked, length), targets_B1
 
@@ -96,7 +97,7 @@ class TextClassification(Task):
         read: Any = model
         length = int(read.length)
         documents = documents_of(text, split, length)
-        picked = _drawn(len(documents.labels), tokens)
+        picked = drawn(len(documents.labels), tokens)
         # Texts of like length together need little padding, which changes no figure.
         sizes = np.diff(documents.ends, prepend=0)
         picked = picked[np.argsort(sizes[picked], kind="stable")]
@@ -135,9 +136,3 @@ class TextClassification(Task):
 
 def _in_batches(picked: np.ndarray, batch: int) -> list[np.ndarray]:
     return [picked[first : first + batch] for first in range(0, len(picked), batch)]
-
-
-def _drawn(texts: int, wanted: int) -> np.ndarray:
-    """So many texts (0: all), the same for the same numbers; files are often sorted by class, so the first ones would be of one."""
-    order = np.random.default_rng(0).permutation(texts)
-    return order[: wanted or None]

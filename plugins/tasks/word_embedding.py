@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text, param
 from engines.toolbox import wordlists
-from engines.toolbox.heads import IGNORED
+from engines.toolbox.heads import IGNORED, perplexity
 from engines.toolbox.words import Windows, WordModel, WordStream, batch_of, keep_share, line_end
 
 JUDGED = 2048
@@ -129,7 +128,7 @@ class WordEmbedding(Task):
         n = len(targets)
         figures = []
         if normalised:
-            figures.append(Figure(f"quality/{split}_context_perplexity", _exp(nats / n), "", "lower"))
+            figures.append(Figure(f"quality/{split}_context_perplexity", perplexity(nats / n), "", "lower"))
             if self.unigram:
                 figures.append(Figure(f"quality/{split}_context_unigram_perplexity", self._unigram(text, targets), "", "none"))
         if ranks:
@@ -170,9 +169,4 @@ class WordEmbedding(Task):
     def _unigram(self, text: Text, targets: torch.Tensor) -> float:
         """Perplexity of (training count after (4) + 1), normalised, on these targets."""
         share_V = np.asarray(text.vocabulary.counts) * keep_share(text.vocabulary, self.subsample) + 1
-        return _exp(-float(np.log(share_V / share_V.sum())[targets.numpy()].mean()))
-
-
-def _exp(nats: float) -> float:
-    """exp that goes to infinity instead of failing, for models that diverged."""
-    return math.exp(nats) if nats < 700 else math.inf if nats == nats else math.nan
+        return perplexity(-float(np.log(share_V / share_V.sum())[targets.numpy()].mean()))
