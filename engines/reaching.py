@@ -93,7 +93,12 @@ def add_time_to_quality(store: Store, entrants: Sequence[Contestant], goal: Goal
             who = f"Seed{'s' if len(missed) > 1 else ''} {', '.join(map(str, missed))}"
             notes.setdefault(each.name, []).append(f"{who} did not reach {sentence(goal)}; the time to it is that of the other seeds.")
         elif missed:
-            notes.setdefault(each.name, []).append(f"Did not reach {sentence(goal)}, so there is no time to it.")
+            ends = [each.measured[goal.key].by_seed[seed] for seed in missed]
+            best = max(ends) if goal.better == "higher" else min(ends)
+            shown = labels.figure(best)
+            short = f"missed it by {abs(best / goal.value - 1):.2%}" if shown == labels.figure(goal.value) else f"ended at {shown}"
+            which = short if len(ends) == 1 else f"its best seed {short}"
+            notes.setdefault(each.name, []).append(f"Did not reach {sentence(goal)} ({which}), so there is no time to it.")
         if once and brackets:
             told = "Changed after training: the time to a quality is that of the finished model, which was judged once."
             notes.setdefault(each.name, []).append(told)

@@ -106,8 +106,14 @@ def test_what_never_reached_it_is_absent_and_said(store):
     assert list(half["results"][KEY]["points"]) == ["0"]
     assert half["notes"] == ["Seed 1 did not reach a validation perplexity of 60; the time to it is that of the other seeds."]
     assert KEY not in never["results"]
-    assert never["notes"] == ["Did not reach a validation perplexity of 60, so there is no time to it."]
+    assert never["notes"] == ["Did not reach a validation perplexity of 60 (its best seed ended at 99), so there is no time to it."]
     assert all(row["key"] != KEY for row in never["savings"]["price"])
+
+
+def test_a_near_miss_says_how_near(store):
+    found = finished(store, {"full": [[60.0], [60.0]], "rounded": [[60.004], [60.01]]}, quality=60)
+    told = "Did not reach a validation perplexity of 60 (its best seed missed it by 0.01%), so there is no time to it."
+    assert told in found["variants"]["rounded"]["notes"]
 
 
 def test_a_model_that_was_changed_after_training_is_judged_when_it_is_finished(store):
