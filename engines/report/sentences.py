@@ -15,6 +15,10 @@ _OPENING = {
 }
 
 
+NAMED = 3
+"""Figures without a verdict that a headline names."""
+
+
 def of_variant(variant: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, str]]:
     """One entry a verdict that occurs, best first: {verdict, opening, text}; figures without a verdict are grouped by what is missing."""
     found = []
@@ -66,14 +70,17 @@ def headline(comparison: Mapping[str, Any]) -> list[str]:
         gains = [_short(key, result) for key, result in results.items() if result["verdict"] == "better"]
         losses = [_short(key, result) for key, result in results.items() if result["verdict"] == "worse"]
         equal = [labels.name(key) for key, result in results.items() if result["verdict"] == "no practical difference"]
-        open_ = sum(result["verdict"] == "not enough data" for result in results.values())
+        # What is open is named all the same: a reader asks first what it did to the quality.
+        open_ = [_short(key, result) for key, result in results.items() if result["verdict"] == "not enough data"]
+        if len(open_) > NAMED + 1:
+            open_ = [*open_[:NAMED], f"{len(open_) - NAMED} more figures"]
         if not results:
             text = f"has no figures ({labels.state(variant)})."
         else:
             parts = [f"better in {_listed(gains)}"] if gains else []
             parts += [f"worse in {_listed(losses)}"] if losses else []
             parts += [f"no practical difference in {_listed(equal)}"] if equal else []
-            parts += [f"not enough data for {open_} of {len(results)} judging figures"] if open_ else []
+            parts += [f"not enough data to judge {_listed(open_)}"] if open_ else []
             text = "; ".join(parts) + "."
         found.append(f"{name}: {text}")
     return found
@@ -122,7 +129,8 @@ def _figure(key: str, result: Mapping[str, Any]) -> str:
 
 
 def _short(key: str, result: Mapping[str, Any]) -> str:
-    return f"{labels.name(key)} ({labels.ratio(result)})"
+    times = labels.ratio(result)
+    return f"{labels.name(key)} ({times})" if times else labels.name(key)
 
 
 def _listed(parts: Sequence[str]) -> str:
