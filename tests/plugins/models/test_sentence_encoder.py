@@ -17,6 +17,7 @@ from engines.runtime.sketch import BuildError, sketch
 from engines.toolbox import minilm
 from engines.toolbox.pairs import pairs_at
 from plugins.corpora.sentence_pairs import SentencePairs
+from plugins.models.sentence_encoder import Encoder
 from tests.engines.runtime import session as small
 
 here = pytest.mark.skipif(bool(minilm.unavailable()), reason=minilm.unavailable() or "installed")
@@ -90,6 +91,24 @@ def test_vectors_are_those_of_transformers_and_padding_moves_none(text: Any, mod
             torch.testing.assert_close(ours_D, found / found.norm(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(wide_ND, ours_ND, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(alone_ND, ours_ND, rtol=1e-5, atol=1e-6)
+
+
+@here
+@pytest.mark.slow
+def test_a_smaller_depth_is_its_first_layers(text: Any, model: Any) -> None:
+    task: Any = plugin({"id": "tasks/sentence_similarity"})
+    short = task.assemble(MODEL | {"depth": 2}, block, text, 62).eval()
+    ids_BT = torch.arange(40, 52).view(2, 6)
+    mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
+    (whole,), (cut,) = ([child for child in each.modules() if isinstance(child, Encoder)] for each in (model, short))
+    seen: list[torch.Tensor] = []
+    handle = whole.bert.encoder.layer[1].register_forward_hook(lambda module, given, made: seen.append(made))
+    with torch.no_grad():
+        whole(ids_BT, mask_BT)
+        found_BE = cut(ids_BT, mask_BT)
+    handle.remove()
+    torch.testing.assert_close(found_BE, seen[0].mean(dim=1))
+    assert sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in short.parameters()) == 4 * 1_774_464
 
 
 @here
