@@ -184,11 +184,10 @@ PARTS = {
     "movement": Part(
         encoder,
         {
-            "whole": {},
             "magnitude, gradually": technique("pruning/magnitude", mode="gradual", **MEANWHILE),
             "movement": technique("pruning/movement", **MEANWHILE),
         },
-        gained("movement", "magnitude, gradually", "whole"),
+        gained("movement", "magnitude, gradually"),
     ),
 }
 
