@@ -36,3 +36,10 @@ def heard(words: Sequence[str], errors: IO[bytes], hear: Callable[[dict[str, Any
             if process.poll() is None:
                 process.kill()
     return last, process.returncode
+
+
+def ended(process: subprocess.Popen[str] | None) -> None:
+    """End a program that still runs, and take what it said."""
+    if process is not None and process.poll() is None:
+        process.kill()
+        process.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from engines.hearing import ended
 from engines.launching import process_environment
 
 MODULE = "engines.runtime.predict"
@@ -71,9 +72,7 @@ class Predictor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.communicate()
+        ended(process)
 
 
 def training_seconds(plan: Mapping[str, Any], predicted: Mapping[str, Any]) -> float | None:

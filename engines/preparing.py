@@ -17,6 +17,7 @@ from typing import Any, cast
 from engines import catalogue
 from engines.api import Corpus, CorpusError
 from engines.launching import process_environment
+from engines.telling import tell
 
 
 def in_own_process(choice: Mapping[str, Any], cache: Path, announce: Callable[[str], None]) -> None:
@@ -39,16 +40,11 @@ def main() -> int:
     choice, cache = json.loads(sys.argv[1]), Path(sys.argv[2])
     corpus = cast(Corpus, catalogue.load(choice.pop("id"))(**choice))
     try:
-        corpus.prepare(cache, lambda sentence: _tell(say=sentence))
+        corpus.prepare(cache, lambda sentence: tell(say=sentence))
     except CorpusError as error:
-        _tell(error=str(error))
+        tell(error=str(error))
         return 1
     return 0
-
-
-def _tell(**said: str) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

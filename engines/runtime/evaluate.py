@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines import energy, probes
+from engines.hearing import ended
 from engines.runtime import work
 from engines.runtime.clock import wait_for
 from engines.runtime.finished import Finished, load_finished
@@ -111,9 +112,7 @@ class Examination:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.communicate()
+        ended(process)
 
 
 def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[list[ResultRow], dict[str, Any]]:

@@ -35,13 +35,13 @@ from engines.runtime.plan import PlanError
 from engines.runtime.portable import load_exported, write_exported
 from engines.runtime.programs import loaded_afresh, write_program
 from engines.runtime.runners import score
+from engines.telling import ORPHANED
 from engines.toolbox import vocabularies
 from engines.toolbox.packed import matrices_in
 
 FORMATS = ("safetensors", "torch-export", "onnx")
 SUFFIXES = {"torch-export": ".pt2", "onnx": ".onnx"}
 """Of files beside the first, where that has no suffix of its own."""
-ORPHANED = 75
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from torch import nn
 from engines import peaks, probes, roofline
 from engines.api import Corpus, Text
 from engines.runtime.attribution import Reading
+from engines.runtime.failures import first_line
 from engines.runtime.finished import load_finished
 from engines.runtime.flops import Operation, counting
 from engines.runtime.heldout import EVALUATION_BATCH
@@ -112,7 +113,7 @@ def predict(
     try:
         trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]
     except torch.OutOfMemoryError as error:
-        missing.append(f"{where} has no room to try it out now ({str(error).splitlines()[0]}), so memory is that of the tensors alone.")
+        missing.append(f"{where} has no room to try it out now ({first_line(error)}), so memory is that of the tensors alone.")
         torch.cuda.empty_cache()
         where = torch.device("cpu")
         trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]

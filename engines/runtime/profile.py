@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.profiling import PROFILE, TRACE, ProfileError, refusal
 from engines.runtime import allocated, layertimes, stepwork
 from engines.runtime.attribution import Reading
+from engines.runtime.failures import first_line
 from engines.runtime.finished import FinishedError
 from engines.runtime.flops import NOTHING
 from engines.runtime.phases import time_steps
@@ -40,6 +40,7 @@ from engines.runtime.plan import PlanError
 from engines.runtime.rehearsal import Rehearsal
 from engines.store import commands, queries
 from engines.store.database import Store, StoreError
+from engines.telling import end_with_input, tell
 from engines.timinglock import machine_to_ourselves
 
 VERSION = 1
@@ -52,7 +53,6 @@ PROFILED_CALLS = 15_000
 LOCK_SECONDS = 0.5
 LOOK_SECONDS = 0.5
 """How long we hold still to see what else the machine does."""
-ORPHANED = 75
 
 _REQUEST_IS_WRONG = (
     CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, ProfileError, StoreError, NotImplementedError,
@@ -67,22 +67,22 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
     for _ in range(WARM_UP_STEPS):
         rehearsal.step()
     rehearsal.wait()
-    _tell(doing="counting work")
+    tell(doing="counting work")
     work = stepwork.of_step(rehearsal)
     # Plain steps before and after, so that what drifts meanwhile is not taken for the profiler's doing.
-    _tell(doing="timing plain steps")
+    tell(doing="timing plain steps")
     plain = time_steps(rehearsal, (steps + 1) // 2, PLAIN_SECONDS / 2)
-    _tell(doing="profiling layers")
+    tell(doing="profiling layers")
     model, training = rehearsal.session.model, rehearsal.plan["training"]
     profiled = max(1, min(PROFILED_STEPS, PROFILED_CALLS // max(1, work.calls)))
     spent, profiled_ms = _profile(rehearsal, profiled, trace)
-    _tell(doing="timing plain steps again")
+    tell(doing="timing plain steps again")
     plain += time_steps(rehearsal, steps // 2, PLAIN_SECONDS / 2)
     rows = layertimes.layers(spent, model, profiled)
     for row in rows:
         done = work.modules.get(row["name"], NOTHING)
         row |= {"flops": done.flops, "bytes": done.bytes, "operators": work.started.get(row["name"], 0)}
-    _tell(doing="telling memory apart")
+    tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
     rehearsal.check()
     known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(rehearsal.device), rehearsal.threads)
@@ -152,7 +152,7 @@ def profile_run(store: Store, run_id: int, steps: int, started: float) -> Path:
         raise ProfileError(reason)
     folder = store.run_folder(run_id)
     with machine_to_ourselves(LOCK_SECONDS, _waiting()):
-        _tell(doing="preparing corpus and model")
+        tell(doing="preparing corpus and model")
         teachers = queries.needed_models(store, row)
         rehearsal = Rehearsal(queries.plan(store, run_id), row.seed, teachers=teachers, runs=store.runs)
         _check_text(store, run_id, rehearsal)
@@ -187,14 +187,9 @@ def _waiting() -> Any:
     def wait(path: Path) -> None:
         if not told:
             told.append(path)
-            _tell(doing=f"waiting for a timing session on this machine ({path})")
+            tell(doing=f"waiting for a timing session on this machine ({path})")
 
     return wait
-
-
-def _tell(**fact: Any) -> None:
-    sys.stdout.write(json.dumps(fact) + "\n")
-    sys.stdout.flush()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -204,24 +199,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", type=int, required=True)
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args(argv)
-    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    end_with_input()
     try:
         with Store.open(arguments.store) as store:
-            _tell(profile=str(profile_run(store, arguments.run, arguments.steps, started)))
+            tell(profile=str(profile_run(store, arguments.run, arguments.steps, started)))
     except _REQUEST_IS_WRONG as error:
-        _tell(error=str(error))
+        tell(error=str(error))
         return 2
     except RuntimeError as error:
         # What torch raises where memory runs out or a kernel does not exist on a device.
-        _tell(error=f"The step of run r{arguments.run} failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        tell(error=f"The step of run r{arguments.run} failed: {first_line(error)}")
         return 1
     return 0
-
-
-def _end_with_input() -> None:
-    """Who asked is gone when our standard input ends: nobody waits for the answer, and others wait for the machine."""
-    sys.stdin.read()
-    os._exit(ORPHANED)
 
 
 if __name__ == "__main__":

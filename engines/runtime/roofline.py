@@ -10,7 +10,6 @@ makes slower; how far the median lay from the best is told as its spread, and wi
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ import torch
 from engines import probes
 from engines.runtime.clock import wait_for
 from engines.runtime.plan import PlanError, device_of, threads_of
+from engines.telling import tell
 
 SECONDS = 0.4
 """Of repeats for one figure; at least FEWEST of them."""
@@ -181,17 +181,12 @@ def main(argv: list[str] | None = None) -> int:
     for place in parser.parse_args(argv).places:
         device, _, threads = place.rpartition("/")
         try:
-            found = measure(device_of(device), threads_of(int(threads)), lambda what: _tell(doing=what))
+            found = measure(device_of(device), threads_of(int(threads)), lambda what: tell(doing=what))
         except (PlanError, RuntimeError) as error:  # RuntimeError: what torch raises where a device does not answer or has no memory left
-            _tell(error=str(error).strip().partition("\n")[0])
+            tell(error=str(error).strip().partition("\n")[0])
         else:
-            _tell(peaks=found)
+            tell(peaks=found)
     return 0
-
-
-def _tell(**said: Any) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

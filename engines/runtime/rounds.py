@@ -21,6 +21,7 @@ from engines.api import Cell, Group
 from engines.machinestate import free_memory_mib
 from engines.runtime import allocated
 from engines.runtime.clock import uncollected
+from engines.runtime.failures import HOST_ALLOCATOR, ran_out
 from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
 from engines.toolbox.trials import relative_error
@@ -42,7 +43,6 @@ ROOM = 0.8
 """Share of the free memory that a group may take."""
 FAR = 16.0
 """How many times more work may be told from the last size; what takes microseconds says nothing about what takes seconds."""
-HOST_ALLOCATOR = "DefaultCPUAllocator"
 """What torch names where it gets no memory of the host."""
 
 
@@ -126,7 +126,7 @@ class Rounds:
         try:
             return self._measured(group, cells)
         except (MemoryError, RuntimeError) as error:
-            if not _ran_out(error):
+            if not ran_out(error):
                 raise
             for cell in cells:
                 if cell.curve not in {each.curve for each in self.left[before:]}:
@@ -295,15 +295,10 @@ def free_bytes(device: str) -> float:
     return float(torch.cuda.mem_get_info(place)[0] + kept)
 
 
-def _ran_out(error: Exception) -> bool:
-    """Whether memory ran out; torch tells it of the host by a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or HOST_ALLOCATOR in str(error)
-
-
 def _words(error: Exception) -> str:
     """Why a cell is left out: the end of a sentence."""
     first = next(iter(str(error).splitlines()), "").rpartition(f"{HOST_ALLOCATOR}: ")[2] or type(error).__name__
-    return f"the memory ran out ({first})" if _ran_out(error) else f"torch cannot do it here ({first})"
+    return f"the memory ran out ({first})" if ran_out(error) else f"torch cannot do it here ({first})"
 
 
 def _narrow(seconds: Sequence[float]) -> bool:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from engines import sensitivity
 from engines.api import CorpusError, Figure
 from engines.catalogue import BrokenPlugin, UnknownPlugin
+from engines.runtime.failures import first_line
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.plan import PlanError, threads_of
@@ -35,6 +35,7 @@ from engines.sensitivity import FLOAT_BITS, KIND, VERSION, Choice, Mode, Sensiti
 from engines.statistics import student_interval
 from engines.store import commands, queries
 from engines.store.database import Store, StoreError
+from engines.telling import end_with_input, tell
 from engines.toolbox.packed import KINDS, matrices_of
 from engines.toolbox.pruning import TYPES, smallest, weights_of, zero
 from engines.toolbox.quantisers import Scheme, quantise
@@ -42,7 +43,6 @@ from engines.toolbox.quantisers import Scheme, quantise
 SPLIT = "valid"
 PIECES = 20
 """Of the held-out text, over which the interval of a difference is taken: neighbouring targets are no independent ones."""
-ORPHANED = 75
 
 Tell = Callable[..., None]
 _REQUEST_IS_WRONG = (CorpusError, PlanError, UnknownPlugin, BrokenPlugin, FinishedError, SensitivityError, StoreError)
@@ -246,11 +246,6 @@ def measure_run(store: Store, run_id: int, mode: Mode, levels: Sequence[float], 
     return path
 
 
-def _tell(**fact: Any) -> None:
-    sys.stdout.write(json.dumps(fact) + "\n")
-    sys.stdout.flush()
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engines.runtime.sensitivity")
     parser.add_argument("--store", required=True)
@@ -260,25 +255,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--allow", type=float, default=sensitivity.ALLOWED)
     parser.add_argument("--tokens", type=int)
     arguments = parser.parse_args(argv)
-    threading.Thread(target=_end_with_input, name="input", daemon=True).start()
+    end_with_input()
     try:
         with Store.open(arguments.store) as store:
             levels = sensitivity.levels_of(arguments.mode, arguments.levels)
-            _tell(sensitivity=str(measure_run(store, arguments.run, arguments.mode, levels, arguments.allow, arguments.tokens, _tell)))
+            tell(sensitivity=str(measure_run(store, arguments.run, arguments.mode, levels, arguments.allow, arguments.tokens, tell)))
     except _REQUEST_IS_WRONG as error:
-        _tell(error=str(error))
+        tell(error=str(error))
         return 2
     except RuntimeError as error:
         # What torch raises where memory runs out or a kernel does not exist on a device.
-        _tell(error=f"Run r{arguments.run} could not be judged: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        tell(error=f"Run r{arguments.run} could not be judged: {first_line(error)}")
         return 1
     return 0
-
-
-def _end_with_input() -> None:
-    """Who asked is gone when our standard input ends."""
-    sys.stdin.read()
-    os._exit(ORPHANED)
 
 
 if __name__ == "__main__":

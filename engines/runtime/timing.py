@@ -19,19 +19,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
+from engines.runtime.failures import first_line, ran_out
 from engines.runtime.finished import FinishedError
 from engines.runtime.graphs import NotExportable
 from engines.runtime.inspector import own_stdout
 from engines.runtime.losses import Diverged
 from engines.runtime.pipeline import RecipeError
 from engines.runtime.plan import PlanError
-from engines.runtime.turns import Inference, Subject, Training, first_line
-
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+from engines.runtime.turns import Inference, Subject, Training
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         MemoryError,
     ) as error:  # fmt: skip
         # RuntimeError is what torch raises where a kernel does not exist on a device, or memory runs out.
-        _answer(out, {"error": first_line(error), "memory": _is_memory(error)})
+        _answer(out, {"error": first_line(error), "memory": ran_out(error)})
         return 1
     return 0
 
@@ -72,11 +69,6 @@ def _subject(arguments: argparse.Namespace) -> Subject:
     if arguments.train is not None:
         return Training(arguments.train, arguments.seed, {name: Path(folder) for name, folder in json.loads(arguments.teachers).items()})
     return Inference(arguments.model, json.loads(arguments.target), json.loads(arguments.batches))
-
-
-def _is_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the device or the host."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _answer(out: IO[str], figures: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from engines.runtime.clock import uncollected, wait_for
 from engines.runtime.evaluate import held_out_batch
+from engines.runtime.failures import first_line
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.graphs import NotExportable
 from engines.runtime.plan import threads_of
@@ -203,8 +204,3 @@ class Training:
         seconds = time.perf_counter() - start
         self._rehearsal.check()
         return tokens, seconds
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the traces that torch appends."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -13,6 +13,7 @@ from engines import catalogue
 from engines.api import Corpus, CorpusError, Task
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.problems import Problem, join
+from engines.runtime.failures import first_line
 from engines.runtime.ownmetric import MetricError, OwnMetric
 from engines.runtime.plan import PlanError, device_of
 from engines.runtime.sketch import BuildError, parts, sketch
@@ -109,5 +110,5 @@ def _of_model(plan: Mapping[str, Any]) -> list[Problem]:
         # An operator that needs values, which the meta device has not: only a run can tell.
         return []
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        return [Problem("model", None, f"cannot be run on {tuple(ids_BT.shape)} ids: {str(error).splitlines()[0]}")]
+        return [Problem("model", None, f"cannot be run on {tuple(ids_BT.shape)} ids: {first_line(error)}")]
     return []

@@ -25,6 +25,7 @@ from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.checkpoint import CheckpointError
 from engines.runtime.evaluate import EvaluationError
+from engines.runtime.failures import ran_out
 from engines.runtime.finished import FinishedError
 from engines.runtime.losses import Diverged
 from engines.runtime.memorylog import load_optimizers
@@ -132,10 +133,9 @@ def _run(store: Store, run_id: int, claim: str, control: Control) -> int:
 def _explain(error: Exception) -> tuple[str, str]:
     """(reason, advice) for an exception out of torch or a plugin."""
     text = str(error).strip() or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"CUDA out of memory: {text.splitlines()[0]}", _OUT_OF_MEMORY_ADVICE
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return f"Out of host memory: {text.splitlines()[0]}", _OUT_OF_MEMORY_ADVICE
+    if ran_out(error):
+        of_gpu = isinstance(error, torch.OutOfMemoryError) or "CUDA" in text
+        return f"{'CUDA out of memory' if of_gpu else 'Out of host memory'}: {text.splitlines()[0]}", _OUT_OF_MEMORY_ADVICE
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     return f"{type(error).__name__} at {where}: {text[:600]}", "The full traceback is in the run's log."

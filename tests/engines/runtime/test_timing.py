@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from engines import programmes, stopwatches
-from engines.runtime import export, timing, turns
+from engines.runtime import export, turns
 from engines.runtime.evaluate import held_out_batch
+from engines.runtime.failures import ran_out
 from engines.runtime.finished import save_finished
 from engines.runtime.plan import block, plugin, text_of
 from engines.runtime.turns import INFER, STEPS, TRAIN, Inference, Training
@@ -141,10 +142,10 @@ def test_what_cannot_be_timed_is_a_sentence(model, tmp_path):
 
 
 def test_running_out_of_memory_is_told_apart():
-    assert timing._is_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert timing._is_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
-    assert timing._is_memory(MemoryError())
-    assert not timing._is_memory(RuntimeError("no kernel"))
+    assert ran_out(RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
+    assert ran_out(MemoryError())
+    assert not ran_out(RuntimeError("no kernel"))
 
 
 def test_graphs_are_timed_and_written_as_the_model_is(model, tmp_path, capsys):
