@@ -20,19 +20,19 @@ at fixed places (the order is that of `HOOKS`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import model_validator
 
+from engines.certificate import Trial, certificate
+from engines.corpus import Corpus, CorpusError, Documents, Text, Vocabulary
 from engines.plugin import Plugin, param
 from engines.study import Axis, BreakEven, Cell, Conclusion, Estimate, Exponent, Group, Measured, Study, Trained
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -53,23 +53,6 @@ HOOKS = (
 
 
 # --- Blocks -------------------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Token types of a corpus, ids sorted by falling training frequency (id 0 is the most frequent).
-
-    counts: occurrences of each id in the training split, shape (V,), int64.
-    """
-
-    tokens: tuple[str, ...]
-    counts: np.ndarray
-    unknown: int | None = None
-    joiner: str = " "
-
-    @property
-    def size(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -207,74 +190,7 @@ class Technique(Plugin):
         return tuple(name for name in HOOKS if callable(getattr(cls, name, None)))
 
 
-# --- Corpora and tasks --------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Documents:
-    """The texts that a split consists of, one after another. ends: (n,) tokens up to and including each; labels: (n,) index of its class.
-
-    scores: of a corpus of pairs, whose texts 2i and 2i + 1 are the i-th pair: (n / 2,), how alike people find them, from 0 to 1.
-    """
-
-    ends: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Text:
-    """A prepared corpus: token ids of each split as (memory-mapped) integer arrays of shape (T,), and what is needed to judge on them.
-
-    character_ends: for each split an array of shape (T,) with the characters of the original text up to and including each token (line ends
-    count), so that bits per original character can be given for any prefix.
-    """
-
-    splits: Mapping[str, np.ndarray]
-    character_ends: Mapping[str, np.ndarray]
-    vocabulary: Vocabulary
-    fingerprint: str
-    licence: str
-    level: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    encode: Callable[[str], list[int]] | None = None
-    decode: Callable[[Iterable[int]], str] | None = None
-    classes: tuple[str, ...] = ()
-    """What `documents` are told apart by; empty where the corpus has no labels."""
-    documents: Mapping[str, Documents] = field(default_factory=dict)
-    """Of each split, where the corpus has labels or pairs."""
-    pairs: bool = False
-    """Whether its texts come in pairs with scores."""
-
-
-class Corpus(Plugin):
-    """Real text, how it is split and tokenised, its fingerprint."""
-
-    kind: ClassVar[str] = "corpus"
-    of_pairs: ClassVar[bool] = False
-    """Whether its texts come in pairs with scores."""
-
-    def prepare(self, cache: Path, announce: Callable[[str], None]) -> Text:
-        """Read or build the ids under the folder `cache` (keyed by content). Raises CorpusError with a sentence for the user."""
-        raise NotImplementedError(f"{type(self).__name__} does not define prepare(cache, announce).")
-
-    def check(self) -> None:
-        """Raise CorpusError for what is plainly wrong (a missing file), quickly and without tokenising: asked before anything starts."""
-
-    def vocabulary_size(self, cache: Path) -> int | None:
-        """Token types, where that is known without tokenising (prepared before, or fixed by a parameter)."""
-        return None
-
-    def classes(self) -> tuple[str, ...]:
-        """The classes of a corpus with labels, without tokenising. Raises CorpusError."""
-        return ()
-
-    def is_prepared(self, cache: Path) -> bool:
-        return True  # whether `prepare` has only to read; where not, a run lets another process prepare, so that its own memory stays clean
-
-
-class CorpusError(ValueError):
-    """A corpus that is missing, empty or not text; the message is a sentence for the user."""
+# --- Tasks --------------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -362,30 +278,3 @@ class Task(Plugin):
     def evaluate(self, model: nn.Module, text: Text, split: str, tokens: int, batch: int, device: torch.device) -> list[Figure]:
         """Exact held-out figures on the first `tokens` tokens of a split (0: all)."""
         raise NotImplementedError(f"{type(self).__name__} does not define evaluate.")
-
-
-# --- Certificates -------------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Shapes, type and device on which a certificate is checked (the user's own, or these)."""
-
-    batch: int = 2
-    length: int = 32
-    width: int = 16
-    vocabulary: int = 50
-    device: str = "cpu"
-    dtype: str = "float64"
-    seed: int = 0
-
-
-def certificate(statement: str, tolerance: float = 1e-6) -> Callable[[Callable[[Trial], float]], Callable[[Trial], float]]:
-    """Mark a function of a plugin file as a certificate: it measures the error of an exact statement ("window >= length equals full
-    attention") on a Trial; the statement holds where the returned error is at most `tolerance`."""
-
-    def mark(function: Callable[[Trial], float]) -> Callable[[Trial], float]:
-        function.certificate = (statement, tolerance)  # type: ignore[attr-defined]
-        return function
-
-    return mark
