@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import suppress
 
-from engines import energy, probes
+from engines import meters, probes
 from engines.custody import Custody
 from engines.store.rows import SeriesBatch
 
@@ -78,9 +78,9 @@ class ProcessorPower:
     """What the processor draws between two looks at its counter of energy."""
 
     def __init__(self) -> None:
-        self._meter: energy.Meter | None = None
-        with suppress(energy.NotMeasurable):
-            self._meter = energy.Rapl()
+        self._meter: meters.Meter | None = None
+        with suppress(meters.NotMeasurable):
+            self._meter = meters.Rapl()
         self._seen = (0.0, time.monotonic())
 
     def watts(self) -> float | None:
@@ -89,7 +89,7 @@ class ProcessorPower:
             return None
         try:
             joules, now = self._meter.joules(), time.monotonic()
-        except energy.NotMeasurable:
+        except meters.NotMeasurable:
             self._meter = None
             return None
         before, self._seen = self._seen, (joules, now)

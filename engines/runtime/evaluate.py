@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engines import energy, probes
+from engines import energy, meters, probes
 from engines.hearing import ended
 from engines.runtime import work
 from engines.runtime.clock import wait_for
@@ -188,7 +188,7 @@ def _size(model: Any, weights_bytes: int) -> list[ResultRow]:
 
 
 def energy_row(key: str, tally: energy.Tally, target: str = "", detail: Mapping[str, Any] | None = None) -> ResultRow:
-    """Joules per token above idle with the bounds that the counter's resolution gives. Raises energy.NotMeasurable."""
+    """Joules per token above idle with the bounds that the counter's resolution gives. Raises meters.NotMeasurable."""
     found = tally.figure()
     off = found.uncertainty / found.tokens
     facts = {"what": f"{tally.meter.scope}, above idle", **found.facts(), **(detail or {})}
@@ -242,7 +242,7 @@ def _scoring(
         rows.append(_row("memory/infer_peak_device_mib", peak, "MiB", "lower", name, {**declared, "what": "allocator"}))
     try:
         rows.append(energy_row("energy/infer_joules_per_token", _energy(once, targets.numel(), device), name, declared))
-    except energy.NotMeasurable as reason:
+    except meters.NotMeasurable as reason:
         where = f' on target "{name}"' if name else ""
         announce(f"Energy of inference{where} is not measurable on this machine: {reason}.")
     return rows
@@ -259,8 +259,8 @@ def _latency(begin: Callable[[], Work], device: torch.device, name: str, declare
 
 
 def _energy(function: Callable[[], Any], tokens: int, device: torch.device) -> energy.Tally:
-    """One window of repeats, long enough for the counter, after idle power was measured. Raises energy.NotMeasurable."""
-    meter = energy.meter_of(str(device))
+    """One window of repeats, long enough for the counter, after idle power was measured. Raises meters.NotMeasurable."""
+    meter = meters.meter_of(str(device))
     wait_for(device)
     tally = energy.Tally(meter, energy.rest(meter))
     function()

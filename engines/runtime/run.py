@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engines import energy, observing, preparing, probes
+from engines import energy, meters, observing, preparing, probes
 from engines.api import Figure, Text
 from engines.evidence import NO_DISTRIBUTION
 from engines.predicting import PredictionError, Predictor, held_against, verdict
@@ -151,10 +151,10 @@ class Run:
     def _energy_tally(self, device: torch.device) -> energy.Tally | None:
         """What counts the energy of training, ready to start; None, and said why, where nothing can."""
         try:
-            meter = energy.meter_of(str(device))
+            meter = meters.meter_of(str(device))
             wait_for(device)
             return energy.Tally(meter, energy.rest(meter))
-        except energy.NotMeasurable as reason:
+        except meters.NotMeasurable as reason:
             self._event("info", "energy", f"Energy of training is not measurable on this machine: {reason}.")
             return None
 
@@ -165,7 +165,7 @@ class Run:
             return
         try:
             self.results.append(evaluate.energy_row("energy/joules_per_token", tally))
-        except energy.NotMeasurable as reason:
+        except meters.NotMeasurable as reason:
             self._event("info", "energy", f"Energy of training was not measured: {reason}.")
 
     def _finish(self, trainer: Trainer) -> Finished:

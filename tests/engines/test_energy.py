@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engines import energy, probes
-from engines.energy import NotMeasurable, Rapl, Tally
+from engines import energy, meters, probes
+from engines.energy import Tally
+from engines.meters import NotMeasurable, Rapl
 
 RANGE = 1_000_000
 
@@ -218,14 +219,14 @@ def gpus(nvml: Nvml) -> probes.Gpus:
 def test_a_gpu_counts_millijoules_from_when_the_meter_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     nvml = Nvml(5_000_000)
-    meter = energy.meter_of("cuda:0", gpus(nvml))
+    meter = meters.meter_of("cuda:0", gpus(nvml))
     nvml.millijoules = 5_002_500
     assert meter.joules() == pytest.approx(2.5)
     nvml.millijoules = None
     with pytest.raises(NotMeasurable, match="stopped answering"):
         meter.joules()
     with pytest.raises(NotMeasurable, match="no energy counter"):
-        energy.meter_of("cuda", gpus(nvml))
+        meters.meter_of("cuda", gpus(nvml))
 
 
 def test_every_device_is_counted_or_says_why_not(tmp_path: Path, powercap: Path) -> None:
@@ -237,4 +238,4 @@ def test_every_device_is_counted_or_says_why_not(tmp_path: Path, powercap: Path)
     assert (cpu, counted, gpu) == ("cpu", False, "gpu 0")
     assert why.startswith("not measurable on this machine: this system has no RAPL counters")
     with pytest.raises(NotMeasurable, match="no energy counter for the device mps"):
-        energy.meter_of("mps")
+        meters.meter_of("mps")
