@@ -195,7 +195,7 @@ class Technique(Plugin):
 
 @dataclass(frozen=True)
 class Figure:
-    """One final figure: a key of the design ("quality/test_perplexity"), value, unit, and which direction is better.
+    """One final figure: a key ("quality/test_perplexity"), value, unit, and which direction is better.
 
     low, high: its interval where the judgement itself gives one (a bootstrap over word pairs). detail: what has to be known to read it.
     """

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engines import energy, meters, probes
-from engines.hearing import ended
 from engines.runtime import work
 from engines.runtime.clock import wait_for
 from engines.runtime.finished import Finished, load_finished
@@ -38,7 +36,6 @@ from engines.toolbox.packed import matrices_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 
 WARM_UP = 3
@@ -48,11 +45,6 @@ MINIMUM = 5
 LATENCY_STEPS = 100
 ENERGY_SECONDS = 2.5
 """Length of the window in which energy is counted, where there is a counter."""
-LOOK_SECONDS = 0.25
-
-
-class EvaluationError(RuntimeError):
-    """The process that measures a finished model failed; the message is for the user."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,45 +66,6 @@ def main(argv: list[str] | None = None) -> int:
     rows += figures(finished, (folder / "weights.safetensors").stat().st_size, told.append)
     sys.stdout.write(json.dumps({"rows": [asdict(row) for row in rows], "work": done, "told": told}) + "\n")
     return 0
-
-
-class Examination:
-    """The process that measures the finished model in a folder: started with the block, at work from `figures` on, ended with the block."""
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self._command = [sys.executable, "-m", "engines.runtime.evaluate", "--model", str(folder), "--device", str(device), "--wait"]
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Examination:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return self
-
-    def figures(self, announce: Callable[[str], None], stopped: Callable[[], bool]) -> tuple[list[ResultRow], dict[str, Any]]:
-        """The figures of the model and its work (`operations`), measured by a process that holds nothing else; none where `stopped` says so first.
-
-        Raises EvaluationError with the last words of a process that failed.
-        """
-        process, begin = self._process, "begin\n"
-        assert process is not None
-        while True:
-            try:
-                out, words = process.communicate(begin, timeout=LOOK_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                begin = ""
-                if stopped():
-                    return [], {}
-        if process.returncode or not out.strip():
-            last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
-            raise EvaluationError(f"The finished model could not be measured: {last}")
-        answer = json.loads(out.splitlines()[-1])
-        for sentence in answer["told"]:
-            announce(sentence)
-        return [ResultRow(**row) for row in answer["rows"]], answer["work"]
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        process, self._process = self._process, None
-        ended(process)
 
 
 def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[list[ResultRow], dict[str, Any]]:
@@ -137,7 +90,7 @@ def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[lis
 
 
 def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
-    """The other figures of DESIGN section 7 that a finished model alone can give. What cannot be measured here is announced and absent."""
+    """What else a finished model alone tells: size, speed, latency, memory and energy. What cannot be measured here is announced and absent."""
     rows = _size(finished.model, weights_bytes)
     own_device = _device(finished.model)
     if finished.task.no_steps:

@@ -16,6 +16,7 @@ from engines.predicting import PredictionError, Predictor, held_against, verdict
 from engines.runtime import checkpoint, evaluate
 from engines.runtime.clock import wait_for
 from engines.runtime.context import Budget, Session
+from engines.runtime.examination import Examination
 from engines.runtime.finished import Finished, load_finished, save_finished
 from engines.runtime.heldout import EVALUATION_BATCH
 from engines.runtime.memorylog import before_model
@@ -70,7 +71,7 @@ class Run:
         finished = self._finish(trainer)
         self._phase("evaluating")
         # It loads torch beside the judging, and measures when nothing else of this run is at work.
-        with evaluate.Examination(self.folder / "model", _evaluation_device(trainer.session)) as examination:
+        with Examination(self.folder / "model", _evaluation_device(trainer.session)) as examination:
             with ExitStack() as stack:
                 predictor = None
                 if trainer.tokens_per_second():

@@ -24,7 +24,7 @@ import torch
 from engines.api import CorpusError
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.checkpoint import CheckpointError
-from engines.runtime.evaluate import EvaluationError
+from engines.runtime.examination import EvaluationError
 from engines.runtime.failures import ran_out
 from engines.runtime.finished import FinishedError
 from engines.runtime.losses import Diverged

@@ -1,4 +1,4 @@
-"""Merging and plans: DESIGN section 6, rule by rule."""
+"""Merging and plans, rule by rule."""
 
 from __future__ import annotations
 
