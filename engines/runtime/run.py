@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from engines import energy, meters, observing, preparing, probes
-from engines.api import Figure, Text
+from engines.api import Figure
 from engines.evidence import NO_DISTRIBUTION
 from engines.predicting import PredictionError, Predictor, held_against, verdict
-from engines.runtime import checkpoint, evaluate
+from engines.runtime import checkpoint, evaluate, statements
 from engines.runtime.clock import wait_for
 from engines.runtime.context import Budget, Session
 from engines.runtime.examination import Examination
@@ -27,7 +27,6 @@ from engines.runtime.price import Trained, own_price, price_of_needed
 from engines.runtime.recorder import Recorder
 from engines.runtime.teachers import TeacherError, Teachers
 from engines.runtime.train import WARM_UP_STEPS, Cancelled, Control, Trainer
-from engines.runtime.work import per_token as work_per_token
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
 from engines.store.database import Store
@@ -57,7 +56,7 @@ class Run:
         if not parts.corpus.is_prepared(corpus_folder()):
             preparing.in_own_process(self.plan["corpus"], corpus_folder(), lambda sentence: self._event("info", "corpus", sentence))
         text = text_of(parts.corpus, lambda sentence: self._event("info", "corpus", sentence))
-        self._event("info", "corpus", _sentence(text))
+        self._event("info", "corpus", statements.of_text(text))
         # What preparing took here, for a corpus that does not tell, would else be in the peaks of the one run that did it.
         probes.release_memory()
         self._before_model = before_model(device)
@@ -88,7 +87,7 @@ class Run:
             self.results, work = examination.figures(lambda told: self._event("info", "measure", told), lambda: self.control.stop)
         if self.control.stop:
             raise Cancelled
-        commands.put_effects(self.store, self.row.id, self.claim, [_work_effect(work, trainer), *self._error_of(predicted, trainer)])
+        commands.put_effects(self.store, self.row.id, self.claim, [statements.of_work(work, trainer), *self._error_of(predicted, trainer)])
         self._store_results()
 
     def discard_checkpoint(self) -> None:
@@ -178,8 +177,8 @@ class Run:
         records = pipeline.finish()
         self.recorder.flush()
         effects = [
-            EffectRow("", "training", *_training(trainer)),
-            EffectRow("", "conditions", _sentence(session.text), {"corpus": session.text.fingerprint, "unknown_share": _unknown_share(session.text)}),
+            EffectRow("", "training", *statements.of_training(trainer)),
+            EffectRow("", "conditions", *statements.of_conditions(session.text)),
             *(EffectRow(e.technique, e.hook, e.sentence, e.facts) for e in pipeline.stated_effects()),
         ]
         commands.put_effects(self.store, self.row.id, self.claim, effects)
@@ -291,41 +290,6 @@ class Run:
     def _store_results(self) -> None:
         commands.put_results(self.store, self.row.id, self.claim, self.results)
         self.results = []
-
-
-def _training(trainer: Trainer) -> tuple[str, dict[str, Any]]:
-    """What training was, and its facts; who made no step has no series of losses that could equal another one."""
-    session = trainer.session
-    if session.step:
-        return f"{session.step:,} updates.", {"loss_digest": trainer.losses.digest, "steps": session.step}
-    return session.fitted or "Nothing was trained: the budget is nothing.", {"steps": 0, "tokens": session.tokens}
-
-
-def _work_effect(work: dict[str, Any], trainer: Trainer) -> EffectRow:
-    """Operations and bytes per token: of scoring with the finished model, and of a training step where one was counted."""
-    per_token = dict(work["per_token"])
-    uncounted = dict(work["uncounted"])
-    if trainer.work is not None:
-        per_token |= work_per_token(trainer.work, trainer.work_tokens, "training_")
-        uncounted |= trainer.work.uncounted
-    forward = f"Scoring a token takes {per_token['forward_flops']:,.0f} operations and moves {per_token['forward_bytes']:,.0f} bytes"
-    training = f"; training on one {per_token['training_flops']:,.0f} and {per_token['training_bytes']:,.0f}" if trainer.work else ""
-    return EffectRow("", "work", f"{forward}{training}.", {**work, "per_token": per_token, "uncounted": uncounted})
-
-
-def _unknown_share(text: Text) -> dict[str, float]:
-    """Share of unknown tokens in each split; figures per character compare across vocabularies only where it is about zero."""
-    unknown = text.vocabulary.unknown
-    return {split: float((ids == unknown).mean()) if unknown is not None else 0.0 for split, ids in text.splits.items()}
-
-
-def _sentence(text: Text) -> str:
-    sizes = ", ".join(f"{split} {len(ids):,}" for split, ids in text.splits.items())
-    unknown = _unknown_share(text).get("test", 0.0)
-    return (
-        f"{text.level} level, {text.vocabulary.size:,} types; tokens: {sizes}; {100 * unknown:.1f}% of the test split unknown; "
-        f"licence {text.licence}; fingerprint {text.fingerprint[:12]}."
-    )
 
 
 def _evaluation_device(session: Session) -> torch.device:
