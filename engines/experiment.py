@@ -28,7 +28,8 @@ from engines.keypaths import KeyPathError, assignment, drop, locate, look, put
 from engines.merging import Index, Tree, list_of, merge, plan_of
 from engines.placing import placed
 from engines.problems import ExperimentError, Problem, did_you_mean, join
-from engines.schema import ExperimentFile, Variant, check_structure
+from engines.schema import ExperimentFile, Variant
+from engines.structure import check_structure
 
 SMOKE_STEPS = 3
 SMOKE_TOKENS = 2_000
