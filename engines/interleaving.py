@@ -20,17 +20,14 @@ from dataclasses import replace
 from typing import Any
 
 from engines import probes, statistics
-from engines.machinestate import Observer, free_memory_mib
+from engines.crew import Crew, Crowded
+from engines.machinestate import Observer
 from engines.programmes import Entrant, Programme
 from engines.stopwatches import STEADY_ALLOCATOR, Stopwatch, StopwatchError
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import DONE, FAILED, RUNNING, RoundRow
 
-MOST_ALIVE = 6
-"""Processes of a block, baseline and control among them."""
-SHARE_OF_MEMORY = 0.8
-"""Of the free memory, host or device, that further processes may take."""
 ALL_MADE = "All rounds were made; more launches (measure.launches, measure.rounds) narrow the intervals."
 IDLE_SECONDS = 0.25
 """How long it looks, before each round, at what else the machine does."""
@@ -38,13 +35,6 @@ IDLE_SECONDS = 0.25
 
 class Stopped(Exception):
     """The session was told to end."""
-
-
-class Crowded(Exception):
-    """Memory holds no more than `room` processes at a time."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
 
 
 class Session:
@@ -69,24 +59,15 @@ class Session:
         """Figures of each round."""
         self.starts: list[int] = []
         """The first round of each launch."""
-        self.absent: dict[str, str] = {}
-        self._paces: dict[Entrant, dict[str, Any]] = {}
-        """What each process said of its speed when it was first warm, with the repeats that follow from it."""
-        self._counts: dict[int, dict[str, int]] = {}
-        """Repeats of each work in a turn, of each variant: planned once."""
-        self._turns: dict[Entrant, dict[str, int]] = {}
-        """Those of the works that its present process is warm for."""
         self._n = 0
         """Rounds made so far, in all blocks."""
-        self._room = MOST_ALIVE
-        self._room_is_known = False
         self._ended: list[str] = []
         self._notes: dict[str, Any] = {}
         self._states: list[dict[str, Any]] = []
         device = programme.target.get("device") or plan.get("device", "cpu")
         self._observer, self._on_gpu = Observer(device), device.startswith(("auto", "cuda"))
         self._order = random.Random(experiment_id)
-        self._log = store.timing_log(experiment_id)
+        self.crew = Crew(programme, self._observer, store.timing_log(experiment_id), self._check, tell)
         process = {"host": platform.node(), "pid": os.getpid(), "started": probes.started(os.getpid())}
         facts = {"what": programme.what, "windows": dict(programme.windows), "target": dict(programme.target), "process": process}
         self._ids = {
@@ -105,112 +86,40 @@ class Session:
         finally:
             if status:
                 for timing_id in self._ids.values():
-                    commands.close_timing(self.store, timing_id, status, facts | {"absent": self.absent})
+                    commands.close_timing(self.store, timing_id, status, facts | {"absent": self.crew.absent})
         self._tell(f"{status}. {facts.get('reason') or facts['ended']}")
         return status
 
     def _time(self) -> tuple[str, dict[str, Any]]:
         blocks = []
         waiting = list(self.variants)
-        while waiting and self.baseline.name not in self.absent:
+        while waiting and self.baseline.name not in self.crew.absent:
             group = self._next_group(waiting)
             try:
-                (self._block if self._room > 1 else self._alternate)(group)
+                (self._block if self.crew.room > 1 else self._alternate)(group)
             except Crowded as crowded:
-                self._room = crowded.room
+                self.crew.room = crowded.room
                 continue
             blocks.append([self.baseline.name, *(entrant.name for entrant in group)])
             waiting = [entrant for entrant in waiting if entrant not in group]
         if self.baseline not in self.measured or not self.measured.keys() - {self.baseline, self.control}:
             return FAILED, {"reason": "The baseline and another variant have to run on the target; see `absent`."}
         return DONE, {
-            "states": self._states, "plans": {entrant.name: pace for entrant, pace in self._paces.items()}, "rounds": self._n, "blocks": blocks,
+            "states": self._states, "plans": {entrant.name: pace for entrant, pace in self.crew.paces.items()}, "rounds": self._n, "blocks": blocks,
             "launches": self.starts, "ended": " ".join(dict.fromkeys(self._ended)), "seed_of_order": self.experiment_id,
             "allocator": {"kept": STEADY_ALLOCATOR, "why": "memory is kept between steps, so that page faults do not depend on where tensors lie"},
-        } | self._notes  # fmt: skip
+        } | self._notes | ({"memory": self.crew.memory} if self.crew.memory else {})  # fmt: skip
 
     # --- who is alive together ------------------------------------------------------------------------------------------------------------
 
     def _next_group(self, waiting: Sequence[Entrant]) -> list[Entrant]:
         """Who is timed next beside the baseline: the control and as many variants as there is room for, blocks of about equal size."""
-        if self._room == 1:
+        if self.crew.room == 1:
             return [self.control, *waiting]
-        if self._room == 2:
-            return [waiting[0] if self.control in self.measured or self.control.name in self.absent else self.control]
-        blocks = math.ceil(len(waiting) / (self._room - 2))
+        if self.crew.room == 2:
+            return [waiting[0] if self.control in self.measured or self.control.name in self.crew.absent else self.control]
+        blocks = math.ceil(len(waiting) / (self.crew.room - 2))
         return [self.control, *waiting[: math.ceil(len(waiting) / blocks)]]
-
-    def _launch(self, stack: ExitStack, members: Sequence[Entrant], first: bool) -> dict[Entrant, Stopwatch]:
-        """The processes of a block, the baseline first, loaded and warm; those that cannot run here are left out. Raises Crowded for too many.
-
-        None is warmed, and so planned, while another one loads.
-        """
-        free_before = self._observer.gpu_free_mib()
-        ready: dict[Entrant, Stopwatch] = {}
-        # The baseline is alone until it is known how many fit.
-        for group in [members] if self._room_is_known else [members[:1], members[1:]]:
-            for entrant, watch in self._load(stack, group, len(ready), first).items():
-                try:
-                    self._warm(entrant, watch)
-                except StopwatchError as error:
-                    if error.memory and first and ready:
-                        raise Crowded(len(ready)) from None
-                    self._leave_out(entrant, watch, error)
-                    continue
-                ready[entrant] = watch
-            if self.baseline not in ready:
-                break
-            if not self._room_is_known:
-                self._room_is_known = True
-                self._room = min(self._room, self._measure_room(ready[self.baseline], free_before))
-                if len(members) > self._room:
-                    raise Crowded(self._room)
-        return ready
-
-    def _load(self, stack: ExitStack, group: Sequence[Entrant], alive: int, first: bool) -> dict[Entrant, Stopwatch]:
-        """The processes of a group, all loaded. alive: how many there are beside them. Raises Crowded."""
-        watches = {entrant: self._start(stack, entrant) for entrant in group}
-        failed: dict[Entrant, StopwatchError] = {}
-        for entrant, watch in watches.items():
-            self._check()
-            try:
-                watch.loaded()
-            except StopwatchError as error:
-                failed[entrant] = error
-        loaded = {entrant: watch for entrant, watch in watches.items() if entrant not in failed}
-        if first and alive + len(loaded) and any(each.memory for each in failed.values()):
-            raise Crowded(alive + len(loaded))
-        for entrant, reason in failed.items():
-            self._leave_out(entrant, watches[entrant], reason)
-        return loaded
-
-    def _start(self, stack: ExitStack, entrant: Entrant) -> Stopwatch:
-        return stack.enter_context(Stopwatch(self.programme.arguments(entrant), self._log))
-
-    def _measure_room(self, watch: Stopwatch, gpu_free_before: float | None) -> int:
-        """How many processes like this one fit into the host's memory, and the GPU's."""
-        size, free = probes.peak_resident_mib(watch.pid), free_memory_mib()
-        room = 1 + int(SHARE_OF_MEMORY * free / max(size, 1.0))
-        self._notes["memory"] = {"process_mib": size, "free_mib": free}
-        gpu_free = self._observer.gpu_free_mib()
-        if gpu_free is not None and gpu_free_before is not None and gpu_free_before - gpu_free > 1:
-            room = min(room, 1 + int(SHARE_OF_MEMORY * gpu_free / (gpu_free_before - gpu_free)))
-            self._notes["memory"] |= {"process_gpu_mib": gpu_free_before - gpu_free, "gpu_free_mib": gpu_free}
-        return room
-
-    def _warm(self, entrant: Entrant, watch: Stopwatch) -> None:
-        """Wait until it is warm, and plan its turns. Raises StopwatchError."""
-        self._check()
-        pace = watch.ask(warm=True)
-        # Windows are equally long in every launch, and the control's are the baseline's.
-        counts = self._counts.setdefault(entrant.variant_id, self.programme.counts(pace["seconds"]))
-        self._turns[entrant] = {work: count for work, count in counts.items() if work in pace["seconds"]}
-        for key, sentence in pace.pop("absent", {}).items():
-            if key in counts:
-                self._tell(f"{entrant.name}: {key} is not timed in this launch. {sentence}")
-            else:
-                self.absent[f"{entrant.name}: {key}"] = sentence
-        self._paces.setdefault(entrant, pace | {"counts": counts})
 
     # --- rounds -----------------------------------------------------------------------------------------------------------------------------
 
@@ -218,10 +127,10 @@ class Session:
         """The rounds of the baseline and a group, over several launches of their processes."""
         begun = time.monotonic()
         for launch, rounds in enumerate(_parts(self.rounds, self.launches)):
-            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
+            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             with ExitStack() as stack:
                 self._tell(f"Loading {len(members)} processes: {self.programme.what}.")
-                watches = self._launch(stack, members, first=launch == 0)
+                watches = self.crew.launch(stack, members, first=launch == 0)
                 for n in range(rounds):
                     if self.baseline not in watches or len(watches) < 2:
                         self._ended.append("The baseline failed." if self.baseline not in watches else "Only the baseline is left.")
@@ -240,9 +149,9 @@ class Session:
         for entrant in self._order.sample(list(watches), len(watches)):
             self._check()
             try:
-                figures[entrant] = watches[entrant].ask(turn=self._turns[entrant])
+                figures[entrant] = self.crew.turn(entrant, watches[entrant])
             except StopwatchError as error:
-                self._leave_out(entrant, watches.pop(entrant), error)
+                self.crew.leave_out(entrant, watches.pop(entrant), error)
         self._store(figures)
 
     def _alternate(self, group: Sequence[Entrant]) -> None:
@@ -251,9 +160,9 @@ class Session:
         self._tell(self._notes["alternated"])
         begun = time.monotonic()
         for cycle, rounds in enumerate(_parts(self.rounds, self.launches)):
-            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.absent]
+            members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             self._look_around(0)
-            visits = {entrant: self._visit(entrant, rounds) for entrant in self._order.sample(members, len(members))}
+            visits = {entrant: self.crew.visit(entrant, rounds) for entrant in self._order.sample(members, len(members))}
             if not visits[self.baseline]:
                 self._ended.append("The baseline failed.")
                 return
@@ -263,18 +172,6 @@ class Session:
             if self._is_enough(begun, group, cycle):
                 return
         self._ended.append(ALL_MADE)
-
-    def _visit(self, entrant: Entrant, turns: int) -> list[dict[str, float]]:
-        """The figures of some turns of a process that is there for them alone."""
-        with ExitStack() as stack:
-            watch = self._start(stack, entrant)
-            try:
-                watch.loaded()
-                self._warm(entrant, watch)
-                return [watch.ask(turn=self._turns[entrant]) for _ in range(turns)]
-            except StopwatchError as error:
-                self._leave_out(entrant, watch, error)
-                return []
 
     def _store(self, figures: Mapping[Entrant, Mapping[str, float]]) -> None:
         """Put down one round, in the order in which the turns were had."""
@@ -314,7 +211,7 @@ class Session:
         """Whether every interval is narrower than the margin. Its width decides, not its verdict: that would favour verdicts by chance."""
         for key in self._ids:
             base = self._figures(self.baseline, key)
-            rows = [figures for entrant in group if entrant.name not in self.absent and (figures := self._figures(entrant, key))]
+            rows = [figures for entrant in group if entrant.name not in self.crew.absent and (figures := self._figures(entrant, key))]
             between = statistics.between_launches([statistics.paired(figures, base) for figures in rows], self.starts)
             for figures in rows:
                 found = statistics.interleaved_ratio(figures, base, between)
@@ -324,12 +221,6 @@ class Session:
 
     def _figures(self, entrant: Entrant, key: str) -> dict[int, float]:
         return {n: figures[key] for n, figures in self.measured.get(entrant, {}).items() if key in figures}
-
-    def _leave_out(self, entrant: Entrant, watch: Stopwatch, error: StopwatchError) -> None:
-        """End its process at once: nothing of it may run beside the turns of the others."""
-        watch.close()
-        self.absent[entrant.name] = str(error)
-        self._tell(f"{entrant.name} is not timed: {error}")
 
     def _check(self) -> None:
         reason = self._stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines import interleaving, stopwatches, timetable, timing
+from engines import crew, stopwatches, timetable, timing
 from engines.comparison import compare
 from engines.store import queries
 from tests.engines.timing.finished import experiment, session, turns
@@ -34,8 +34,8 @@ def test_many_variants_are_timed_in_blocks_with_the_baseline_and_its_control(sto
 
 def test_fewer_are_alive_where_memory_is_short(store, monkeypatch):
     sizes = iter([1000.0] * 100)
-    monkeypatch.setattr(interleaving.probes, "peak_resident_mib", lambda pid: next(sizes))
-    monkeypatch.setattr(interleaving, "free_memory_mib", lambda: 2600.0)
+    monkeypatch.setattr(crew.probes, "peak_resident_mib", lambda pid: next(sizes))
+    monkeypatch.setattr(crew, "free_memory_mib", lambda: 2600.0)
     number = experiment(store, many(3))
     assert timing.measure(store, number) == "done"
     found = session(store, number).facts
