@@ -184,7 +184,7 @@ def verdict(low: float, high: float, margin: float, better: Direction) -> Verdic
     """What the interval [low, high] of the ratio variant / baseline says.
 
     margin: the smallest relative change that matters in practice; symmetric in logarithms, so 1 + margin and 1 / (1 + margin) bound the
-    indifferent region. An interval that lies in neither of the three regions decides nothing.
+    indifferent region. An interval that lies in none of the three regions decides nothing.
     """
     if margin < 0:
         raise ValueError(f"The margin is a relative change of at least 0, got {margin}.")
