@@ -71,7 +71,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, powercap: Path, monkeypatc
 
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(NotMeasurable, match="readable for root alone"):
-        energy._domain(powercap / "intel-rapl:0")
+        meters._domain(powercap / "intel-rapl:0")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")

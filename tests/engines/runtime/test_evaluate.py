@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from engines import energy
+from engines import energy, meters
 from engines.runtime import evaluate
 from engines.runtime.finished import Finished, load_finished, save_finished
 from tests.engines.runtime import session as small
@@ -101,7 +101,7 @@ class _Meter:
 
 def test_energy_of_inference_is_what_the_work_adds_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = _Meter()
-    monkeypatch.setattr(energy, "meter_of", lambda device: meter)
+    monkeypatch.setattr(meters, "meter_of", lambda device: meter)
     monkeypatch.setattr(energy, "rest", lambda meter: energy.Idle(50.0, 2.0, 0.0001))
     monkeypatch.setattr(energy, "SHORTEST_SECONDS", 0.1)
     monkeypatch.setattr(evaluate, "ENERGY_SECONDS", 0.15)
