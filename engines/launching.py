@@ -34,6 +34,8 @@ from engines.store.address import sqlite_path, store_url
 
 START_SECONDS = 30.0
 """How long a supervisor may take to say that it holds its lock (a cold disk, a loaded machine)."""
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""torch's switch (Linux) that puts tensors of 2 MiB and more at multiples of that size and asks the kernel for huge pages."""
 _numbers = itertools.count()
 _OPEN_FILES_STAY = sys.platform == "win32"
 """Whether the system refuses to remove a file that somebody has open."""
@@ -187,8 +189,9 @@ def detached() -> dict[str, Any]:
 
 
 def process_environment() -> dict[str, str]:
-    """The environment of our processes: as it is, with this installation importable from any folder (a checkout that is not installed)."""
-    environment = dict(os.environ)
+    """The environment of our processes: as it is, with this installation importable from any folder (a checkout that is not installed), and
+    with large tensors on whole huge pages unless it says otherwise ([0026](resources/decisions/0026-large-tensors-on-huge-pages.md))."""
+    environment = {HUGE_PAGES: "1"} | os.environ
     root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(path for path in (environment.get("PYTHONPATH", ""), root) if path)
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -14,16 +15,19 @@ from types import TracebackType
 from typing import Any
 
 from engines import probes
-from engines.launching import process_environment
+from engines.launching import HUGE_PAGES, process_environment
 
 MODULE = "engines.runtime.timing"
 LOAD_SECONDS = 300.0
 TURN_SECONDS = 600.0
 LEAVE_SECONDS = 5.0
 KILLED = -9
-STEADY_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
+STEADY_ALLOCATOR = {
+    "MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000", HUGE_PAGES: os.environ.get(HUGE_PAGES, "1"),
+}  # fmt: skip
 """What keeps glibc from giving memory back and asking for it anew in every step (bytes; other systems ignore it). Whether it does depends on
-where a process happened to lay its tensors: without this one of two equal processes is 5 to 10% slower than the other for its whole life."""
+where a process happened to lay its tensors: without this one of two equal processes is 5 to 10% slower than the other for its whole life.
+Huge pages besides keep memory from growing with every step of large tensors."""
 
 
 class StopwatchError(RuntimeError):

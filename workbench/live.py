@@ -69,6 +69,20 @@ class Update:
     left: Remaining | None = None
     queue_left: Remaining | None = None
     tags: dict[int, list[str]] = field(default_factory=dict)
+    timing: list[tuple[int, str, int]] = field(default_factory=list)
+    """(id, status, rounds so far) of the timing sessions of the experiment."""
+    timed_next: bool = False
+    """Whether its runs are over and a supervisor is about to time them."""
+    profiled: list[int] = field(default_factory=list)
+    """Ids of the profiles of its runs."""
+
+    @property
+    def timing_words(self) -> str:
+        """What is done about the speed of its variants, for a caption; empty where nothing is."""
+        made = [rounds for _, status, rounds in self.timing if status == "running"]
+        if made:
+            return f"speed is being timed: round {max(made)}" if max(made) else "speed is being timed: models are loaded"
+        return "speed is timed next" if self.timed_next else ""
 
     @cached_property
     def units(self) -> dict[str, str]:
@@ -211,7 +225,7 @@ class LiveFeed(QObject):
 
 def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred: frozenset[int], memory: _Known, *, series: bool) -> Update:
     """One read of the store. Advances what is known, which belongs to this read alone while it is under way."""
-    from engines import remaining
+    from engines import remaining, timetable
     from engines.store import queries
 
     experiments = queries.experiments(store)
@@ -232,7 +246,12 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred:
     pieces = [piece for row in found if row.key in keys and row.run_id in chosen and (piece := _news(queries, store, row, memory)) is not None]
     latest = {(row.run_id, row.key): row.last_value for row in found if row.key in LATEST}
     left = remaining.of_runs(runs, now=now, peers=runs, jobs=len(at_work))
-    update = Update(experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left, tags)
+    timing = queries.timing_marks(store, experiment)
+    busy = not runs or any(not run.over for run in runs) or any(status == "running" for _, status, _ in timing)
+    update = Update(
+        experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left, tags,
+        timing, not busy and timetable.is_pending(store, experiment), queries.profiled(store, experiment),
+    )  # fmt: skip
     _ = update.units  # Worked out here, in the thread.
     return update
 

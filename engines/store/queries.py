@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from engines.store import tables
 from engines.store.curves import curve, marks, points
@@ -223,6 +223,23 @@ def rounds(store: Store, experiment_id: int, status: str | None = "done") -> lis
                 (control if row.control else values.setdefault(row.variant_id, {}))[row.n] = value
         found.append(TimingRow(**session._mapping, baseline=baseline, values=values, control=control))
     return found
+
+
+def timing_marks(store: Store, experiment_id: int) -> list[tuple[int, str, int]]:
+    """(id, status, rounds so far) of the timing sessions of an experiment, without their figures."""
+    timing, measured = tables.timing.c, tables.round.c
+    made = select(func.count(measured.n.distinct())).where(measured.timing_id == timing.id).scalar_subquery()
+    asked = select(timing.id, timing.status, made).where(timing.experiment_id == experiment_id).order_by(timing.id)
+    with store.reading() as connection:
+        return [(row[0], row[1], row[2]) for row in connection.execute(asked)]
+
+
+def profiled(store: Store, experiment_id: int) -> list[int]:
+    """Ids of the artefacts that are profiles of the runs of an experiment."""
+    c = tables.artifact.c
+    asked = select(c.id).join(tables.run, tables.run.c.id == c.run_id).where(tables.run.c.experiment_id == experiment_id, c.kind == "profile")
+    with store.reading() as connection:
+        return list(connection.execute(asked.order_by(c.id)).scalars())
 
 
 def being_timed(store: Store) -> list[int]:

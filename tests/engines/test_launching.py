@@ -113,3 +113,10 @@ def test_lock_folders_of_stores_differ(tmp_path: Path) -> None:
     shared = launching.lock_folder("postgresql://somewhere/workbench")
     assert len({first, second, shared}) == 3
     assert first.parent == tmp_path
+
+
+def test_engine_processes_keep_large_tensors_on_huge_pages_unless_the_user_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    assert launching.process_environment()["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    assert launching.process_environment()["THP_MEM_ALLOC_ENABLE"] == "0"

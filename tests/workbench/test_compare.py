@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
+from engines.store import commands, queries
 from engines.store.database import Store
+from engines.store.rows import RoundRow
 from workbench.comparing.overview import Overview
 from workbench.desk import Desk
 from workbench.views.compare import CompareView
@@ -54,6 +56,23 @@ def test_finished_variants_in_table_and_words(qtbot: QtBot, view: CompareView, s
     words = " ".join(part.words.itemAt(n).widget().text() for n in range(part.words.count()))
     assert "80% of the weights are zero." in words
     assert view.tabs.variant.currentData() == "adaptive"
+
+
+def test_a_timing_session_is_told_while_it_runs_and_judged_when_it_has_ended(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    experiment = samples.finished(store)
+    qtbot.waitUntil(lambda: view.comparison is not None, timeout=10_000)
+    key = "speed/infer_tokens_per_s"
+    session = commands.open_timing(store, experiment, "", key, {"unit": "tokens/s", "better": "higher"})
+    qtbot.waitUntil(lambda: "models are loaded" in view.head.caption.text(), timeout=10_000)
+    full, adaptive = queries.variants(store, experiment)
+    for n in range(12):
+        rows = [(full, False, 100.0 + n % 2), (full, True, 100.0 + n % 2), (adaptive, False, 150.0 + n % 2)]
+        commands.put_rounds(store, session, [RoundRow(each.id, n, place, value, control) for place, (each, control, value) in enumerate(rows)])
+    qtbot.waitUntil(lambda: view.head.caption.text().endswith("speed is being timed: round 12"), timeout=10_000)
+    assert key not in view.comparison["variants"]["adaptive"]["results"]
+    commands.close_timing(store, session, "done", {"launches": [0, 3, 6, 9]})
+    qtbot.waitUntil(lambda: view.comparison["variants"]["adaptive"]["results"].get(key, {}).get("verdict") == "better", timeout=10_000)
+    assert "timed" not in view.head.caption.text()
 
 
 def test_parts_are_made_only_when_they_are_shown(qtbot: QtBot, view: CompareView, store: Store) -> None:

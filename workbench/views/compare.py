@@ -31,6 +31,7 @@ class CompareView(QWidget):
         self._desk = desk
         self._wanted: int | None = None
         self._states: Any = None
+        self._timing = ""
         self.subject = Subject(desk.theme, self)
         self.feed = LiveFeed(desk, self, series=False)
         self.feed.updated.connect(self._show_update)
@@ -119,7 +120,10 @@ class CompareView(QWidget):
             self.list.list.setCurrentRow(0)
         if update.experiment is None or update.experiment != self.list.current:
             return
-        states = [(run.id, run.status) for run in update.runs]
+        self._timing = update.timing_words
+        self._caption()
+        # Sessions are made after the runs, and a profile may be made at any time: both change what is to be said.
+        states = [(run.id, run.status) for run in update.runs], [session[:2] for session in update.timing], update.profiled
         if states != self._states:
             self._states = states
             self._compare(update.experiment)
@@ -148,8 +152,14 @@ class CompareView(QWidget):
             self.empty.say("No variant is done yet", "The comparison appears with the first finished run of this experiment.")
             return
         self.head.title.setText(comparison["experiment"])
-        self.head.caption.setText(f"{len(variants)} variants, baseline “{comparison['baseline']}”, margin {comparison['margin']:.1%}")
         self.subject.show(comparison)
+        self._caption()
+
+    def _caption(self) -> None:
+        found = self.comparison
+        if found is not None:
+            told = f"{len(found['variants'])} variants, baseline “{found['baseline']}”, margin {found['margin']:.1%}"
+            self.head.caption.setText(f"{told} · {self._timing}" if self._timing else told)
 
     # --- Exporting and appearance -------------------------------------------------------------------------------------------------------------
 

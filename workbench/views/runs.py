@@ -375,7 +375,10 @@ class RunsView(QWidget):
     def _offer(self) -> None:
         left = self._update.left if self._update is not None else None
         unfinished = any(not run.over for run in self.model.runs)
-        self.bar.show_state(self.model.runs, self.selected, log_shown=self.below.shown == LOG, left=left_words(left) if left and unfinished else "")
+        self.bar.show_state(
+            self.model.runs, self.selected, log_shown=self.below.shown == LOG, left=left_words(left) if left and unfinished else "",
+            timing=self._update.timing_words if self._update is not None else "",
+        )  # fmt: skip
 
     def stop_selected(self) -> None:
         """Ask the selected runs, or all that have not ended, to stop."""

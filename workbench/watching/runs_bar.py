@@ -64,8 +64,8 @@ class RunsBar(Head):
         self.menu.addSeparator()
         self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
 
-    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool, left: str = "") -> None:
-        """Offer what is possible now. left: the time until all have ended, in words."""
+    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool, left: str = "", timing: str = "") -> None:
+        """Offer what is possible now. left: the time until all have ended, timing: what is done about their speed, in words."""
         counts = Counter(run.status for run in runs)
         pool = Counter(run.status for run in selected) if selected else counts
         open_ones = pool["queued"] + pool["starting"] + pool["running"]
@@ -86,4 +86,5 @@ class RunsBar(Head):
         self._delete.setEnabled(not counts["starting"] + counts["running"])
         words = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status])
         smoke = " · smoke test, its figures mean nothing" if any(run.smoke for run in runs) else ""
-        self.caption.setText(f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}" + (f" · {left}" if left else ""))
+        told = f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}"
+        self.caption.setText(" · ".join(part for part in (told, left, timing) if part))
