@@ -145,7 +145,7 @@ class LiveFeed(QObject):
     def watch(self, experiment: int | None) -> None:
         """Follow the runs of another experiment; all its points come with the next update."""
         if experiment != self._experiment:
-            self._experiment = experiment
+            self._experiment, self._runs = experiment, frozenset()
             self._forget()
 
     def follow(self, keys: Collection[str]) -> None:

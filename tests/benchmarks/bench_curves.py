@@ -1,4 +1,4 @@
-"""A hundred curves of 10^5 points: frames a second while they are panned, the longest stall of zooming and of new points. 10,000 runs in a table.
+"""A hundred curves of 10^5 points: frames a second while they are panned, the longest stall of zooming and of new points.
 
 Panning goes through the real board: one plot, then four whose x is linked; a frame is one movement of the mouse, with everything it leads to
 and the painting. Zooming draws in slices, so its stall is the longest time the window's thread did not answer.
@@ -6,7 +6,7 @@ and the painting. Zooming draws in slices, so its stall is the longest time the 
 Watching: the processor time of a window on runs whose points another process writes, as a share of a core; it bounds what watching can take
 from a run, whatever noise the machine adds to the run's own pace.
 
-    python -m tests.benchmarks.bench_curves [panning] [zooming] [growing] [table] [watching]
+    python -m tests.benchmarks.bench_curves [panning] [zooming] [growing] [watching]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WATCHED_MS = 15_000
 
 
 def main(wanted: list[str]) -> None:
-    for name, measure in (("panning", panning), ("zooming", zooming), ("growing", growing), ("table", table), ("watching", watching)):
+    for name, measure in (("panning", panning), ("zooming", zooming), ("growing", growing), ("watching", watching)):
         if not wanted or name in wanted:
             measure()
 
@@ -102,55 +102,6 @@ def growing() -> None:
         _settle(application, plots)
     print(f"50 new points on each of {CURVES} curves: {statistics.median(spent) * 1000:.0f} ms, worst {max(spent) * 1000:.0f} ms")
     board.close()
-
-
-def table() -> None:
-    from PySide6.QtCore import QSettings
-
-    from engines.store.database import Store
-    from tests.workbench import samples
-    from workbench import theme
-    from workbench.desk import Desk
-    from workbench.views.runs import RunsView
-    from workbench.window import application
-
-    made = application()
-    with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store:
-        samples.submit(store, variants=tuple(f"variant {n}" for n in range(100)), seeds=tuple(range(100)), name="Ten thousand runs")
-        for _ in range(20):
-            run = samples.start(store)
-            samples.write(store, run, 0, 100)
-            samples.finish(store, run, perplexity=100.0, speed=1e4, memory=400.0)
-        desk = Desk(theme.theme("light"), QSettings(f"{folder}/window.ini", QSettings.Format.IniFormat))
-        desk.set_store(Store.open(store.url))
-        view = RunsView(desk)
-        view.resize(*SIZE)
-        view.show()
-        _until(made, lambda: view.model.rowCount() == 10_000)
-        _until(made, lambda: False, 2.0)
-        bar, frames = view.table.verticalScrollBar(), []
-        for frame in range(FRAMES):
-            began = time.perf_counter()
-            bar.setValue(frame * bar.maximum() // FRAMES)
-            view.table.viewport().repaint()
-            made.processEvents()
-            frames.append(time.perf_counter() - began)
-        print(f"scrolling 10,000 runs: {statistics.median(frames) * 1000:.1f} ms a frame, worst {max(frames) * 1000:.0f} ms")
-        run = samples.start(store)
-        stalls, last, end = [], time.perf_counter(), time.perf_counter() + 8
-        step = 0
-        while time.perf_counter() < end:
-            if time.perf_counter() > end - 8 + step * 0.5:
-                samples.write(store, run, step * 10, 10)  # Part of no stall: another process would do it.
-                step, last = step + 1, time.perf_counter()
-            made.processEvents()
-            now = time.perf_counter()
-            stalls.append(now - last)
-            last = now
-            time.sleep(0.001)
-        print(f"10,000 runs, one at work: longest stall of the window {max(stalls) * 1000:.0f} ms in 8 s")
-        view.leave()
-        desk.close()
 
 
 def watching() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from engines import catalogue as catalogues
+from engines import launching
 from workbench import theme
 from workbench.desk import Desk
 from workbench.editor.document import Document
@@ -60,6 +63,18 @@ def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pyt
     view.resize(1280, 800)
     view.show()
     return view
+
+
+@pytest.fixture
+def no_supervisor_left(store_url: str) -> Iterator[None]:
+    """The supervisor of the test's store leaves by itself once its client and its runs are gone."""
+    yield
+    deadline = time.monotonic() + 60
+    while (found := launching.holder(store_url)) is not None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if found is not None:
+        psutil.Process(found.pid).kill()
+        pytest.fail("the supervisor stayed after its last client")
 
 
 @pytest.fixture

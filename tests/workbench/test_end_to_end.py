@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engines import launching
 from engines.store import queries
 from workbench.window import Window
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_supervisor_left")]
 
 TINY = """
 [experiment]
@@ -62,18 +60,6 @@ def experiment(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
-
-
-@pytest.fixture(autouse=True)
-def _no_supervisor_left(store_url: str) -> Iterator[None]:
-    """The supervisor leaves by itself once its client and its runs are gone."""
-    yield
-    deadline = time.monotonic() + 60
-    while (found := launching.holder(store_url)) is not None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if found is not None:
-        psutil.Process(found.pid).kill()
-        pytest.fail("the supervisor stayed after its last client")
 
 
 def _drawn(window: Window) -> int:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
 from engines.store import commands, queries
@@ -18,7 +18,7 @@ from workbench.desk import Desk
 from workbench.views.runs import RunsView
 from workbench.watching import clocks
 from workbench.watching.quantities import default_keys
-from workbench.watching.run_table import observed
+from workbench.watching.run_columns import observed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
@@ -162,6 +162,43 @@ def test_the_list_searches_and_keeps_the_selection(qtbot: QtBot, view: RunsView,
     assert view.list.current == first != second
     view.list.search.setText("second")
     assert [view.list.list.item(n).isHidden() for n in range(3)] == [True, False, True]
+
+
+def test_runs_are_found_and_sorted_and_the_selection_stays_with_its_run(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store, variants=tuple(f"width {n}" for n in range(8, 12)), seeds=(0, 1, 2))
+    for loss in (3.0, float("nan"), 1.0):
+        run = samples.start(store)
+        batch = commands.SeriesBatch("train/loss", "nats/token", "lower", [0], [0.0], [loss])
+        commands.append_points(store, run.id, run.claim, [batch])
+    qtbot.waitUntil(lambda: view.model.rowCount() == 12 and view.bar.search.isVisible(), timeout=10_000)
+    qtbot.waitUntil(lambda: view.model.data(view.model.index(2, 4)) == "1", timeout=10_000)
+    names = lambda: [f"{run.variant}#{run.seed}" for run in view.model.shown]  # noqa: E731
+    in_order = names()
+    view.table.selectRow(2)
+    header = view.table.horizontalHeader()
+
+    def click(column: int) -> None:
+        place = QPoint(header.sectionViewportPosition(column) + 20, header.height() // 2)
+        qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+    click(4)
+    assert names() == [in_order[2], in_order[0], in_order[1], *in_order[3:]]  # Gaps and runs without a loss stay behind.
+    assert [f"{run.variant}#{run.seed}" for run in view.selected] == [in_order[2]]
+    click(4)
+    assert names() == [in_order[0], in_order[2], in_order[1], *in_order[3:]]
+    click(4)
+    assert names() == in_order
+    click(0)
+    click(0)
+    assert names()[:4] == ["width 11#0", "width 11#1", "width 11#2", "width 10#0"]
+    qtbot.keyClicks(view.bar.search, "WIDTH 1 #2")
+    assert names() == ["width 11#2", "width 10#2"]
+    assert view.selected == []
+    assert "2 found" in view.bar.caption.text()
+    assert view.bar.stop_button.text() == "Stop these"
+    view.choose(view.list.current, run_id=view.model.runs[0].id)
+    assert [run.id for run in view.selected] == [view.model.runs[0].id]
+    assert not view.bar.search.text()
 
 
 def test_a_hidden_view_does_not_read(qtbot: QtBot, view: RunsView, store: Store) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QModelIndex, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QMessageBox,
     QPushButton,
     QSplitter,
     QStackedWidget,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -32,17 +29,15 @@ from workbench.watching.keeping import Keeping
 from workbench.watching.legend import Entry
 from workbench.watching.quantities import DEFAULT_KEYS, STACK, default_keys, panes, series_of
 from workbench.watching.queue_page import QueuePage, left_words, summary
-from workbench.watching.run_table import RunTable
+from workbench.watching.run_columns import DEVICE
+from workbench.watching.run_list import RunList
 from workbench.watching.run_tabs import CURVES, LOG, RUN, RunTabs
 from workbench.watching.runs_bar import RunsBar
-from workbench.widgets.pills import PillDelegate
 from workbench.widgets.surfaces import Empty, Notice, recolour
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
 
-ROW = 32
-GPU_COLUMN = 7
 NOTHING, RUNS, QUEUE = 0, 1, 2
 """Places of the pages."""
 
@@ -63,6 +58,13 @@ class RunsView(QWidget):
         self._colours: dict[int, str] = {}
         self._coloured: tuple[Any, ...] = ()
         self._entries: list[Entry] = []
+        self._drawn: frozenset[int] = frozenset()
+        """Runs whose curves are drawn where there are more than can be; empty: the first ones."""
+        # Timers, not queued calls: what the person does meanwhile comes in between, and one drawing does for all that ask for it.
+        self._laying, self._drawing = QTimer(self), QTimer(self)
+        for timer, act in ((self._laying, self._lay_out_curves), (self._drawing, self._draw)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(act)
         self.feed = LiveFeed(desk, self)
         self.feed.updated.connect(self._show_update)
         self.feed.failed.connect(self._refused)
@@ -134,6 +136,7 @@ class RunsView(QWidget):
             (self.bar.export, lambda: self.exporting.ask(self.selected[0])),
             (self.bar.edit, lambda: self._desk.wants_experiment.emit(self.list.current or 0)),
             (self.bar.delete, self.delete),
+            (self.bar.searched, self._search),
         ):
             signal.connect(act)
         column.addWidget(self.bar)
@@ -142,10 +145,16 @@ class RunsView(QWidget):
         body.setContentsMargins(14, 14, 14, 12)
         body.setSpacing(10)
         body.addWidget(self.notice)
-        self.model = RunTable(self)
-        self.model.toggled.connect(self._toggled)
-        self.table = self._table()
+        self.table = RunList(self._desk.theme)
+        self.model = self.table.runs
+        self.model.toggled.connect(self._draw)
+        self.model.rearranged.connect(self._drawing.start)
+        self.table.chosen.connect(self._selected)
+        self.table.sorted.connect(self._prefer)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(lambda point: self.bar.menu.popup(self.table.viewport().mapToGlobal(point)))
         self.below = RunTabs(self._desk)
+        self.table.doubleClicked.connect(lambda _index: self.below.tabs.setCurrentIndex(RUN))
         self.board, self.controls, self.log = self.below.board, self.below.controls, self.below.log
         self.below.tabs.currentChanged.connect(lambda _place: self._tab_changed())
         self.controls.axis_chosen.connect(self._set_axis)
@@ -170,28 +179,6 @@ class RunsView(QWidget):
         body.addWidget(self.vertical, 1)
         column.addWidget(inside, 1)
         return page
-
-    def _table(self) -> QTableView:
-        table = QTableView()
-        table.setModel(self.model)
-        self.delegate = PillDelegate(self._desk.theme, table)
-        table.setItemDelegate(self.delegate)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setShowGrid(False)
-        table.setTabKeyNavigation(False)
-        table.setAccessibleName("Runs of the experiment")
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(ROW)
-        table.horizontalHeader().setHighlightSections(False)
-        table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for place, width in ((1, 56), (2, 112), (3, 150), (4, 76), (5, 84), (6, 76), (GPU_COLUMN, 76), (8, 118)):
-            table.setColumnWidth(place, width)
-        table.clicked.connect(self._clicked)
-        table.doubleClicked.connect(lambda _index: self.below.tabs.setCurrentIndex(RUN))
-        table.selectionModel().selectionChanged.connect(lambda *_: self._selected())
-        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        table.customContextMenuRequested.connect(lambda point: self.bar.menu.popup(table.viewport().mapToGlobal(point)))
-        return table
 
     # --- Following --------------------------------------------------------------------------------------------------------------------------
 
@@ -219,10 +206,12 @@ class RunsView(QWidget):
         self.feed.refresh()
 
     def _choose_run(self) -> None:
-        place = next((place for place, run in enumerate(self.model.runs) if run.id == self._wanted_run), None)
-        if place is not None:
+        if self._wanted_run is None:
+            return
+        if self.model.row_of(self._wanted_run) is None and any(run.id == self._wanted_run for run in self.model.runs):
+            self.bar.search.clear()
+        if self.table.select_run(self._wanted_run):
             self._wanted_run = None
-            self.table.selectRow(place)
             self.below.tabs.setCurrentIndex(RUN)
 
     def show_queue(self) -> None:
@@ -239,6 +228,8 @@ class RunsView(QWidget):
     def _watch(self, experiment_id: int) -> None:
         self.board.clear()
         self.model.hidden = set()
+        self._drawn = frozenset()
+        self.bar.search.clear()
         self.notice.clear()
         self.below.run.show_run(None)
         self._show_runs()
@@ -267,7 +258,7 @@ class RunsView(QWidget):
         self._colour()
         same = before is not None and before.experiment == update.experiment and len(before.runs) == len(update.runs)
         self.model.show_runs(update.runs, update.latest, self._colours)
-        self.table.setColumnHidden(GPU_COLUMN, not self.model.has_device)
+        self.table.setColumnHidden(DEVICE, not any(key.startswith("memory/device") for key in update.units))
         if not same:
             self._fit_table()
         self._choose_run()
@@ -281,6 +272,14 @@ class RunsView(QWidget):
                 self.below.run.show_run(self.selected[0].id)
 
     def _show_curves(self, update: Update) -> None:
+        self.board.add(update.pieces)
+        # Plots are made and drawn in turns of their own: with hundreds of runs the window would not answer for as long as all of it takes.
+        self._laying.start()
+
+    def _lay_out_curves(self) -> None:
+        update = self._update
+        if update is None:
+            return
         recorded = panes(update.units)
         shown = [key for key in default_keys(recorded) if key in self._panes]
         shown += [STACK] if STACK in self._panes and STACK in recorded else []
@@ -288,28 +287,34 @@ class RunsView(QWidget):
         if not self.controls.menu.isVisible():
             self.controls.offer(recorded, self._panes)
         self.board.show_keys(shown, update.units)
-        self.board.add(update.pieces)
-        self._draw()
+        self._drawing.start()
 
     def _draw(self) -> None:
         """Draw what there is; while another tab is in front nothing is drawn."""
         if self._update is None or self.below.shown != CURVES:
             return
         selected = [run.id for run in self.selected]
-        runs = self.model.runs if len(self.model.runs) <= MOST else self._some(selected)
+        runs = self.model.shown
+        if len(self.model.runs) > MOST:
+            runs = [run for run in runs if run.id in self._drawn] if self._drawn else runs[:MOST]
         self.board.show_runs(runs, self._colours, self.model.hidden, selected)
-        self.below.legend.show_entries(self._entries, self.model.hidden)
+        found = {run.id for run in self.model.shown} if self.model.narrowed else None
+        self.below.legend.show_entries(self._entries, self.model.hidden, found)
         self.feed.drew(self.board.redraw())
 
-    def _some(self, selected: list[int]) -> list[RunRow]:
-        """Of more runs than can be drawn: the selected ones, else the first."""
-        return [run for run in self.model.runs if run.id in set(selected)][:MOST] if selected else self.model.runs[:MOST]
+    def _prefer(self) -> None:
+        """Of more runs than can be drawn: read and draw the selected ones, else the first that are shown. Asked for by what the person does
+        alone: runs that overtake each other under a sorted column would have others read at every look."""
+        if len(self.model.runs) > MOST:
+            self._drawn = frozenset(run.id for run in self._chosen[:MOST])
+            self.feed.prefer(self._drawn)
+            self._drawing.start()
 
     def _colour(self) -> None:
         update = self._update
         if update is None:
             return
-        key = (self._desk.theme.name, update.experiment, tuple(run.id for run in update.runs))
+        key = (self._desk.theme.name, update.experiment, tuple(map(attrgetter("id"), update.runs)))
         if key != self._coloured:
             self._coloured = key
             self._colours = colours.by_run(self._desk.theme, [variant.name for variant in update.variants], update.runs)
@@ -326,10 +331,7 @@ class RunsView(QWidget):
 
     def _fit_table(self) -> None:
         """As tall as its rows, up to five or six; the splitter lets the person change it."""
-        around = self.table.horizontalHeader().height() + 6
-        wanted = min(6 if self.height() > 900 else 5, max(1, len(self.model.runs))) * ROW + around
-        self.table.setMinimumHeight(min(wanted, 3 * ROW + around))
-        self.table.setMaximumHeight(max(1, len(self.model.runs)) * ROW + around)
+        wanted = self.table.fit(6 if self.height() > 900 else 5)
         self.vertical.setSizes([wanted, max(100, self.vertical.height() - wanted)])
 
     def _fetch_detail(self, series_id: int, low: float, high: float) -> None:
@@ -348,7 +350,12 @@ class RunsView(QWidget):
 
     @property
     def selected(self) -> list[RunRow]:
-        return [self.model.runs[index.row()] for index in self.table.selectionModel().selectedRows()]
+        return self.table.selected
+
+    @property
+    def _chosen(self) -> list[RunRow]:
+        """What buttons act on: the selected runs, else all that are shown."""
+        return self.selected or self.model.shown
 
     def _selected(self) -> None:
         self._offer()
@@ -359,14 +366,13 @@ class RunsView(QWidget):
             self.notice.say(kind, f"{failed.variant}, seed {failed.seed}: {failed.reason} {failed.advice}".strip())
         else:
             self.notice.clear()
-        if len(self.model.runs) > MOST:
-            self.feed.prefer([run.id for run in selected[:MOST]])
+        self._prefer()
         self._tab_changed()
 
     def _tab_changed(self) -> None:
         selected = self.selected
         if self.below.shown == CURVES:
-            QTimer.singleShot(0, self, self._draw)
+            self._drawing.start()
         elif self.below.shown == RUN:
             self.below.run.show_run(selected[0].id if len(selected) == 1 else None)
         else:
@@ -374,19 +380,19 @@ class RunsView(QWidget):
 
     def _offer(self) -> None:
         left = self._update.left if self._update is not None else None
-        unfinished = any(not run.over for run in self.model.runs)
+        found = self.model.shown if self.model.narrowed else None
         self.bar.show_state(
-            self.model.runs, self.selected, log_shown=self.below.shown == LOG, left=left_words(left) if left and unfinished else "",
+            self.model.runs, self.selected, found, log_shown=self.below.shown == LOG, left=left_words(left) if left else "",
             timing=self._update.timing_words if self._update is not None else "",
         )  # fmt: skip
 
     def stop_selected(self) -> None:
-        """Ask the selected runs, or all that have not ended, to stop."""
-        run_actions.stop(self._desk, self.selected or self.model.runs, self.feed.refresh, self._refused)
+        """Ask the selected runs, or all that are shown and have not ended, to stop."""
+        run_actions.stop(self._desk, self._chosen, self.feed.refresh, self._refused)
 
     def resume_selected(self) -> None:
-        """Queue the selected failed, cancelled or lost runs again, or all of them."""
-        run_actions.resume(self._desk, self.selected or self.model.runs, self.feed.refresh, self._refused)
+        """Queue the selected failed, cancelled or lost runs again, or all of those that are shown."""
+        run_actions.resume(self._desk, self._chosen, self.feed.refresh, self._refused)
 
     def retry_failed(self) -> None:
         """Queue the failed and lost runs of the experiment again, and no others."""
@@ -412,15 +418,11 @@ class RunsView(QWidget):
     def _refused(self, sentence: str) -> None:
         self.notice.say("error", sentence)
 
-    def _clicked(self, index: QModelIndex) -> None:
-        """A click on the coloured square hides or shows the run's curves, with Alt it shows them alone."""
-        x = self.table.viewport().mapFromGlobal(self.cursor().pos()).x() - self.table.visualRect(index).left()
-        if index.column() == 0 and x < 28:
-            alone = bool(QApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
-            self.model.solo((self.model.runs[index.row()].id,)) if alone else self.model.toggle(index.row())
-
-    def _toggled(self) -> None:
-        self._draw()
+    def _search(self, words: str) -> None:
+        self.model.search(words)
+        self.vertical.setSizes(self.vertical.sizes())  # What the table gives up goes to what stands below it.
+        self._prefer()
+        self._offer()
 
     def _follow(self) -> None:
         keys = {key for pane in self._panes for key in series_of(pane)} | set(clocks.NEEDED[self.board.axis])
@@ -467,11 +469,10 @@ class RunsView(QWidget):
             self._desk.says.emit(f"Written to {path}.")
 
     def _recolour(self, theme: Theme) -> None:
-        self.delegate.theme = theme
         recolour(self, theme)
         self._colour()
         self.model.colours = self._colours
-        self.table.viewport().update()
+        self.table.paint_with(theme)
         self.queue.paint_with(theme)
         self.below.run.paint_again()
         self.board.paint_with(theme, self._colours)

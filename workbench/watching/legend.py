@@ -53,13 +53,14 @@ class Legend(QScrollArea):
         self.setWidget(self._inside)
         self._entries: list[Entry] = []
         self._hidden: frozenset[int] | None = None
+        self._found: frozenset[int] | None = None
         self.chips: list[Chip] = []
         self.setAccessibleName("Legend of the curves")
 
-    def show_entries(self, entries: Sequence[Entry], hidden: Collection[int]) -> None:
-        """Draw the chips again where something differs."""
+    def show_entries(self, entries: Sequence[Entry], hidden: Collection[int], found: Collection[int] | None = None) -> None:
+        """Draw the chips again where something differs. hidden: runs whose curves are not drawn; found: those that a search left, None: all."""
         if list(entries) != self._entries:
-            self._entries, self._hidden = list(entries), None
+            self._entries, self._hidden, self._found = list(entries), None, None
             emptied(self._flow)
             self.chips = [self._chip(entry) for entry in entries]
             for chip in self.chips:
@@ -67,6 +68,12 @@ class Legend(QScrollArea):
                 self._flow.addWidget(chip)
             self._fit()
             QTimer.singleShot(0, self, self._fit)
+        left = None if found is None else frozenset(found)
+        if left != self._found:
+            self._found = left
+            for entry, chip in zip(self._entries, self.chips, strict=True):
+                chip.setVisible(left is None or not left.isdisjoint(entry.runs))
+            self._fit()
         if self._hidden == frozenset(hidden):
             return
         self._hidden = frozenset(hidden)
@@ -140,6 +147,8 @@ class Flow(QLayout):
     def _place(self, rect: QRect, *, move: bool) -> int:
         x, y, tallest = rect.x(), rect.y(), 0
         for item in self._items:
+            if item.isEmpty():
+                continue
             size = item.sizeHint()
             if x > rect.x() and x + size.width() > rect.right() + 1:
                 x, y, tallest = rect.x(), y + tallest + self.GAP, 0

@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHBoxLayout, QHeaderView, QPushButton, QStackedWidget, QTableView, QVBoxLayout, QWidget
 
 from workbench.theme import Theme
-from workbench.watching.run_table import KINDS, state_word
+from workbench.watching.run_columns import KINDS, state_word
 from workbench.widgets.pills import BAR, PILL, PillDelegate
 from workbench.widgets.surfaces import Empty
 from workbench.widgets.text import duration, label

@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedWidget, 
 
 from workbench.asking.question import Question
 from workbench.desk import Desk
+from workbench.watching.run_columns import KINDS, observed, state_word
 from workbench.watching.run_facts import Facts, Figure, read
-from workbench.watching.run_table import KINDS, observed, state_word
 from workbench.widgets.columns import Columns
 from workbench.widgets.richtext import RichText
 from workbench.widgets.surfaces import Card, Empty, Notice, scrolled

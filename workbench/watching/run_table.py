@@ -1,96 +1,143 @@
-"""The runs of an experiment as a table model: what each is doing, how far it is, its latest figures."""
+"""The runs of an experiment as a table model: those that a search finds, in the order of a column; written out when they are looked at."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 
+from workbench.watching import run_columns
+from workbench.watching.run_columns import COLUMNS, KINDS, PROGRESS, STATE, VARIANT, Latest
+from workbench.watching.run_order import RunOrder
 from workbench.widgets.pills import BAR, PILL, SWATCH
-from workbench.widgets.text import duration, number, short
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
 
 Index = QModelIndex | QPersistentModelIndex
-COLUMNS = (
-    ("Variant", "Click the square to hide or show the curves"),
-    ("Seed", "Random seed of the run"),
-    ("State", "queued, starting, running, done, failed, cancelled or lost"),
-    ("Progress", "Share of the budget that is spent"),
-    ("Loss", "Latest training loss, nats a token"),
-    ("Tokens/s", "Latest training throughput"),
-    ("Host", "Resident memory of the worker process, MiB"),
-    ("GPU", "Memory on the device, MiB"),
-    ("Time", "How long a finished run took; what is left of a running one, estimated from its pace"),
-)
-KINDS = {"running": "accent", "starting": "accent", "done": "ok", "failed": "danger", "lost": "danger", "cancelled": "muted", "queued": "muted"}
 # Painting asks for every role of every cell: looking up Qt's enumerations there would cost more than the painting itself.
 DISPLAY, ALIGNMENT, CHECK = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.CheckStateRole
 TIP, SPOKEN = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
 ANSWERED = frozenset(int(role) for role in (DISPLAY, ALIGNMENT, CHECK, TIP, SPOKEN, SWATCH, PILL, BAR))
+SELECTABLE = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+CHECKABLE = SELECTABLE | Qt.ItemFlag.ItemIsUserCheckable
+_ID = attrgetter("id")
 LEFT, RIGHT = (side | Qt.AlignmentFlag.AlignVCenter for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight))
 
 
 class RunTable(QAbstractTableModel):
-    """Rows stay in place while their figures change, so that a selection survives. `toggled` tells which runs' curves are hidden."""
+    """Rows keep their runs while figures change, so that a selection survives. `toggled` tells which runs' curves are hidden.
+
+    runs: all runs of the experiment, in its order; shown: those in the table, from the top.
+    """
 
     toggled = Signal()
+    rearranged = Signal()
+    """Other runs are shown, or in another order."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.runs: list[RunRow] = []
         self.colours: Mapping[int, str] = {}
         self.hidden: set[int] = set()
-        self._latest: Mapping[tuple[int, str], float | None] = {}
-        self._cells: list[list[tuple[str, object]]] = []
+        self._latest: Latest = {}
+        self._order = RunOrder()
+        self._rows: list[int] = []
+        """The place in `runs` of each row."""
+        self._shown: list[RunRow] | None = None
+        self._active: set[int] = set()
+        """Places of the runs that were at work when they were last seen."""
+        self._cells: dict[int, list[tuple[str, object]]] = {}
+        """By place, of the rows that were looked at."""
 
-    def show_runs(self, runs: Sequence[RunRow], latest: Mapping[tuple[int, str], float | None], colours: Mapping[int, str]) -> None:
+    def show_runs(self, runs: Sequence[RunRow], latest: Latest, colours: Mapping[int, str]) -> None:
         """Take the runs and the last values of their series by run and key; only cells that differ are drawn again.
 
         A run that has ended and is the same object as before is passed over: there may be thousands.
         """
-        self._latest, self.colours = latest, colours
-        same = [run.id for run in runs] == [run.id for run in self.runs]
-        if not same:
+        # Runs are passed over in C: at ten thousand of them each loop of Python's own is a tenth of a frame.
+        self._latest, self.colours, self._shown = latest, colours, None
+        if list(map(_ID, runs)) != list(map(_ID, self.runs)):
             self.beginResetModel()
             self.runs = list(runs)
-            self._cells = [self._row(run) for run in self.runs]
+            self._cells = {}
+            self._rows = self._order.take(self.runs, latest)
+            self._active = {place for place, run in enumerate(self.runs) if run.active}
             self.endResetModel()
             return
         earlier, self.runs = self.runs, list(runs)
-        for row, run in enumerate(self.runs):
-            if run is earlier[row] and not run.active:
-                continue
-            before, self._cells[row] = self._cells[row], self._row(run)
-            for column, (old, new) in enumerate(zip(before, self._cells[row], strict=True)):
-                if old != new:
-                    self.dataChanged.emit(self.index(row, column), self.index(row, column))
+        changed = {*compress(range(len(self.runs)), map(is_not, earlier, self.runs)), *self._active}
+        if not changed:
+            return
+        self._active = {place for place in changed if self.runs[place].active}
+        self._rearrange(self._order.update(self.runs, latest, changed))
+        seen = [place for place in changed if place in self._cells]
+        rows = dict(zip(self._rows, range(len(self._rows)), strict=True)) if seen else {}
+        for place in seen:
+            before, self._cells[place] = self._cells[place], self._written(place)
+            if place in rows:
+                for column, (old, new) in enumerate(zip(before, self._cells[place], strict=True)):
+                    if old != new:
+                        self.dataChanged.emit(self.index(rows[place], column), self.index(rows[place], column))
 
-    def _row(self, run: RunRow) -> list[tuple[str, object]]:
-        """Text and mark (pill kind, share) of each cell: worked out once an update, not at every painting."""
-        marks: dict[int, object] = {
-            2: "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted"),
-            3: self._fraction(run),
-        }
-        return [(self._text(run, column), marks.get(column)) for column in range(len(COLUMNS))]
+    def _written(self, place: int) -> list[tuple[str, object]]:
+        """Text and mark (pill kind, share) of each cell: worked out once a change, not at every painting."""
+        run = self.runs[place]
+        kind = "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted")
+        marks: dict[int, object] = {STATE: kind, PROGRESS: run_columns.fraction(run)}
+        return [(run_columns.text(run, column, self._latest), marks.get(column)) for column in range(len(COLUMNS))]
+
+    # --- Which rows there are -----------------------------------------------------------------------------------------------------------------
 
     @property
-    def has_device(self) -> bool:
-        """Whether any run tells memory on a GPU."""
-        return any(key.startswith("memory/device") for _run, key in self._latest)
+    def shown(self) -> list[RunRow]:
+        """The runs in the table, from the top."""
+        if self._shown is None:
+            self._shown = [self.runs[place] for place in self._rows]
+        return self._shown
 
-    def figure(self, run: RunRow, progress: str, key: str) -> float | None:
-        """The latest figure of a run: its own report, else the last point of a series."""
-        value = run.progress.get(progress)
-        return value if isinstance(value, int | float) else self._latest.get((run.id, key))
+    @property
+    def narrowed(self) -> bool:
+        """Whether a search leaves runs out."""
+        return len(self._rows) < len(self.runs)
 
-    # --- Model ----------------------------------------------------------------------------------------------------------------------------
+    def at(self, row: int) -> RunRow:
+        """The run of a row."""
+        return self.runs[self._rows[row]]
+
+    def row_of(self, run_id: int | None) -> int | None:
+        """The row of a run; None where it is not in the table."""
+        return next((row for row, place in enumerate(self._rows) if self.runs[place].id == run_id), None)
+
+    def search(self, words: str) -> None:
+        """Show the runs alone whose number, variant, seed or state have all of the words in them."""
+        self._rearrange(self._order.search(self.runs, words))
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column; -1 goes back to the order of the experiment. Runs without the figure come last either way."""
+        self._rearrange(self._order.sort(self.runs, self._latest, column, downwards=order == Qt.SortOrder.DescendingOrder))
+
+    def _rearrange(self, rows: list[int]) -> None:
+        """Have these places as rows. What points at a run goes on doing so; what pointed at one that is left out points at nothing."""
+        if rows == self._rows:
+            return
+        self.layoutAboutToBeChanged.emit()
+        before, places = self.persistentIndexList(), self._rows
+        self._rows, self._shown = rows, None
+        if before:
+            row_of = {place: row for row, place in enumerate(rows)}
+            found = [(row_of.get(places[index.row()]), index.column()) for index in before]
+            self.changePersistentIndexList(before, [QModelIndex() if row is None else self.index(row, column) for row, column in found])
+        self.layoutChanged.emit()
+        self.rearranged.emit()
+
+    # --- What Qt asks -------------------------------------------------------------------------------------------------------------------------
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        return 0 if parent.isValid() else len(self.runs)
+        return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
         return len(COLUMNS)
@@ -101,36 +148,38 @@ class RunTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return COLUMNS[section][0]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return COLUMNS[section][1]
+            return f"{COLUMNS[section][1]}\nClick to sort; the third click goes back to the order of the experiment"
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(section)
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+        return CHECKABLE if index.column() == VARIANT else SELECTABLE
 
     def data(self, index: Index, role: int = DISPLAY) -> Any:
         if role not in ANSWERED:
             return None
-        row, column = index.row(), index.column()
-        text, mark = self._cells[row][column]
+        place, column = self._rows[index.row()], index.column()
+        cells = self._cells.get(place)
+        if cells is None:
+            cells = self._cells[place] = self._written(place)
+        text, mark = cells[column]
         if role == DISPLAY:
             return text
         if role == ALIGNMENT:
             return _alignment(column)
         if role == PILL:
-            return mark if column == 2 else None
+            return mark if column == STATE else None
         if role == BAR:
-            return mark if column == 3 else None
+            return mark if column == PROGRESS else None
+        run = self.runs[place]
         if role == SWATCH:
-            return self.colours.get(self.runs[row].id) if column == 0 else None
-        run = self.runs[row]
+            return self.colours.get(run.id) if column == VARIANT else None
         if role == CHECK:
-            return None if column else Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
+            return None if column != VARIANT else Qt.CheckState.Unchecked if run.id in self.hidden else Qt.CheckState.Checked
         if role == TIP:
             about = f"Run {run.id}: {run.reason} {run.advice}".strip() if run.reason else f"Run {run.id}, attempt {run.attempt}"
-            return about + observed(run)
+            return about + run_columns.observed(run)
         return f"{COLUMNS[column][0]}: {text}"
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
@@ -139,9 +188,11 @@ class RunTable(QAbstractTableModel):
         self.toggle(index.row())
         return True
 
+    # --- Whose curves are hidden --------------------------------------------------------------------------------------------------------------
+
     def toggle(self, row: int) -> None:
-        """Hide or show the curves of a run."""
-        self.toggle_runs((self.runs[row].id,))
+        """Hide or show the curves of the run of a row."""
+        self.toggle_runs((self.at(row).id,))
 
     def toggle_runs(self, runs: Collection[int]) -> None:
         """Hide the curves of these runs, or show them where they are all hidden."""
@@ -154,59 +205,10 @@ class RunTable(QAbstractTableModel):
 
     def _hide(self, hidden: set[int]) -> None:
         self.hidden = hidden
-        if self.runs:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self.runs) - 1, 0))
+        if self._rows:
+            self.dataChanged.emit(self.index(0, VARIANT), self.index(len(self._rows) - 1, VARIANT))
         self.toggled.emit()
-
-    def _fraction(self, run: RunRow) -> float:
-        return 1.0 if run.status == "done" else float(run.progress.get("fraction") or 0.0)
-
-    def _text(self, run: RunRow, column: int) -> str:
-        if column == 0:
-            return run.variant
-        if column == 1:
-            return str(run.seed)
-        if column == 2:
-            return state_word(run)
-        if column == 3:
-            return f"{self._fraction(run):.0%}"
-        if column == 4:
-            return _narrow(self.figure(run, "loss", "train/loss"))
-        if column == 5:
-            return short(self.figure(run, "tokens_per_s", "speed/train_tokens_per_s"))
-        if column == 6:
-            return number(self.figure(run, "host_mib", "memory/host_mib"), 3)
-        if column == 7:
-            return number(self.figure(run, "device_mib", "memory/device_mib"), 3)
-        if run.over:
-            return duration(run.ended - run.started) if run.ended and run.started else "–"
-        # Behind the training stand evaluation and finishing, of which the pace of training tells nothing.
-        if run.started and run.status == "running" and run.progress.get("remaining_s") and self._fraction(run) < 1:
-            return duration(run.progress["remaining_s"]) + " left"
-        return duration(time.time() - run.started) + " so far" if run.started and run.active else "–"
-
-
-def _narrow(value: float | None) -> str:
-    """A figure that fits its column, also where a run has diverged."""
-    return f"{value:.2e}" if value is not None and 1e6 <= abs(value) < float("inf") else number(value)
-
-
-def observed(run: RunRow) -> str:
-    """A line about what recording has cost a run so far; empty where that is not known."""
-    share = run.progress.get("recording_share")
-    return "" if share is None else f"\nRecording took {share:.2%} of its training time."
-
-
-def state_word(run: RunRow) -> str:
-    """What a run is doing, in a word or two."""
-    if run.request == "cancel" and not run.over:
-        return "stopping"
-    if run.status == "queued":
-        return "waiting" if run.waits else "queued"
-    if run.status == "running" and run.phase:
-        return run.phase
-    return run.status
 
 
 def _alignment(column: int) -> Qt.AlignmentFlag:
-    return LEFT if column in (0, 2, 3) else RIGHT
+    return LEFT if column in (VARIANT, STATE, PROGRESS) else RIGHT

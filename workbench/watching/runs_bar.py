@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QMenu, QPushButton, QToolButton, QWidget
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QToolButton, QWidget
 
+from workbench.watching.run_columns import STATES
 from workbench.widgets.head import Head
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
 
-ORDER = ("running", "starting", "queued", "done", "failed", "cancelled", "lost")
+
+_STATUS, _SMOKE = attrgetter("status"), attrgetter("smoke")
+SEARCHED = 8
+"""With more runs than this there is a search: fewer are seen at once."""
 
 
 class RunsBar(Head):
@@ -30,9 +36,26 @@ class RunsBar(Head):
     export = Signal()
     edit = Signal()
     delete = Signal()
+    searched = Signal(str)
+    """Show the runs alone that have these words in them."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._counted: Sequence[RunRow] = ()
+        self._counts: Counter[str] = Counter()
+        """Of the runs that were shown last, by state: a selection changes often, they do not."""
+        self._smoke = False
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search runs")
+        self.search.setToolTip("Part of a variant, seed (#3), state or number (r12); several words narrow it further (Ctrl+F)")
+        self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName("Search runs")
+        self.search.setFixedWidth(170)
+        self.search.textChanged.connect(self.searched)
+        self.search.hide()
+        self.row.addWidget(self.search)
+        find = QShortcut(QKeySequence.StandardKey.Find, self)
+        find.activated.connect(self.search.setFocus)
         self.stop_button = QPushButton("Stop all")
         self.stop_button.setProperty("danger", True)
         self.stop_button.setToolTip("Stop the selected runs, or all that have not ended; a checkpoint is kept (Ctrl+Alt+Enter)")
@@ -64,19 +87,30 @@ class RunsBar(Head):
         self.menu.addSeparator()
         self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
 
-    def show_state(self, runs: Sequence[RunRow], selected: Sequence[RunRow], *, log_shown: bool, left: str = "", timing: str = "") -> None:
-        """Offer what is possible now. left: the time until all have ended, timing: what is done about their speed, in words."""
-        counts = Counter(run.status for run in runs)
-        pool = Counter(run.status for run in selected) if selected else counts
+    def show_state(
+        self, runs: Sequence[RunRow], selected: Sequence[RunRow], found: Sequence[RunRow] | None = None, *, log_shown: bool, left: str = "",
+        timing: str = "",
+    ) -> None:  # fmt: skip
+        """Offer what is possible now. found: the runs that a search shows, None where there is none.
+
+        left: the time until all have ended, timing: what is done about their speed, in words.
+        What can be stopped or resumed are the selected runs, else those that are shown.
+        """
+        self.search.setVisible(len(runs) > SEARCHED or bool(self.search.text()))
+        if runs is not self._counted:
+            self._counted, self._counts, self._smoke = runs, Counter(map(_STATUS, runs)), any(map(_SMOKE, runs))
+        unfinished = any(self._counts[status] for status in ("queued", "starting", "running"))
+        counts, chosen = self._counts, selected or (runs if found is None else found)
+        pool = counts if chosen is runs else Counter(map(_STATUS, chosen))
         open_ones = pool["queued"] + pool["starting"] + pool["running"]
-        stopping = open_ones and all(run.over or run.request == "cancel" for run in selected or runs)
+        stopping = bool(open_ones) and all(run.over or run.request == "cancel" for run in chosen)
         for button, action, possible in (
-            (self.stop_button, self._stop, bool(open_ones and not stopping)),
+            (self.stop_button, self._stop, bool(open_ones) and not stopping),
             (self.resume_button, self._resume, bool(pool["failed"] + pool["cancelled"] + pool["lost"])),
         ):
             button.setEnabled(possible)
             action.setEnabled(possible)
-        self.stop_button.setText("Stop" if selected else "Stop all")
+        self.stop_button.setText("Stop" if selected else "Stop all" if found is None else "Stop these")
         self.compare_button.setEnabled(bool(counts["done"]))
         self._retry.setEnabled(bool(counts["failed"] + counts["lost"]))
         self._log.setEnabled(len(selected) == 1 or log_shown)
@@ -84,7 +118,8 @@ class RunsBar(Head):
         self._profile.setEnabled(len(selected) == 1)
         self._export.setEnabled(len(selected) == 1 and selected[0].status == "done")
         self._delete.setEnabled(not counts["starting"] + counts["running"])
-        words = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status])
-        smoke = " · smoke test, its figures mean nothing" if any(run.smoke for run in runs) else ""
-        told = f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {words}{smoke}"
-        self.caption.setText(" · ".join(part for part in (told, left, timing) if part))
+        words = ", ".join(f"{counts[status]:,} {status}" for status in STATES if counts[status])
+        smoke = " · smoke test, its figures mean nothing" if self._smoke else ""
+        narrowed = "" if found is None else f" · {len(found):,} found"
+        told = f"{len(runs):,} run{'s' if len(runs) != 1 else ''}: {words}{narrowed}{smoke}"
+        self.caption.setText(" · ".join(part for part in (told, left if unfinished else "", timing) if part))

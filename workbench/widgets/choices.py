@@ -18,10 +18,8 @@ class Choice(QComboBox):
         self.setMinimumContentsLength(8)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+        """Also not the one that was just chosen from, which has the focus and the pointer over it."""
+        event.ignore()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """As Qt does, but a text that does not fit ends in an ellipsis."""
