@@ -52,7 +52,7 @@ def test_finished_variants_in_table_and_words(qtbot: QtBot, view: CompareView, s
     assert "quality/test_perplexity" in part.model.keys
     cell = part.model.data(part.model.index(1, 1 + part.model.keys.index("quality/test_perplexity")))
     assert "better" in cell or "worse" in cell or "no practical difference" in cell or "not enough data" in cell
-    part.table.selectRow(1)
+    part.table.show_row(1)
     words = " ".join(part.words.itemAt(n).widget().text() for n in range(part.words.count()))
     assert "80% of the weights are zero." in words
     assert view.tabs.variant.currentData() == "adaptive"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from engines.report import labels, sentences
-from workbench.comparing import verdicts
-from workbench.comparing.figure_table import FigureTable
 from workbench.comparing.subject import Part, Subject
-from workbench.comparing.verdict_table import By, VerdictTable
+from workbench.comparing.verdict_card import VerdictCard
 from workbench.theme import Theme
-from workbench.widgets.choices import Choice
 from workbench.widgets.surfaces import Card, Notice, emptied, scrolled
 from workbench.widgets.text import label
 
@@ -25,7 +22,7 @@ FEW = 6
 class Overview(Part):
     """Choosing a row selects its variant. A click on a head sorts by it; the two choices above the table do the same from the keyboard."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, settings: QSettings) -> None:
         super().__init__(subject)
         self._comparison: Mapping[str, Any] | None = None
         self._everything = False
@@ -46,7 +43,11 @@ class Overview(Part):
         self.lines.setColumnStretch(1, 1)
         self.short.body.addLayout(self.lines)
         column.addWidget(self.short)
-        column.addWidget(self._verdicts())
+        self.verdicts = VerdictCard(subject.theme, settings)
+        self.model, self.table = self.verdicts.model, self.verdicts.table
+        self.table.selection.selectionChanged.connect(lambda *_: self._picked())
+        self.verdicts.redrawn.connect(lambda: self.mark(self.subject.variant))
+        column.addWidget(self.verdicts)
         lower = QHBoxLayout()
         lower.setSpacing(14)
         self.details = Card("In words")
@@ -66,35 +67,6 @@ class Overview(Part):
         page.setContentsMargins(0, 0, 0, 0)
         page.addWidget(scrolled(body))
 
-    def _verdicts(self) -> Card:
-        card = Card("Verdicts", f"{verdicts.LEGEND}; the ratio is to the baseline, its interval in brackets.")
-        self.sorting = Choice()
-        self.sorting.setAccessibleName("Sort the rows by")
-        self.sorting.setMinimumWidth(180)
-        self.by = Choice()
-        self.by.addItem("figure", "value")
-        self.by.addItem("ratio", "ratio")
-        self.by.setAccessibleName("Sort by figure or by ratio")
-        self.by.setMinimumWidth(90)
-        caption = label("Sort", "caption")
-        caption.setBuddy(self.sorting)
-        self.all_keys = QCheckBox("All figures")
-        self.all_keys.setToolTip("Show everything that was measured, not only the figures that judge")
-        self.all_keys.toggled.connect(lambda _on: self._fill_table())
-        for widget in (caption, self.sorting, self.by, self.all_keys):
-            card.corner.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
-        card.corner.setSpacing(8)
-        self.model = VerdictTable(self)
-        self.table = FigureTable(self.model, self.subject.theme, "Figures and verdicts of the variants")
-        self.table.sort_by_heads()
-        header = self.table.horizontalHeader()
-        header.sortIndicatorChanged.connect(self._sort)
-        self.sorting.activated.connect(lambda place: header.setSortIndicator(place - 1, header.sortIndicatorOrder()))
-        self.by.activated.connect(self._sort_by)
-        self.table.selectionModel().selectionChanged.connect(lambda *_: self._picked())
-        card.body.addWidget(self.table)
-        return card
-
     # --- Showing ----------------------------------------------------------------------------------------------------------------------------
 
     def draw(self, comparison: Mapping[str, Any]) -> None:
@@ -104,13 +76,13 @@ class Overview(Part):
         else:
             self.warnings.clear()
         self._tell()
-        self._fill_table()
+        self.verdicts.draw(comparison, self.subject.colours())
         measured = [f"{what}: {text}" for what, text in sentences.conditions(comparison.get("conditions", {}))]
         told = [*sentences.method(comparison), *([f"While it was measured, {'; '.join(measured)}."] if measured else [])]
         self.method.setText("\n".join(f"• {sentence}" for sentence in told))
 
     def paint_with(self, theme: Theme) -> None:
-        self.table.cells.theme = theme
+        self.table.paint_with(theme)
 
     def _tell_all(self) -> None:
         self._everything = not self._everything
@@ -130,38 +102,6 @@ class Overview(Part):
         self.more.setText("Fewer" if self._everything else f"All {len(found)}")
         self.more.setAccessibleName(f"{self.more.text()} sentences")
 
-    def _fill_table(self) -> None:
-        comparison = self._comparison
-        assert comparison is not None
-        keys = labels.columns(comparison)
-        if self.all_keys.isChecked() or not keys:
-            keys += labels.other_keys(comparison, keys)
-        self.model.show_comparison(comparison, keys, self.subject.colours())
-        self.sorting.clear()
-        self.sorting.addItems(["as in the experiment", "name", *(labels.short(key) for key in keys)])
-        self._show_sorting()
-        self.table.fit()
-        self.mark(self.subject.variant)
-
-    def _sort(self, column: int, order: Qt.SortOrder) -> None:
-        self.model.sort(column, order)
-        self.sorting.setCurrentIndex(column + 1)
-        self.mark(self.subject.variant)
-
-    def _sort_by(self, _place: int) -> None:
-        self.model.by = cast(By, self.by.currentData())
-        header = self.table.horizontalHeader()
-        self._sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
-
-    def _show_sorting(self) -> None:
-        """The indicator follows the column, which may have moved with other figures."""
-        column, order = self.model.sorting or (-1, Qt.SortOrder.AscendingOrder)
-        header = self.table.horizontalHeader()
-        header.blockSignals(True)
-        header.setSortIndicator(column, order)
-        header.blockSignals(False)
-        self.sorting.setCurrentIndex(column + 1)
-
     # --- The selected variant -----------------------------------------------------------------------------------------------------------------
 
     def _picked(self) -> None:
@@ -170,9 +110,11 @@ class Overview(Part):
             self.subject.select(self.model.names[row])
 
     def mark(self, name: str) -> None:
-        if name:
-            self.table.show_row(self.model.names.index(name))
-        elif self.table.selected_row() >= 0 and self.model.names[self.table.selected_row()]:
+        row = self.table.selected_row()
+        looked_at = self.model.names[row] if row >= 0 else ""
+        if name and looked_at != name:  # A seed of it may be looked at.
+            self.table.show_row(self.model.names.index(name) if name in self.model.names else -1)
+        elif not name and looked_at:
             self.table.show_row(-1)  # But the control may be looked at, though it is no variant.
         self._describe(name)
 

@@ -40,7 +40,7 @@ class Savings(Part):
         card.corner.addWidget(self.all_keys, 0, Qt.AlignmentFlag.AlignTop)
         self.model = SavingsTable(self)
         self.table = FigureTable(self.model, subject.theme, "Savings of the variants")
-        self.table.selectionModel().selectionChanged.connect(lambda *_: self._picked())
+        self.table.selection.selectionChanged.connect(lambda *_: self._picked())
         card.body.addWidget(self.table)
         column.addWidget(card)
         self.details = Card("One variant in full")
@@ -60,7 +60,7 @@ class Savings(Part):
         self._fill()
 
     def paint_with(self, theme: Theme) -> None:
-        self.table.cells.theme = theme
+        self.table.paint_with(theme)
         self.lines.paint_with(theme)
 
     def _fill(self) -> None:

@@ -182,10 +182,10 @@ class CompareView(QWidget):
 # Parts are imported as they are first shown: pyqtgraph alone takes a quarter of a second.
 
 
-def _overview(subject: Subject) -> Part:
+def _overview(desk: Desk, subject: Subject) -> Part:
     from workbench.comparing.overview import Overview
 
-    return Overview(subject)
+    return Overview(subject, desk.settings)
 
 
 def _forest(subject: Subject) -> Part:
@@ -240,7 +240,7 @@ def _saving(comparison: Mapping[str, Any]) -> bool:
 
 def _tabs(desk: Desk, export: Callable[[str], object]) -> list[Tab]:
     return [
-        Tab("overview", "Overview", "What the comparison says, and every verdict", _overview),
+        Tab("overview", "Overview", "What the comparison says, and every verdict", partial(_overview, desk)),
         Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
         Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
         Tab(

@@ -61,8 +61,8 @@ def test_a_variant_in_full_holds_every_ratio(part: Savings, subject: Subject, co
     subject.select("int8")
     every = [row for rows in comparison["variants"]["int8"]["savings"].values() for row in rows if row["ratio"] is not None]
     assert [line.ratio for line in part.lines.lines] == [row["ratio"] for row in every]
-    assert part.model.names[part.table.currentIndex().row()] == "int8"
-    part.table.selectRow(0)
+    assert part.model.names[part.table.selected_row()] == "int8"
+    part.table.show_row(0)
     assert subject.variant == part.model.names[0]
 
 
