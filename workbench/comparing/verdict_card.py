@@ -55,6 +55,7 @@ class VerdictCard(Card):
         self.look: TableLook = table_look.read(settings)
         self._comparison: Mapping[str, Any] | None = None
         self._colours: Mapping[str, str] = {}
+        self._measured: tuple[list[str], set[str]] | None = None
         self.model = VerdictTable(self)
         self.table = _Table(self.model, theme, "Figures and verdicts of the variants")
         for half in self.table.halves:
@@ -119,7 +120,7 @@ class VerdictCard(Card):
             self.model.unfolded = set()
         if self.look.seeds:
             self.model.unfolded |= set(comparison["variants"])
-        self._comparison, self._colours = comparison, colours
+        self._comparison, self._colours, self._measured = comparison, colours, None
         self._fill()
 
     def _fill(self) -> None:
@@ -136,7 +137,11 @@ class VerdictCard(Card):
         self.table.show_sorting(column, order)
         self.sorting.setCurrentIndex(column + 1)
         self.chooser.show_keys(table_look.every_key(comparison), self._chosen(comparison), self.look.pinned)
-        self.table.fit()
+        if self._measured is None or self._measured[0] != keys or not self._measured[1].issuperset(names):
+            self.table.fit()
+            self._measured = keys, set(names)
+        else:
+            self.table.fit_height()  # While letters are typed, columns keep their widths, and nothing is measured anew.
         self._tell(comparison, names, keys)
         self.redrawn.emit()
 
@@ -160,7 +165,7 @@ class VerdictCard(Card):
     # --- Choosing ---------------------------------------------------------------------------------------------------------------------------
 
     def _choose(self, look: TableLook) -> None:
-        self.look = look
+        self.look, self._measured = look, None
         table_look.write(look, self._settings)
         self._fill()
 

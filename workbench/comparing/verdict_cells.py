@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPersistentModelIndex, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QMouseEvent, QPainter, QPen
@@ -21,6 +21,15 @@ INSET = 9
 """Pixels at the left and right of a cell."""
 
 
+class Faces(NamedTuple):
+    """What a cell is written with: the font of its table, and what is made of it for the first line, plain and bold, and for the second."""
+
+    font: QFont
+    plain: QFont
+    bold: QFont
+    small: QFont
+
+
 class VerdictCells(QStyledItemDelegate):
     """The sign tells the verdict without the colour. Rows of variants over a limit, and the control, are muted."""
 
@@ -30,6 +39,13 @@ class VerdictCells(QStyledItemDelegate):
     def __init__(self, theme: Theme, parent: Any = None) -> None:
         super().__init__(parent)
         self.theme = theme
+        self._faces = _faces(QFont())
+
+    def faces(self, font: QFont) -> Faces:
+        """Made once and kept while tables keep their font: a table is measured and painted cell by cell."""
+        if self._faces.font != font:
+            self._faces = _faces(QFont(font))
+        return self._faces
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         style = option.widget.style() if option.widget else None
@@ -53,12 +69,13 @@ class VerdictCells(QStyledItemDelegate):
                 painter.drawRoundedRect(QRectF(area.left(), area.center().y() - 6, 12, 12), 3, 3)
                 painter.setOpacity(1.0)
             area.adjust(20, 0, 0, 0)
-        large, small = _fonts(option.font, bold=index.column() == 0 and fold != "seed")
+        faces = self.faces(option.font)
+        large = faces.bold if index.column() == 0 and fold != "seed" else faces.plain
         half = area.height() / 2
         above = self.theme.muted if dimmed or first == "–" else self.theme.text
         below = self.theme.danger if verdict == "broken" else self.theme.muted if dimmed else verdicts.ink(self.theme, verdict)
         tall = area.height() if fold == "seed" and not second else half  # A name alone stands in the middle.
-        for text, face, top, ink in ((first, large, area.top(), above), (second, small, area.top() + half, below)):
+        for text, face, top, ink in ((first, large, area.top(), above), (second, faces.small, area.top() + half, below)):
             if text:
                 painter.setFont(face)
                 painter.setPen(QColor(ink))
@@ -83,11 +100,10 @@ class VerdictCells(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         first, second, *_ = index.data(CELL)
-        metrics = QFontMetrics(option.font)
-        below = _fonts(option.font, bold=False)[1]
-        bold = QFontMetrics(_fonts(option.font, bold=True)[0]) if index.column() == 0 else metrics
+        faces = self.faces(option.font)
         beside = 46 + (ARROW if index.data(FOLD) else 0) if index.column() == 0 else 22
-        width = max(bold.horizontalAdvance(first), QFontMetrics(below).horizontalAdvance(second)) + beside
+        large = faces.bold if index.column() == 0 else faces.plain
+        width = max(QFontMetrics(large).horizontalAdvance(first), QFontMetrics(faces.small).horizontalAdvance(second)) + beside
         return QSize(min(WIDEST, width), row_height(option.font))
 
 
@@ -96,8 +112,9 @@ def row_height(font: QFont) -> int:
     return 2 * QFontMetrics(font).height() + 14
 
 
-def _fonts(font: QFont, *, bold: bool) -> tuple[QFont, QFont]:
-    large, small = QFont(font), QFont(font)
-    large.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+def _faces(font: QFont) -> Faces:
+    plain, bold, small = QFont(font), QFont(font), QFont(font)
+    plain.setWeight(QFont.Weight.Normal)
+    bold.setWeight(QFont.Weight.DemiBold)
     small.setPointSizeF(max(6.0, font.pointSizeF() * 0.9))
-    return large, small
+    return Faces(font, plain, bold, small)

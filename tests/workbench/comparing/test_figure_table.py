@@ -16,7 +16,7 @@ from workbench.comparing.subject import Subject
 from workbench.comparing.table_half import TableHalf
 from workbench.comparing.verdict_cells import row_height
 
-WIDTHS = (*range(300, 1500, 37), *range(2600, 300, -113), 701, 700, 699, 700)
+WIDTHS = (*range(300, 1500, 79), *range(2600, 300, -331), 701, 700, 699, 700)
 
 
 @pytest.fixture

@@ -118,6 +118,18 @@ def test_variants_are_found_by_name_and_technique_and_the_baseline_stays(part: O
     assert part.model.names[part.table.selected_row()] == "int8"
 
 
+def test_columns_keep_their_widths_while_variants_are_found(part: Overview, comparison: dict[str, Any]) -> None:
+    def widths() -> list[int]:
+        return [half.columnWidth(n) for half in part.table.halves for n in range(part.model.columnCount()) if not half.isColumnHidden(n)]
+
+    before = widths()
+    part.verdicts.wanted.setText("pruned")
+    assert widths() == before
+    part.draw(comparison)  # Only what is found is measured here.
+    part.verdicts.wanted.clear()
+    assert widths() == before
+
+
 def test_differences_only_leaves_out_what_is_the_same(part: Overview, comparison: dict[str, Any]) -> None:
     others = [name for name in comparison["variants"] if name != comparison["baseline"]]
     key = part.model.keys[0]
