@@ -70,6 +70,8 @@ class Site:
     """The built embedding (heads tie to its `.weight`, shape (V, D))."""
     classes: tuple[str, ...] = ()
     """What whole texts are told apart by, where that is the task; the head's vocabulary is then these classes."""
+    target_counts: np.ndarray | None = None
+    """How often each token is to be predicted in training, (V,), where that is not how often it occurs: what a head's first scores follow."""
 
 
 class Block(Plugin):

@@ -8,6 +8,8 @@ from typing import Any
 
 Result = Mapping[str, Any]
 
+OPERATIONS = frozenset({"compute/flops_per_token", "compute/executed_flops_per_token", "cost/train_flops"})
+
 
 @dataclass(frozen=True)
 class Case:
@@ -33,8 +35,15 @@ class Case:
     trained_alike: bool = False
 
     def ratio(self, key: str) -> float | None:
+        """None where it was not measured, and of operations where some are in no count, since what was counted then says nothing."""
         result = self.results.get(key)
-        return None if result is None else result["ratio"]
+        return None if result is None or (key in OPERATIONS and self.uncounted) else result["ratio"]
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Operators of either that have no formula."""
+        names = (each.get("work", {}).get("uncounted", {}) for each in (self.recorded, self.baseline_recorded))
+        return sorted({name for found in names for name in found})
 
     @property
     def work(self) -> str:

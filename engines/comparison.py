@@ -205,7 +205,8 @@ def _trained_alike(own: Contestant, baseline: Contestant) -> bool:
 def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], list[str]]:
     """What keeps the variant's figures from being judged, and what has to be said about it."""
     found, notes = comparability.obstacles(own.circumstances, baseline.circumstances), []
-    for side, whose in ((own, "This variant"), (baseline, "The baseline")):
+    sides = ((baseline, "The baseline"),) if own is baseline else ((own, "This variant"), (baseline, "The baseline"))
+    for side, whose in sides:
         # A smoke run is not meant to learn anything, so that it did not is no news.
         if not side.circumstances.smoke and comparability.unlearned(
             {key: judging.own_value(key, measured) for key, measured in side.measured.items() if key.startswith("quality/")}

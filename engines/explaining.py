@@ -14,6 +14,7 @@ from engines.pricereasons import faster_steps_longer_way, memory_by_owner, price
 from engines.speedreasons import (
     few_against_many,
     fewer_operations,
+    operations_not_counted,
     operations_not_the_limit,
     smaller_and_faster,
     smaller_but_slower,
@@ -36,6 +37,7 @@ RULES: tuple[Callable[[Case], Iterator[Phrase]], ...] = (
     smaller_and_faster,
     fewer_operations,
     operations_not_the_limit,
+    operations_not_counted,
     where_operations_changed,
     training_alone,
     memory_by_owner,

@@ -26,7 +26,7 @@ def _share(value: float) -> str:
 
 
 def _bound(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:.3g}"
+    return labels.times(value).removesuffix("x")
 
 
 def _fine(value: float) -> str:

@@ -174,6 +174,8 @@ def operations_not_the_limit(case: Case) -> Iterator[Phrase]:
 
 def where_operations_changed(case: Case) -> Iterator[Phrase]:
     """The parts of the model that most of the difference in operations comes from."""
+    if case.uncounted:
+        return
     mine, theirs = (_parts(each.get("work", {})) for each in (case.recorded, case.baseline_recorded))
     base, total = sum(theirs.values()), sum(mine.values()) - sum(theirs.values())
     if not mine or not base or case.stayed((base + total) / base):
@@ -208,6 +210,13 @@ def training_alone(case: Case) -> Iterator[Phrase]:
     elif case.rose(training) and case.fell(scoring):
         yield say("Scoring does {scoring:times} the operations per token, and training {training:times}: the saving is paid for in training."
                    + speeds, **figures)  # fmt: skip
+
+
+def operations_not_counted(case: Case) -> Iterator[Phrase]:
+    """Heavy operators that nobody has a formula for: a count without them is not held against one that has them."""
+    if case.uncounted:
+        yield say("Its operations and the baseline's are not compared, since some have no formula and are in no count: {names}.",
+                   names=", ".join(case.uncounted))  # fmt: skip
 
 
 def waits_and_bounds(case: Case) -> Iterator[Phrase]:
@@ -249,7 +258,7 @@ def _changed(facts: Mapping[str, Any]) -> bool:
 def _training_operations(case: Case) -> float | None:
     """Ratio of the operations of training on one token, of the variant's own training alone."""
     mine, theirs = (each.get("work", {}).get("per_token", {}).get("training_flops") for each in (case.recorded, case.baseline_recorded))
-    if mine and theirs:
+    if mine and theirs and not case.uncounted:
         return float(mine / theirs)
     operations, tokens = case.ratio("cost/train_flops"), case.ratio("cost/train_tokens")
     if operations and tokens and not case.price.get("cost/train_flops", {}).get("of_needed_runs", 1.0):

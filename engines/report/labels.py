@@ -37,6 +37,10 @@ _NAMES = {
     "quality/valid_context_unigram_perplexity": ("validation perplexity of word frequencies alone, near each other", "valid unigram context ppl"),
     "quality/test_context_reciprocal_rank": ("test reciprocal rank of words near each other", "test context rec. rank"),
     "quality/valid_context_reciprocal_rank": ("validation reciprocal rank of words near each other", "valid context rec. rank"),
+    "quality/test_context_unigram_reciprocal_rank": ("test reciprocal rank of word frequencies alone, near each other", "unigram context rec. rank"),
+    "quality/valid_context_unigram_reciprocal_rank": (
+        "validation reciprocal rank of word frequencies alone, near each other", "valid unigram context rec. rank"
+    ),
     "quality/test_context_accuracy": ("test accuracy on words near each other", "test context accuracy"),
     "quality/valid_context_accuracy": ("validation accuracy on words near each other", "valid context accuracy"),
     "quality/test_spearman": ("test rank correlation with people (Spearman)", "test Spearman"),
@@ -137,7 +141,9 @@ def ratio(result: Mapping[str, Any]) -> str:
 
 
 def times(value: float) -> str:
-    """A ratio, "0.62x"."""
+    """A ratio, "0.62x": hundredths, and two figures of what is so small that hundredths would say nothing ("0.0047x")."""
+    if 0 < value < 0.095:
+        return f"{value:.2g}x"
     return f"{value:.2f}x" if value < 9.995 else f"{value:.3g}x"
 
 

@@ -7,13 +7,18 @@ those the kernel does not execute.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 import engines.toolbox.row_products  # noqa: F401  defines operators that stand below
+
+with suppress(ImportError):  # torch from 2.13 on, which defines the operator of `linear_cross_entropy` when it is first called
+    importlib.import_module("torch.nn.modules.linear_cross_entropy")
 
 Formula = Callable[..., int]
 
@@ -72,6 +77,12 @@ def _row_products_backward(g: Any, a: Any, b: Any, *args: Any, out_val: Any, **k
 def _convolution(x: Any, weight: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
     """weight (E, D / groups, *kernel): every output is a sum over all of it but its first dimension."""
     return 2 * out_val.numel() * math.prod(weight.shape[1:])
+
+
+@_raw
+def _chunked_cross_entropy(x: Any, weight: Any, *args: Any, out_val: Any, **kwargs: Any) -> int:
+    """Scores of x (N, D) under weight (V, D), and in the same call the gradient of each of the two that wants one (arguments 10 and 11)."""
+    return 2 * x.numel() * weight.shape[0] * (1 + bool(args[10]) + bool(args[11]))
 
 
 @_raw
@@ -170,10 +181,13 @@ _BY_NAME: dict[str, Formula] = {
         _product(0),
     ),
     **dict.fromkeys(
-        ("aten.addmv", "aten._addmm_activation", "aten._sparse_addmm", "aten.sparse_sampled_addmm", "aten.sspaddmm"), _product(1)
+        ("aten.addmv", "aten.addmv_", "aten.addmm_", "aten.baddbmm_", "aten._addmm_activation", "aten._sparse_addmm",
+         "aten.sparse_sampled_addmm", "aten.sspaddmm"),
+        _product(1),
     ),
     **dict.fromkeys(("aten._grouped_mm", "aten._scaled_grouped_mm", "aten._scaled_grouped_mm_v2"), _grouped_mm),
-    "aten.addbmm": _sum_of_products,
+    **dict.fromkeys(("aten.addbmm", "aten.addbmm_"), _sum_of_products),
+    "torch_nn._linear_cross_entropy_batch_chunked": _chunked_cross_entropy,
     "workbench.row_products": _row_products,
     "workbench.row_products_backward": _row_products_backward,
     **dict.fromkeys(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.api import Site
-from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram
+from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram, target_counts
 from engines.toolbox.precise import at_least_float32
 
 SHORT_LIST_SHARE = 0.8
@@ -129,7 +129,7 @@ class ClusteredSoftmax(NormalisedHead):
 
     def log_shares(self, site: Site) -> Tensor:
         """log share of the training text of short list and clusters, (c_1 + J,)."""
-        share_V = log_unigram(site.vocabulary.counts)
+        share_V = log_unigram(target_counts(site))
         clusters = [share_V[low:high].logsumexp(0, keepdim=True) for low, high in pairwise(self.bounds)]
         return torch.cat((share_V[: self.short], *clusters))
 

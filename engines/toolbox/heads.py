@@ -132,6 +132,11 @@ def pick(scores_NV: Tensor, target_N: Tensor) -> Tensor:
     return scores_NV.gather(1, target_N.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1).masked_fill(ignored, 0)
 
 
+def target_counts(site: Site) -> np.ndarray:
+    """How often each token is to be predicted in training, (V,): as often as it occurs, unless the task says otherwise."""
+    return np.asarray(site.vocabulary.counts if site.target_counts is None else site.target_counts)
+
+
 def log_unigram(counts: np.ndarray) -> Tensor:
     """log P(token) by training frequency, one added to each count, (V,): the bias with which an untrained head already is a unigram model."""
     smoothed = counts.astype(np.float64) + 1.0
@@ -160,7 +165,7 @@ class LinearHead(VocabularyHead):
             self.output.weight = shared
         if bias:
             with torch.no_grad():
-                self.output.bias.copy_(log_unigram(site.vocabulary.counts))
+                self.output.bias.copy_(log_unigram(target_counts(site)))
 
     def project(self, hidden_ND: Tensor) -> Tensor:
         """The hidden states in the width of the output rows, (N, E)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
 from engines.toolbox.codes import Code, ConvolutionalCode, PlainCode
-from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram
+from engines.toolbox.heads import IGNORED, NormalisedHead, log_unigram, target_counts
 from engines.toolbox.precise import at_least_float32
 
 Objective = Literal["cross_entropy", "squared_error", "exact"]
@@ -79,7 +79,7 @@ class CodedHead(NormalisedHead):
         rare = size - self.frequent
         self.code: Code = ConvolutionalCode(rare) if error_correcting else PlainCode(rare)
         self.output = nn.Linear(site.width, hybrid + self.code.places)
-        share_V = log_unigram(site.vocabulary.counts)
+        share_V = log_unigram(target_counts(site))
         other = share_V[self.frequent :].logsumexp(0, keepdim=True)
         ones_M = (share_V[self.frequent :] - other).exp() @ self.code.words_VM.to(share_V.dtype)
         with torch.no_grad():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import clusters, trials
-from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, tied_weight
+from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, target_counts, tied_weight
 from engines.toolbox.precise import at_least_float32
 
 Partition = Literal["sqrt_frequency", "frequency", "random", "kmeans", "bisection"]
@@ -101,7 +101,7 @@ class ClassSoftmax(NormalisedHead):
             self.output.weight = shared
         self.bias: nn.Parameter | None = None
         if bias:
-            share_V = log_unigram(site.vocabulary.counts)
+            share_V = log_unigram(target_counts(site))
             self.bias = nn.Parameter(share_V)
             with torch.no_grad():
                 self.classes.bias.copy_(torch.zeros(count).index_add(0, torch.as_tensor(class_V), share_V.exp()).log())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trees, trials
 from engines.toolbox.clusters import directions, frequency_order
-from engines.toolbox.heads import IGNORED, NormalisedHead
+from engines.toolbox.heads import IGNORED, NormalisedHead, target_counts
 from engines.toolbox.precise import at_least_float32
 from engines.toolbox.row_products import row_products
 
@@ -81,7 +81,7 @@ class TreeSoftmax(NormalisedHead):
         super().__init__(tree.size)
         self.nodes = nn.Embedding(tree.size - 1, site.width, sparse=sparse)
         nn.init.uniform_(self.nodes.weight, -(site.width**-0.5), site.width**-0.5)
-        self.bias = nn.Parameter(torch.as_tensor(log_odds(tree, site.vocabulary.counts), dtype=torch.get_default_dtype())) if bias else None
+        self.bias = nn.Parameter(torch.as_tensor(log_odds(tree, target_counts(site)), dtype=torch.get_default_dtype())) if bias else None
         self.children_T2: Tensor
         self.register_buffer("children_T2", torch.as_tensor(tree.children), persistent=kept)
         self.begin_V: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engines.api import Block, Site, Slot, Trial, certificate, param
 from engines.toolbox import trials
-from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, tied_weight
+from engines.toolbox.heads import IGNORED, LinearSoftmax, NormalisedHead, log_unigram, target_counts, tied_weight
 from engines.toolbox.precise import at_least_float32
 
 
@@ -63,7 +63,7 @@ class MixtureOfSoftmaxes(NormalisedHead):
             self.output.weight = shared
         if bias:
             with torch.no_grad():
-                self.output.bias.copy_(log_unigram(site.vocabulary.counts))
+                self.output.bias.copy_(log_unigram(target_counts(site)))
 
     def mixed(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
         """log pi, (N, K), and the scores of every component, (N, K, V)."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text, param
+from engines.toolbox import unigram
 from engines.toolbox.assembly import LanguageModel, below_head
 from engines.toolbox.batches import Stream, contiguous
 from engines.toolbox.heads import perplexity
@@ -129,14 +130,16 @@ class LanguageModelling(Task):
                 Figure(f"quality/{split}_bits_per_char", bits, "bit/character", "lower"),  # (2)
             ]
             if self.unigram:
-                figures.append(Figure(f"quality/{split}_unigram_perplexity", unigram_perplexity(text, split, targets), "", "none"))
+                floor = unigram.perplexity(text.vocabulary.counts, ids[1 : targets + 1])
+                figures.append(Figure(f"quality/{split}_unigram_perplexity", floor, "", "none"))
         if ranks:
             figures += [
                 Figure(f"quality/{split}_reciprocal_rank", reciprocal / targets, "", "higher"),  # (3)
                 Figure(f"quality/{split}_accuracy", hits / targets, "", "higher"),  # (4)
             ]
             if self.unigram:
-                figures.append(Figure(f"quality/{split}_unigram_reciprocal_rank", unigram_reciprocal_rank(text, split, targets), "", "none"))
+                floor = unigram.reciprocal_rank(text.vocabulary.counts, ids[1 : targets + 1])
+                figures.append(Figure(f"quality/{split}_unigram_reciprocal_rank", floor, "", "none"))
         return figures + (searched.figures(split) if searched else [])
 
 
@@ -175,19 +178,3 @@ def _judged(model: Any, ids: np.ndarray, batch: int, device: torch.device) -> It
             if judged_BT.any():
                 target_BT = torch.from_numpy(window_BT[:, 1:])
                 yield x_BTD[judged_BT.to(x_BTD.device)], target_BT[judged_BT].to(x_BTD.device)
-
-
-def unigram_perplexity(text: Text, split: str, targets: int) -> float:
-    """Perplexity of (training count + 1) / (training tokens + V) on the first `targets` targets of a split."""
-    counts = np.asarray(text.vocabulary.counts, dtype=np.float64) + 1
-    log_share = np.log(counts / counts.sum())
-    return perplexity(-float(log_share[text.splits[split][1 : targets + 1]].mean()))
-
-
-def unigram_reciprocal_rank(text: Text, split: str, targets: int) -> float:
-    """Mean of 1 / place in the order of training counts on the first `targets` targets of a split; half a place for each other equal count."""
-    falling = -np.asarray(text.vocabulary.counts, dtype=np.int64)
-    ascending = np.sort(falling)
-    above, through = np.searchsorted(ascending, falling, "left"), np.searchsorted(ascending, falling, "right")
-    rank_V = 1 + above + (through - above - 1) / 2
-    return float((1 / rank_V[text.splits[split][1 : targets + 1]]).mean())

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engines.api import Block, Figure, Site, Task, Text, param
-from engines.toolbox import wordlists
+from engines.toolbox import unigram, wordlists
 from engines.toolbox.heads import IGNORED, perplexity
 from engines.toolbox.words import Windows, WordModel, WordStream, batch_of, keep_share, line_end
 
@@ -32,13 +32,16 @@ class WordEmbedding(Task):
     the catalogue: the full softmax, or one made for large vocabularies. Unknown words and line ends are no words: they are left out before
     windows are laid, and so are the words that (4) removes, which widens the windows of the others.
 
+    A head's first scores follow the training frequencies after (4); negatives are drawn, and trees, classes and codes made, by those before.
+
     A token of the budget and of every speed is one prediction: one word within reach of another in (1), one word in (2). A batch is
     `training.batch` rows of `training.sequence` words of text with all that is within their reach.
 
     Held-out: the head's exact nll of the first n predictions of a split, whose windows and words are drawn by (3) and (4) from a seed of
     their own, the same for every variant and seed: exp of their mean is `context_perplexity`; `context_unigram_perplexity` is that of the
     training frequencies after (4). Where the file asks for ranks, and always under a head without a distribution, also the mean reciprocal
-    rank of the word among all by falling score, and the share of words that come first.
+    rank of the word among all by falling score, beside that of the order of those frequencies (`context_unigram_reciprocal_rank`), and the
+    share of words that come first.
 
     Word lists, at the end: Spearman's rank correlation between cosines and people's judgements of similarity, with a bootstrap interval over
     the pairs, and the share of analogies answered by 3CosAdd over the whole vocabulary; with each, how many were known. They never steer
@@ -63,7 +66,7 @@ class WordEmbedding(Task):
     over_lines: bool = param(True, "Whether windows reach over line ends (lines that are wrapped) or stop there (a sentence a line).")
     similarity: Path | None = param(None, "List of word pairs and how similar people find them (as wordsim353.tsv).", path=True)
     analogies: Path | None = param(None, "List of questions, four words a line (as questions-words.txt).", path=True)
-    unigram: bool = param(True, "Also give the perplexity of word frequencies alone, as a floor to compare with.")
+    unigram: bool = param(True, "Also give the figures of word frequencies alone, as a floor to compare with.")
     ranks: bool = param(False, "Also judge heads with a distribution by rank and accuracy, so that heads without one can be compared with them.")
 
     def check(self) -> None:
@@ -82,7 +85,8 @@ class WordEmbedding(Task):
         width = int(getattr(embedding, "width", 0))
         if width < 1:
             raise ValueError(f"{model['embedding']['id']} does not say its width: an embedding must have the attribute `width`.")
-        head = blocks(model["head"]).build(Site(width=width, vocabulary=text.vocabulary, length=length, embedding=embedding))
+        site = Site(width=width, vocabulary=text.vocabulary, length=length, embedding=embedding, target_counts=self._expected(text))
+        head = blocks(model["head"]).build(site)
         return WordModel(embedding, head, length=length)
 
     def batches(self, text: Text, batch: int, length: int, seed: int) -> WordStream:
@@ -130,12 +134,16 @@ class WordEmbedding(Task):
         if normalised:
             figures.append(Figure(f"quality/{split}_context_perplexity", perplexity(nats / n), "", "lower"))
             if self.unigram:
-                figures.append(Figure(f"quality/{split}_context_unigram_perplexity", self._unigram(text, targets), "", "none"))
+                floor = unigram.perplexity(self._expected(text), targets.numpy())
+                figures.append(Figure(f"quality/{split}_context_unigram_perplexity", floor, "", "none"))
         if ranks:
             figures += [
                 Figure(f"quality/{split}_context_reciprocal_rank", reciprocal / n, "", "higher"),
                 Figure(f"quality/{split}_context_accuracy", hits / n, "", "higher"),
             ]
+            if self.unigram:
+                floor = unigram.reciprocal_rank(self._expected(text), targets.numpy())
+                figures.append(Figure(f"quality/{split}_context_unigram_reciprocal_rank", floor, "", "none"))
         return figures + listed
 
     def _predictions(self, text: Text, split: str, most: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,7 +174,7 @@ class WordEmbedding(Task):
         found = wordlists.similarity(vectors_VD, text.vocabulary, self.similarity) if self.similarity is not None else []
         return found + (wordlists.analogies(vectors_VD, text.vocabulary, self.analogies) if self.analogies is not None else [])
 
-    def _unigram(self, text: Text, targets: torch.Tensor) -> float:
-        """Perplexity of (training count after (4) + 1), normalised, on these targets."""
-        share_V = np.asarray(text.vocabulary.counts) * keep_share(text.vocabulary, self.subsample) + 1
-        return perplexity(-float(np.log(share_V / share_V.sum())[targets.numpy()].mean()))
+    def _expected(self, text: Text) -> np.ndarray:
+        """Training counts after (4), (V,)."""
+        expected_V: np.ndarray = np.asarray(text.vocabulary.counts) * keep_share(text.vocabulary, self.subsample)
+        return expected_V

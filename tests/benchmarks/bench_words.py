@@ -9,13 +9,15 @@ training loop; gensim's that of `train`.
 How good: Spearman's rho on WordSim-353 and SimLex-999 with bootstrap intervals, and how many of the ten nearest words of 500 frequent ones
 both share, beside what two seeds of gensim share.
 
-    python -m tests.benchmarks.bench_words [TEXT] [ROUNDS]
+    python -m tests.benchmarks words [TEXT] [ROUNDS]
 
-TEXT: a file in UTF-8, of which words are cut in lower case; without it the Python standard library, whose words are in no list of similarities.
+TEXT: a file in UTF-8, of which words are cut in lower case; without it the hundred articles of Wikipedia, half a million words, that gensim
+brings for its own tests.
 """
 
 from __future__ import annotations
 
+import bz2
 import json
 import re
 import subprocess
@@ -56,9 +58,29 @@ def main(wanted: list[str]) -> None:
 
 def _corpus(folder: Path, text: str) -> dict[str, Any]:
     if not text:
-        return {"id": "corpora/python_stdlib", "level": "word", "max_vocabulary": 20_000}
-    words = re.sub(r"[^\w\s]", " ", Path(text).read_text("utf-8").lower())
-    (folder / "words.txt").write_text(words, "utf-8")
+        return articles(folder)
+    return words_of(Path(text).read_text("utf-8"), folder)
+
+
+def articles(folder: Path) -> dict[str, Any]:
+    """The corpus of gensim's articles, an article a line."""
+    from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+
+    with bz2.open(brought("enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2")) as dump:
+        pages = (text for _, text, _ in extract_pages(dump) if not text.lower().startswith("#redirect"))
+        return words_of("\n".join(" ".join(filter_wiki(page).split()) for page in pages), folder)
+
+
+def brought(name: str) -> Path:
+    """A file that gensim brings for its own tests."""
+    import gensim as package
+
+    return Path(package.__file__).parent / "test" / "test_data" / name
+
+
+def words_of(text: str, folder: Path) -> dict[str, Any]:
+    """The corpus of a text: its words in lower case, those that occur five times, in a file in the folder."""
+    (folder / "words.txt").write_text(re.sub(r"[^\w\n]", " ", text.lower()), "utf-8")
     shares = {"valid_share": 0.01, "test_share": 0.01}
     return {"id": "corpora/text_files", "train": str(folder / "words.txt"), "min_count": 5, **shares}
 
@@ -151,13 +173,11 @@ def gensim(corpus: dict[str, Any], text: Any, words: list[int], seed: int) -> tu
 
 
 def _lists(vectors: np.ndarray, text: Any) -> dict[str, str]:
-    import gensim as package
-
     from engines.toolbox.wordlists import similarity
 
     told = {}
     for name in ("wordsim353.tsv", "simlex999.txt"):
-        figures = similarity(torch.from_numpy(vectors), text.vocabulary, Path(package.__file__).parent / "test" / "test_data" / name)
+        figures = similarity(torch.from_numpy(vectors), text.vocabulary, brought(name))
         told[name] = "; ".join(_figure(figure) for figure in figures)
     return told
 

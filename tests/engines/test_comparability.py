@@ -120,5 +120,7 @@ def test_learning_is_measured_against_word_frequencies():
     assert not unlearned({"quality/test_perplexity": 300.0})
     assert unlearned({"quality/test_reciprocal_rank": 0.1, "quality/test_unigram_reciprocal_rank": 0.12})
     assert not unlearned({"quality/test_reciprocal_rank": 0.2, "quality/test_unigram_reciprocal_rank": 0.12})
+    near = {"quality/test_context_reciprocal_rank": 0.1, "quality/test_context_unigram_reciprocal_rank": 0.12}
+    assert not unlearned(near), "vectors that rank by association alone have learned what they are for"
     both = {"quality/test_perplexity": 300.0, "quality/test_unigram_perplexity": 650.0}
     assert not unlearned({"quality/test_reciprocal_rank": 0.1, "quality/test_unigram_reciprocal_rank": 0.12} | both), "perplexity decides"

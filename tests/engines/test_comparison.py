@@ -259,11 +259,12 @@ def test_a_variant_that_learned_only_word_frequencies_says_so(store, which):
 
     experiment = submit(store)
     work(store, extra=floor)
-    small = compare(store, [experiment])["variants"]["small"]
-    result = small["results"]["quality/test_perplexity"]
+    both = compare(store, [experiment])["variants"]
+    small, result = both["small"], both["small"]["results"]["quality/test_perplexity"]
     whose = {"full": "The baseline", "small": "This variant"}[which]
     assert (result["verdict"], result["reason"]) == ("not enough data", f"{whose} has not learned more than word frequencies.")
     assert small["notes"] == ([result["reason"]] if which == "small" else [])
+    assert both["full"]["notes"] == ([result["reason"]] if which == "full" else [])
     assert small["results"]["size/model_mib"]["verdict"] == "better"
 
 

@@ -53,6 +53,8 @@ PROFILE = {
     "roofline": {"layers": [{"name": "a", "bound": "memory"}, {"name": "b", "bound": "launch"}]},
 }
 
+UNCOUNTED = {"work": {"uncounted": {"aten._linalg_svd": 2}, "per_token": {"training_flops": 1.0}}}
+
 # rule, a case that it speaks about, what it says, changes that silence it
 SPOKEN = [
     (
@@ -146,6 +148,11 @@ SPOKEN = [
         [{"recorded": {}}, {"baseline_recorded": {}}, {"results": {}}],
     ),
     (
+        "operations_not_counted", case({}, recorded=UNCOUNTED),
+        "Its operations and the baseline's are not compared, since some have no formula and are in no count: aten._linalg_svd.",
+        [{"recorded": {}}, {"recorded": {"work": {"uncounted": {}}}}],
+    ),
+    (
         "memory_by_owner", case({}, recorded={"memory": LESS}, baseline_recorded={"memory": MEMORY}),
         "Tensors of training take 60 MiB at their peak against 100, 0.60x: activations 39 against 80.",
         [{"recorded": {}}, {"baseline_recorded": {}}, {"recorded": {"memory": MEMORY}}, {"recorded": {"memory": {"peak_mib": 60.0}}}],
@@ -211,6 +218,17 @@ def test_every_rule_is_tried_here():
 
 def test_nothing_is_explained_from_nothing():
     assert explanations(Case({}, {})) == []
+
+
+def test_operations_of_which_some_are_not_counted_explain_nothing():
+    """A count without a heavy operator is small for that reason alone."""
+    counted = {"work": {"per_token": {"training_flops": 2.0}, "layers": [{"name": "head", "forward_flops": 66.0}]}}
+    own = {OPERATIONS: result(0.2), "cost/train_flops": result(0.2), SPEED: result(1.5, "better")}
+    fewer = case(own, recorded=counted, baseline_recorded=counted)
+    assert "fewer_operations" in [rule.__name__ for rule in explaining.RULES if list(rule(fewer))]
+    for change in ({"recorded": UNCOUNTED}, {"baseline_recorded": UNCOUNTED}):
+        (said,) = explanations(replace(fewer, **change))
+        assert said["sentence"].startswith("Its operations and the baseline's are not compared")
 
 
 def test_a_sentence_names_its_target():

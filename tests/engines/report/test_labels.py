@@ -34,6 +34,7 @@ def test_keys_have_names_and_targets():
 def test_ratio_and_interval():
     assert labels.ratio({"ratio": 0.5512}) == "0.55x"
     assert labels.ratio({"ratio": 12.34}) == "12.3x"
+    assert [labels.times(each) for each in (0.096, 0.094, 0.0047, 0.0)] == ["0.10x", "0.094x", "0.0047x", "0.00x"]
     assert labels.ratio({"ratio": None}) == ""
     assert labels.interval({"ratio_low": 0.51, "ratio_high": 0.6}) == "0.51 to 0.6"
     assert labels.interval({"ratio_low": 0.5, "ratio_high": 0.5}) == ""

@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from engines.api import Trial
 from engines.runtime.flops import Work, count
+from engines.runtime.plan import block
+from engines.toolbox import trials
 
 
 def done(function: Callable[[], Any]) -> Work:
@@ -130,6 +133,36 @@ def test_vectors_batches_and_convolutions() -> None:
     with torch.inference_mode():
         inferred = done(lambda: F.linear(a, b.T))
     assert (inferred.flops, inferred.uncounted) == (multiply_adds(a, b), {})
+
+
+def test_sums_in_place_count_as_those_that_make_a_new_tensor() -> None:
+    a, b, x = torch.randn(6, 8), torch.randn(8, 5), torch.randn(8)
+    batches = torch.randn(3, 6, 8), torch.randn(3, 8, 5)
+    for made, found in (
+        (lambda: torch.addmm(torch.zeros(6, 5), a, b), lambda: torch.zeros(6, 5).addmm_(a, b)),
+        (lambda: torch.addmv(torch.zeros(6), a, x), lambda: torch.zeros(6).addmv_(a, x)),
+        (lambda: torch.baddbmm(torch.zeros(3, 6, 5), *batches), lambda: torch.zeros(3, 6, 5).baddbmm_(*batches)),
+        (lambda: torch.addbmm(torch.zeros(6, 5), *batches), lambda: torch.zeros(6, 5).addbmm_(*batches)),
+    ):
+        assert done(found).flops == done(made).flops > 0
+        assert done(found).uncounted == {}
+
+
+@pytest.mark.parametrize("kernel", ["own", "torch"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_loss_in_chunks_does_the_operations_of_the_full_softmax(kernel: str, frozen: bool) -> None:
+    if kernel == "torch" and not hasattr(F, "linear_cross_entropy"):
+        pytest.skip(f"torch {torch.__version__} has no linear_cross_entropy")
+    target_N = torch.randint(50, (20,))
+    works = []
+    for head in ({"id": "softmax/full"}, {"id": "softmax/chunked", "chunk": 8, "kernel": kernel}):
+        module: Any = block(head).build(trials.site(Trial(width=6, vocabulary=50)))
+        module.requires_grad_(not frozen)
+        hidden_ND = torch.randn(20, 6, requires_grad=True)
+        works.append(done(lambda module=module, hidden_ND=hidden_ND: module.loss(hidden_ND, target_N).backward()))
+    full, chunked = works
+    assert chunked.flops == full.flops == (2 if frozen else 3) * 2 * 20 * 50 * 6
+    assert chunked.uncounted == {}
 
 
 def radix_2(x: list[complex], tally: list[int]) -> list[complex]:

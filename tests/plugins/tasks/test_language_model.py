@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from engines.api import Block, Site, Text, Vocabulary
+from engines.toolbox import unigram
 from engines.toolbox.heads import rank_of
-from plugins.tasks.language_model import LanguageModelling, Rows, unigram_perplexity, unigram_reciprocal_rank
+from plugins.tasks.language_model import LanguageModelling, Rows
 
 CPU = torch.device("cpu")
 V = 11
@@ -101,7 +102,7 @@ def test_the_unigram_floor_is_that_of_the_training_counts() -> None:
     text = make_text()
     share = (text.vocabulary.counts + 1) / (text.vocabulary.counts.sum() + V)
     expected = math.exp(-np.log(share[text.splits["test"][1:101]]).mean())
-    assert unigram_perplexity(text, "test", 100) == pytest.approx(expected)
+    assert unigram.perplexity(text.vocabulary.counts, text.splits["test"][1:101]) == pytest.approx(expected)
     keys = [figure.key for figure in LanguageModelling(unigram=False).evaluate(Remembering(BigramHead()), text, "test", 100, 4, CPU)]
     assert keys == ["quality/test_perplexity", "quality/test_bits_per_char"]
 
@@ -121,10 +122,8 @@ def test_a_head_without_a_distribution_is_judged_by_rank_and_accuracy() -> None:
 
 
 def test_the_order_of_frequencies_ranks_equal_counts_half_a_place_down() -> None:
-    counts = np.array([9, 5, 5, 5, 1, 1])
-    splits = {"test": np.array([0, 0, 1, 3, 5], dtype=np.uint16)}
-    text = Text(splits, {}, Vocabulary(tuple("abcdef"), counts), "test", "none", "word")
-    assert unigram_reciprocal_rank(text, "test", 4) == pytest.approx((1 / 1 + 1 / 3 + 1 / 3 + 1 / 5.5) / 4)
+    counts, targets = np.array([9, 5, 5, 5, 1, 1]), np.array([0, 1, 3, 5], dtype=np.uint16)
+    assert unigram.reciprocal_rank(counts, targets) == pytest.approx((1 / 1 + 1 / 3 + 1 / 3 + 1 / 5.5) / 4)
 
 
 def test_evaluation_leaves_mode_gradients_and_random_numbers_alone() -> None:

@@ -90,11 +90,26 @@ def test_so_many_predictions_are_judged_as_were_asked_for() -> None:
 
 def test_the_floor_is_the_share_of_each_word_after_subsampling() -> None:
     text = make_text()
-    task = WordEmbedding(window=2, subsample=0.0)
+    task = WordEmbedding(window=2, subsample=0.0, ranks=True)
     found = task.evaluate(Known(), text, "test", 500, 32, CPU)
     share = (text.vocabulary.counts + 1) / (text.vocabulary.counts + 1).sum()
     _, targets = task._predictions(text, "test", 500)
     assert value(found, "quality/test_context_unigram_perplexity") == pytest.approx(math.exp(-np.log(share[targets.numpy()]).mean()))
+    rank = [1 + np.sum(share > share[target]) + np.sum(share == share[target]) / 2 - 1 / 2 for target in targets.tolist()]
+    assert value(found, "quality/test_context_unigram_reciprocal_rank") == pytest.approx(np.mean(1 / np.array(rank)))
+
+
+@pytest.mark.parametrize(
+    "head", [{"id": "softmax/full"}, {"id": "softmax/class_based"}, {"id": "softmax/hierarchical"}, {"id": "softmax/binary_code", "hybrid": V}],
+    ids=lambda head: head["id"],
+)  # fmt: skip
+def test_a_head_that_has_learned_nothing_is_the_floor_after_subsampling(head: dict[str, Any]) -> None:
+    text = make_text()
+    task = WordEmbedding(window=2, subsample=1e-2)
+    model = task.assemble(MODEL | {"head": head}, block, text, 16)
+    torch.nn.init.zeros_(model.embedding.weight)
+    found = task.evaluate(model, text, "test", 500, 32, CPU)
+    assert value(found, "quality/test_context_perplexity") == pytest.approx(value(found, "quality/test_context_unigram_perplexity"), rel=1e-5)
 
 
 def test_a_model_that_knows_how_often_words_occur_reaches_the_floor() -> None:
