@@ -121,9 +121,14 @@ def rank_of(scores_NV: Tensor, target_N: Tensor) -> Tensor:
     """1 + tokens with a higher score + half of the others with the same score, (N,); infinite as `VocabularyHead.rank` says."""
     ignored_N = target_N == IGNORED
     own_N1 = scores_NV.gather(1, target_N.masked_fill(ignored_N, 0).unsqueeze(1))
-    above_N, equal_N = (scores_NV > own_N1).sum(dim=1), (scores_NV == own_N1).sum(dim=1)
+    above_N, equal_N = _how_many(scores_NV > own_N1), _how_many(scores_NV == own_N1)
     rank_N = 1 + above_N + (equal_N - 1) / 2
     return rank_N.masked_fill(ignored_N | own_N1.squeeze(1).isnan(), float("inf"))
+
+
+def _how_many(true_NV: Tensor) -> Tensor:
+    """How many of each row are True, (N,). Bytes are added up several times as fast as truth values."""
+    return true_NV.view(torch.int8).sum(dim=1, dtype=torch.int32)
 
 
 def pick(scores_NV: Tensor, target_N: Tensor) -> Tensor:
