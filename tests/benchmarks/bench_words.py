@@ -90,7 +90,8 @@ def _tell(found: dict[str, list[dict[str, Any]]]) -> None:
     for who, rows in found.items():
         print(f"{who:8} {np.median(speeds[who]):10,.0f} words/s   of processor time {np.median([each['words_per_cpu_s'] for each in rows]):10,.0f}")
     ratio = median_ratio(speeds["engine"], speeds["gensim"])
-    print(f"engine / gensim: {ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}] over {ratio.n} rounds")
+    between = f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.known else "(no interval)"
+    print(f"engine / gensim: {ratio.value:.2f}x {between} over {ratio.n} rounds")
     for who, rows in found.items():
         for name, value in rows[0]["lists"].items():
             print(f"{who:8} {name}: {value}")
