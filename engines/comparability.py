@@ -86,20 +86,31 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
 
 
 def unlearned(values: Mapping[str, float]) -> bool:
-    """Whether a model of words is no better than knowing how often each word occurs, by its perplexity or, where it has none, by its ranks;
-    or a classifier no better than always saying the most frequent class.
+    """Whether a model of words is no better than knowing how often each word occurs, by its perplexity and by its ranks, or by the one of the
+    two that it has; or a classifier no better than always saying the most frequent class.
 
     values: key -> figure of one variant.
     """
     majority = values.get("quality/test_majority_accuracy")
     if majority is not None:
         return values.get("quality/test_accuracy", majority) <= majority
-    for of_whom in ("", "context_"):
-        perplexity, floor = (values.get(f"quality/test_{of_whom}{name}") for name in ("perplexity", "unigram_perplexity"))
-        if perplexity is not None:
-            return floor is not None and perplexity >= floor
-    rank, floor = (values.get(f"quality/test_{name}") for name in ("reciprocal_rank", "unigram_reciprocal_rank"))
-    return rank is not None and floor is not None and rank <= floor
+    ordered = any(rank > floor for rank, floor in _beside_floors(values, "reciprocal_rank"))
+    if perplexities := _beside_floors(values, "perplexity"):
+        return not ordered and any(perplexity >= floor for perplexity, floor in perplexities)
+    # ranks of words near each other are no reason: association alone, which vectors may be trained for, is no frequency
+    return not ordered and {"quality/test_reciprocal_rank", "quality/test_unigram_reciprocal_rank"} <= values.keys()
+
+
+def too_sure(values: Mapping[str, float]) -> bool:
+    """Whether a model of words orders them better than their frequencies do and gives them no better probabilities all the same."""
+    improbable = any(perplexity >= floor for perplexity, floor in _beside_floors(values, "perplexity"))
+    return improbable and any(rank > floor for rank, floor in _beside_floors(values, "reciprocal_rank"))
+
+
+def _beside_floors(values: Mapping[str, float], name: str) -> list[tuple[float, float]]:
+    """(figure, that of word frequencies alone) of a figure, of the next words or of those near each other, where both are there."""
+    keys = [(f"quality/test_{whose}{name}", f"quality/test_{whose}unigram_{name}") for whose in ("", "context_")]
+    return [(values[own], values[floor]) for own, floor in keys if own in values and floor in values]
 
 
 def warnings(circumstances: Mapping[str, Circumstances], baseline: str) -> list[str]:

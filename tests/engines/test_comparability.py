@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engines.comparability import Circumstances, obstacles, unlearned, warnings
+from engines.comparability import Circumstances, obstacles, too_sure, unlearned, warnings
 
 PLAN = {"task": {"id": "tasks/language_model"}, "corpus": {"id": "corpora/text_files", "test": "/t.txt", "level": "word"}, "budget": {"tokens": 10},
         "device": "cpu", "threads": 1, "measure": {"held_out_tokens": 0}}  # fmt: skip
@@ -124,3 +124,15 @@ def test_learning_is_measured_against_word_frequencies():
     assert not unlearned(near), "vectors that rank by association alone have learned what they are for"
     both = {"quality/test_perplexity": 300.0, "quality/test_unigram_perplexity": 650.0}
     assert not unlearned({"quality/test_reciprocal_rank": 0.1, "quality/test_unigram_reciprocal_rank": 0.12} | both), "perplexity decides"
+
+
+@pytest.mark.parametrize("whose", ["", "context_"])
+def test_who_orders_words_well_and_is_too_sure_of_them_has_learned(whose):
+    """As codes with redundant bits do, which count the same evidence several times."""
+    improbable = {f"quality/test_{whose}perplexity": 499.0, f"quality/test_{whose}unigram_perplexity": 196.0}
+    own, floor = f"quality/test_{whose}reciprocal_rank", f"quality/test_{whose}unigram_reciprocal_rank"
+    ordered, unordered = ({own: rank, floor: 0.21} for rank in (0.35, 0.2))
+    assert (unlearned(improbable | ordered), too_sure(improbable | ordered)) == (False, True)
+    assert (unlearned(improbable | unordered), too_sure(improbable | unordered)) == (True, False)
+    assert not too_sure(improbable)
+    assert not too_sure(ordered)
