@@ -33,6 +33,7 @@ from engines.plugin import Plugin, param
 from engines.study import Axis, BreakEven, Cell, Conclusion, Estimate, Exponent, Group, Measured, Study, Trained
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
