@@ -101,7 +101,7 @@ def unlearned(values: Mapping[str, float]) -> bool:
     return not ordered and {"quality/test_reciprocal_rank", "quality/test_unigram_reciprocal_rank"} <= values.keys()
 
 
-def too_sure(values: Mapping[str, float]) -> bool:
+def only_ordered(values: Mapping[str, float]) -> bool:
     """Whether a model of words orders them better than their frequencies do and gives them no better probabilities all the same."""
     improbable = any(perplexity >= floor for perplexity, floor in _beside_floors(values, "perplexity"))
     return improbable and any(rank > floor for rank, floor in _beside_floors(values, "reciprocal_rank"))

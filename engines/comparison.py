@@ -34,7 +34,7 @@ JUDGING_METRICS = (
 """What judges where the experiment does not say (measure.metrics)."""
 
 DEFAULT_MARGIN = 0.02
-TOO_SURE = "Orders words better than their frequencies do, but its perplexity is no better than theirs: it is too sure of its guesses."
+ORDER_ALONE = "Orders words better than their frequencies do, but gives them no better probabilities: its perplexity is not below theirs."
 VERDICTS = ("better", "worse", "no practical difference", "not enough data")
 
 
@@ -211,8 +211,8 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
         values = {key: judging.own_value(key, measured) for key, measured in side.measured.items() if key.startswith("quality/")}
         if side.circumstances.smoke:  # not meant to learn anything, so that it did not is no news
             continue
-        if side is own and comparability.too_sure(values):
-            notes.append(TOO_SURE)
+        if side is own and comparability.only_ordered(values):
+            notes.append(ORDER_ALONE)
         if comparability.unlearned(values):
             known = "which class is most frequent" if "quality/test_majority_accuracy" in side.measured else "word frequencies"
             sentence = f"{whose} has not learned more than {known}."

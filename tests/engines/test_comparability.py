@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engines.comparability import Circumstances, obstacles, too_sure, unlearned, warnings
+from engines.comparability import Circumstances, obstacles, only_ordered, unlearned, warnings
 
 PLAN = {"task": {"id": "tasks/language_model"}, "corpus": {"id": "corpora/text_files", "test": "/t.txt", "level": "word"}, "budget": {"tokens": 10},
         "device": "cpu", "threads": 1, "measure": {"held_out_tokens": 0}}  # fmt: skip
@@ -132,7 +132,7 @@ def test_who_orders_words_well_and_is_too_sure_of_them_has_learned(whose):
     improbable = {f"quality/test_{whose}perplexity": 499.0, f"quality/test_{whose}unigram_perplexity": 196.0}
     own, floor = f"quality/test_{whose}reciprocal_rank", f"quality/test_{whose}unigram_reciprocal_rank"
     ordered, unordered = ({own: rank, floor: 0.21} for rank in (0.35, 0.2))
-    assert (unlearned(improbable | ordered), too_sure(improbable | ordered)) == (False, True)
-    assert (unlearned(improbable | unordered), too_sure(improbable | unordered)) == (True, False)
-    assert not too_sure(improbable)
-    assert not too_sure(ordered)
+    assert (unlearned(improbable | ordered), only_ordered(improbable | ordered)) == (False, True)
+    assert (unlearned(improbable | unordered), only_ordered(improbable | unordered)) == (True, False)
+    assert not only_ordered(improbable)
+    assert not only_ordered(ordered)
