@@ -75,7 +75,6 @@ def test_neither_looks_nor_opened_runs_make_it_grow(qtbot: QtBot, make_window: C
         open_all()
         after = _held(window)
     grown = {name: after[name] - before[name] for name in before}
-    print(grown)
     mib = grown.pop("MiB")
     assert all(more <= MORE for more in grown.values()), grown
     assert mib <= MORE_MIB, f"{mib:.1f} MiB more"

@@ -118,7 +118,7 @@ def test_plots_are_linked_in_x_and_a_closed_one_stays_closed(qtbot: QtBot, view:
     loss()._moved()
     qtbot.waitUntil(lambda: memory().view()[:2] == (50, 100))
     loss().pointed.emit(70.0)
-    assert memory()._caption.text().startswith("steps 70:")
+    assert memory().head.caption.text().startswith("steps 70:")
     loss().show_all()
     qtbot.waitUntil(lambda: memory().view()[1] > 250)
     memory().unwanted.emit()
