@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +111,22 @@ def _beside_floors(values: Mapping[str, float], name: str) -> list[tuple[float, 
     """(figure, that of word frequencies alone) of a figure, of the next words or of those near each other, where both are there."""
     keys = [(f"quality/test_{whose}{name}", f"quality/test_{whose}unigram_{name}") for whose in ("", "context_")]
     return [(values[own], values[floor]) for own, floor in keys if own in values and floor in values]
+
+
+def baseline_missing(name: str, status: Mapping[str, int], failures: Sequence[Mapping[str, Any]]) -> str:
+    """Why no variant can be compared: the baseline has no finished run. Empty where it has one.
+
+    status: its runs by status; failures: those that ended otherwise, each with run, seed, status, reason and advice.
+    """
+    if status.get("done"):
+        return ""
+    if not failures:
+        return f'The baseline "{name}" has no finished run yet, so no variant can be compared with it.'
+    first, others = failures[0], len(failures) - 1
+    ended = {"cancelled": "was cancelled", "lost": "was lost"}.get(first["status"], first["status"])
+    told = f"run {first['run']} (seed {first['seed']}) {ended}. {first['reason']} {first['advice']}".strip()
+    more = f" So ended {others} more of its runs." if others else ""
+    return f'The baseline "{name}" has no finished run, so no variant can be compared with it: {told}{more}'
 
 
 def warnings(circumstances: Mapping[str, Circumstances], baseline: str) -> list[str]:

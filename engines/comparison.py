@@ -89,7 +89,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "level": statistics.LEVEL,
         **({"goal": reaching.stated(goal)} if goal else {}),
         "tuned": False,
-        "warnings": _warnings(entrants, baseline, controls, margin),
+        "warnings": _warnings(entrants, baseline, variants[baseline.name], controls, margin),
         "control": controls,
         "conditions": conditions.conditions(baseline, entrants),
         "verdicts": _tally(variants, baseline.name, metrics),
@@ -231,12 +231,11 @@ def _obstacles(own: Contestant, baseline: Contestant) -> tuple[list[Obstacle], l
 
 
 def _warnings(
-    entrants: Sequence[Contestant], baseline: Contestant, controls: Mapping[str, Mapping[str, Any]], margin: float
+    entrants: Sequence[Contestant], baseline: Contestant, found_of_it: Mapping[str, Any], controls: Mapping[str, Mapping[str, Any]], margin: float
 ) -> list[str]:  # fmt: skip
-    found = []
+    missing = comparability.baseline_missing(baseline.name, found_of_it["status"], found_of_it["failures"])
+    found = [missing] if missing else []
     unfinished = sum(not run.over for entrant in entrants for run in entrant.runs)
-    if not baseline.done:
-        found.append(f'The baseline "{baseline.name}" has no finished run, so nothing can be held against it.')
     if unfinished:
         found.append(f"{unfinished} of {sum(len(entrant.runs) for entrant in entrants)} runs have not ended yet.")
     if baseline.done:

@@ -19,7 +19,8 @@ from typing import Any
 
 from engines.places import cache_folder
 
-HOW = "workbench doctor --measure"
+HOW = "Measure in the view Machine, or workbench doctor --measure,"
+"""What measures it, for sentences that end in "does it"."""
 
 
 def stored(fingerprint: str, device: str, threads: int) -> dict[str, Any] | None:

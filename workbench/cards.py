@@ -93,8 +93,9 @@ def parameters_html(entry: Mapping[str, Any], theme: Theme) -> str:
         value = "required" if given is MISSING else "not set" if given is None else str(given)
         allowed = ", ".join(map(str, kind.options)) or bounds(kind) or kind.kind
         remark = " · ".join(text for text in (typeset(str(flat.get("symbol", ""))), html.escape(str(flat.get("unit", "")))) if text)
+        below = f"<br><span style='color:{theme.muted}'>{remark}</span>" if remark else ""
         rows.append(
-            f"<tr><td><code>{html.escape(key)}</code><br><span style='color:{theme.muted}'>{remark}</span></td>"
+            f"<tr><td><code>{html.escape(key)}</code>{below}</td>"
             f"<td>{html.escape(value)}</td><td style='color:{theme.muted}'>{html.escape(allowed)}</td>"
             f"<td>{_coded(str(flat.get('description', '')))}</td></tr>"
         )

@@ -233,56 +233,6 @@ class SwitchField(Field):
         self.box.setChecked(bool(value) if value is not MISSING else False)
 
 
-class ModelField(Field):
-    """A finished model: a variant of the list, or what is typed: run:12, the path of an exported file."""
-
-    def __init__(self, variants: Sequence[str], folder: Path, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._folder = folder
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        self.choice = Choice()
-        self.choice.setEditable(True)
-        self.choice.setInsertPolicy(Choice.InsertPolicy.NoInsert)
-        self.choice.addItems([*variants])
-        line = self.choice.lineEdit()
-        assert line is not None
-        line.setPlaceholderText("variant, run:12 or file")
-        line.textEdited.connect(lambda _text: self.changed.emit(self.value()))
-        self.choice.activated.connect(lambda _index: self.changed.emit(self.value()))
-        row.addWidget(self.choice, 1)
-        browse = QPushButton("Browse …")
-        browse.setAccessibleName("Browse for an exported model")
-        browse.clicked.connect(self._browse)
-        row.addWidget(browse)
-        self.setFocusProxy(self.choice)
-
-    def value(self) -> Any:
-        return self.choice.currentText().strip() or MISSING
-
-    def set_value(self, value: Any) -> None:
-        self.choice.setCurrentIndex(-1)
-        self.choice.setEditText("" if value is MISSING or value is None else str(value))
-
-    def problem(self) -> str:
-        return "Name a variant, a run (run:12) or an exported file." if self.value() is MISSING else ""
-
-    def mark(self, wrong: bool) -> None:
-        flag(self.choice, "problem", wrong)
-
-    def _browse(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose an exported model", str(self._folder), "Exported models (*.safetensors)")
-        if name:
-            self.set_value(_within(Path(name), self._folder))
-            self.changed.emit(self.value())
-
-
-def _within(path: Path, folder: Path) -> str:
-    """A path as the file of an experiment in `folder` says it; with a slash, so that it is no name."""
-    return f"./{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else str(path)
-
-
 class PathField(TextField):
     """A file or folder, relative to the experiment file where it lies below it."""
 
@@ -307,7 +257,7 @@ class PathField(TextField):
 
 
 def field_for(shape: Shape, name: str, variants: Sequence[str], folder: Path) -> Field:
-    """The editor for a shape; variants are the names that a reference may take."""
+    """The editor for a shape that is no finished model (those have a ModelField); variants are the names that a reference may take."""
     if shape.kind == "boolean" and not shape.nullable:
         return SwitchField(name)
     if shape.kind == "boolean":
@@ -316,8 +266,6 @@ def field_for(shape: Shape, name: str, variants: Sequence[str], folder: Path) ->
         return ChoiceField(shape.options, shape.nullable)
     if shape.kind == "variant":
         return ChoiceField(variants, shape.nullable)
-    if shape.kind == "model":
-        return ModelField(variants, folder)
     if shape.kind == "path":
         return PathField(shape, folder)
     if shape.kind == "json" and not shape.nullable and (shape.schema or {}).get("type") == "object":

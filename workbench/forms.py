@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from workbench.fields import EntriesField, Field, field_for
+from workbench.model_field import ModelField
 from workbench.schemas import MISSING, Shape, bounds, default, resolved, shape
 from workbench.widgets.text import flag, label
+
+if TYPE_CHECKING:
+    from engines.candidates import Candidate
 
 COLUMN_WIDTH = 250
 """Pixels a column of fields needs; a form shows as many columns as fit."""
@@ -35,7 +39,7 @@ class Row(QWidget):
         column.setSpacing(3)
         head = QHBoxLayout()
         head.setSpacing(6)
-        self.field: Field = field_for(shape, name, variants, folder)
+        self.field: Field = ModelField(variants, folder) if shape.kind == "model" else field_for(shape, name, variants, folder)
         caption = label(name, "strong")
         caption.setBuddy(self.field)
         head.addWidget(caption)
@@ -85,6 +89,10 @@ class Row(QWidget):
         if value == self.default and type(value) is type(self.default) and not self._explicit:
             return MISSING
         return value
+
+    def refresh(self) -> None:
+        """Judge the value again: what it is judged by has changed."""
+        self._show()
 
     def complain(self, sentence: str) -> None:
         """Show a problem that was found elsewhere (another field, the inspector); empty takes it back."""
@@ -160,6 +168,13 @@ class Form(QWidget):
     def problems(self) -> dict[str, str]:
         """What is wrong with the values as they stand: {parameter: sentence}."""
         return {key: sentence for key, row in self.rows.items() if (sentence := row.problem())}
+
+    def offer_models(self, runs: Sequence[Candidate]) -> None:
+        """Take the finished runs of the store for the fields that name a finished model."""
+        for row in self.rows.values():
+            if isinstance(row, Row) and isinstance(row.field, ModelField):
+                row.field.offer(runs)
+                row.refresh()
 
     def focus(self, key: str) -> bool:
         """Put the cursor into a field; False where there is no such field."""

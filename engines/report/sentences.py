@@ -44,6 +44,10 @@ def method(comparison: Mapping[str, Any]) -> list[str]:
     made, margin, level = counted["made"], comparison["margin"], comparison["level"]
     exact = counted["exact"]
     wrong = (made - exact) * (1 - level)
+    chance = (
+        f"This comparison makes {made} {'verdict' if made == 1 else 'verdicts'} in all, {exact} of them on exact counts. An interval misses the "
+        f"truth in about {1 - level:.0%} of cases, so up to {wrong:.1f} of the others may be wrong by chance alone."
+    )
     return [
         f"A verdict needs the {level:.0%} interval of the ratio to the baseline to clear a margin of {margin:.1%} on one side, or to lie within it; "
         "an interval that does neither decides nothing.",
@@ -51,8 +55,7 @@ def method(comparison: Mapping[str, Any]) -> list[str]:
         "Speed and latency: interleaved rounds in random order over several launches of the processes, at least 6 rounds; median of the paired "
         "log-ratios of each launch, Student t interval over launches; "
         "figures timed in separate runs are shown and not judged. Parameters, bytes and operations: exact counts.",
-        f"This comparison makes {made} {'verdict' if made == 1 else 'verdicts'} in all, {exact} of them on exact counts. An interval misses the "
-        f"truth in about {1 - level:.0%} of cases, so up to {wrong:.1f} of the others may be wrong by chance alone.",
+        chance if made else "This comparison makes no verdict yet.",
         "All variants ran at the values written in the experiment file; none was tuned."
         if not comparison["tuned"]
         else "The variants were tuned with equal numbers of trials.",

@@ -21,7 +21,7 @@ from engines.api import Corpus, CorpusError, Text
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.plan import PlanError, corpus_folder, plugin, text_of
 from engines.runtime.portable import load_exported
-from engines.teachers import COSTS, is_path, model_folder, run_of
+from engines.teachers import COSTS, is_path, model_folder, run_of, unfit
 from engines.toolbox import vocabularies
 
 Known = Mapping[str, Path | nn.Module]
@@ -83,33 +83,6 @@ class Teachers:
 
     def _note(self, reference: str, what: str, weights: Path, facts: Mapping[str, Any]) -> None:
         self.read[reference] = {"reference": reference, "what": what, "sha256": _sha256(weights), **facts}
-
-
-def unfit(
-    reference: str, plan: Mapping[str, Any], theirs: Mapping[str, Any], own_plan: Mapping[str, Any], own: Mapping[str, Any]
-) -> str:  # fmt: skip
-    """Why a model cannot teach a plan, a sentence; empty where it can. theirs, own: their texts, as `described`; what is not known is left out."""
-    who = f'The teacher "{reference}"'
-    if plan["task"]["id"] != own_plan["task"]["id"]:
-        return f"{who} was made for {plan['task']['id']} and this variant is for {own_plan['task']['id']}: choose one of the same task."
-    if "level" in theirs and "level" in own and theirs["level"] != own["level"]:
-        cuts = f"{who} cuts text at the level {theirs['level']} and this variant at the level {own['level']}"
-        return f"{cuts}: give both the same corpus.level."
-    if "size" in theirs and "size" in own and theirs["size"] != own["size"]:
-        return (
-            f"{who} knows {theirs['size']:,} tokens and this variant {own['size']:,}: both need one vocabulary. Use the corpus settings that the "
-            "teacher was trained with, or another teacher."
-        )
-    if "tokens" in theirs and "tokens" in own and tuple(theirs["tokens"]) != tuple(own["tokens"]):
-        place = next(i for i, (one, other) in enumerate(zip(theirs["tokens"], own["tokens"], strict=True)) if one != other)
-        return (
-            f"{who} has as many tokens as this variant but other ones: id {place} is {theirs['tokens'][place]!r} there and {own['tokens'][place]!r} "
-            "here. Use the corpus settings and the text that the teacher was trained with, or another teacher."
-        )
-    if "classes" in theirs and "classes" in own and tuple(theirs["classes"]) != tuple(own["classes"]):
-        names = [", ".join(each["classes"]) or "no classes" for each in (theirs, own)]
-        return f"{who} tells apart {names[0]}, and this variant {names[1]} (the most frequent first): both need the same classes in the same order."
-    return ""
 
 
 def described(text: Text) -> dict[str, Any]:

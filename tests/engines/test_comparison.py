@@ -232,7 +232,10 @@ def test_a_baseline_without_a_finished_run_is_said(store):
     experiment = submit(store)
     work(store, fail=("full",))
     found = compare(store, [experiment])
-    assert found["warnings"][0] == 'The baseline "full" has no finished run, so nothing can be held against it.'
+    assert found["warnings"][0] == (
+        'The baseline "full" has no finished run, so no variant can be compared with it: run 1 (seed 0) failed. It broke <b>badly</b>. Mend it. '
+        "So ended 4 more of its runs."
+    )
     assert {result["verdict"] for result in found["variants"]["small"]["results"].values()} == {"not enough data"}
 
 

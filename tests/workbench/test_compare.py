@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
+from engines import launching
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import RoundRow
@@ -73,6 +74,37 @@ def test_a_timing_session_is_told_while_it_runs_and_judged_when_it_has_ended(qtb
     commands.close_timing(store, session, "done", {"launches": [0, 3, 6, 9]})
     qtbot.waitUntil(lambda: view.comparison["variants"]["adaptive"]["results"].get(key, {}).get("verdict") == "better", timeout=10_000)
     assert "timed" not in view.head.caption.text()
+
+
+def test_a_baseline_that_failed_is_named_with_its_reason_and_can_be_run_again(
+    qtbot: QtBot, view: CompareView, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "ensure_supervisor", lambda url: None)
+    experiment = samples.submit(store)
+    failing, other = samples.start(store), samples.start(store)
+    commands.finish_run(store, failing.id, failing.claim, "failed", "The loss is not a number at step 7.", "Lower the learning rate.")
+    qtbot.waitUntil(lambda: view.list.current == experiment, timeout=10_000)
+    samples.write(store, other, 0, 10)
+    samples.finish(store, other, perplexity=90.0, speed=5000.0, memory=300.0)
+    qtbot.waitUntil(lambda: bool(view.missing.text), timeout=10_000)
+    told = view.missing.text
+    assert all(part in told for part in ('"full"', "run 1", "seed 0", "not a number at step 7", "Lower the learning rate"))
+    assert told not in overview(view).warnings.text
+    view.missing._action.click()
+    qtbot.waitUntil(lambda: queries.run(store, failing.id).status == "queued", timeout=10_000)
+    assert queries.run(store, other.id).status == "done"
+    again = samples.start(store)
+    samples.finish(store, again, perplexity=100.0, speed=5000.0, memory=300.0)
+    qtbot.waitUntil(lambda: not view.missing.text and view.comparison is not None, timeout=10_000)
+
+
+def test_that_no_run_finished_is_said_with_the_reason(qtbot: QtBot, view: CompareView, store: Store) -> None:
+    samples.submit(store)
+    for _ in range(2):
+        run = samples.start(store)
+        commands.finish_run(store, run.id, run.claim, "failed", "There is no text here.", "Choose a file.")
+    qtbot.waitUntil(lambda: "There is no text here. Choose a file." in view.empty._text.text(), timeout=10_000)
+    assert "1 more" in view.empty._text.text()
 
 
 def test_parts_are_made_only_when_they_are_shown(qtbot: QtBot, view: CompareView, store: Store) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from engines.store import commands
+from engines.store.database import Store
+from engines.teachers import model_folder
 from workbench.editor.fix_button import FixButton
 from workbench.fields import TextField
 from workbench.forms import Row
+from workbench.model_field import ModelField
 from workbench.views.editor import EditorView
+
+sys.path.insert(0, str(Path(__file__).parent))
+import samples
 
 
 def _type(qtbot: QtBot, form: Any, key: str, text: str) -> None:
@@ -233,3 +242,35 @@ def test_a_conflict_stands_on_both_cards_and_one_click_mends_it(qtbot: QtBot, ed
     assert editor.document.data["variant"][0]["techniques"] == [{"id": "pruning/structured"}]
     editor.document.undo.undo()
     assert editor.document.data == before
+
+
+def test_a_teacher_is_chosen_among_the_finished_runs_that_fit(qtbot: QtBot, editor: EditorView, store_url: str, catalogue: dict[str, Any]) -> None:
+    data = copy.deepcopy(editor.document.data)
+    plan = next(iter(editor.document.experiment.plans(catalogue).values()))
+    store = Store.open(store_url)
+    variants = [{"name": "wide", "plan": plan, "baseline": True, "needs": []}]
+    commands.submit(store, name="Which width?", digest="", text="", document=data, folder="/", variants=variants, seeds=[0], smoke=False)
+    run = samples.start(store)
+    commands.finish_run(store, run.id, run.claim, "done")
+    folder = model_folder(store.folder / "runs", run.id)
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("{}")
+    editor.recipe.add("distillation/soft_labels")
+    card = editor.recipe._cards[-1]
+    card.disclosure.setChecked(True)
+    assert card.form is not None
+    row = card.form.rows["teacher"]
+    assert isinstance(row, Row)
+    assert isinstance(row.field, ModelField)
+    field = row.field
+    editor._desk.set_store(store)
+    qtbot.waitUntil(lambda: any(field.choice.itemText(n).startswith("run:1 · wide, seed 0 · ") for n in range(field.choice.count())))
+    place = next(n for n in range(field.choice.count()) if field.choice.itemText(n).startswith("run:1"))
+    field.choice.setCurrentIndex(place)
+    field.choice.activated.emit(place)
+    recipe = editor.document.data["training"]["techniques"]
+    assert recipe[-1] == {"id": "distillation/soft_labels", "teacher": "run:1"}
+    assert row.problem() == ""
+    # With letters in place of words the run cannot teach any more: it is refused beside the field.
+    editor.document.edit("Letters", lambda data: data["experiment"]["corpus"].__setitem__("level", "char"))
+    qtbot.waitUntil(lambda: "corpus.level" in row.problem())

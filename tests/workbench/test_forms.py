@@ -7,8 +7,10 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from workbench.fields import ChoiceField, EntriesField, ModelField, SwitchField, TextField
+from engines.candidates import Candidate
+from workbench.fields import ChoiceField, EntriesField, SwitchField, TextField
 from workbench.forms import Form, Group, Row
+from workbench.model_field import ModelField
 from workbench.schemas import MISSING, default, shape, write
 
 
@@ -85,11 +87,48 @@ def test_a_finished_model_is_a_variant_of_the_list_or_what_is_typed(qtbot: QtBot
     assert told[-1] == {"teacher": "run:12"}
     assert form.problems() == {}
     for path, written in ((tmp_path / "big.safetensors", "./big.safetensors"), (Path("/else/b.safetensors"), "/else/b.safetensors")):
-        monkeypatch.setattr("workbench.fields.QFileDialog.getOpenFileName", lambda *_, path=path: (str(path), ""))
+        monkeypatch.setattr("workbench.model_field.QFileDialog.getOpenFileName", lambda *_, path=path: (str(path), ""))
         field._browse()
         assert told[-1] == {"teacher": written}
     form.set_values({"teacher": "run:3"})
     assert form.values() == {"teacher": "run:3"}
+
+
+def test_finished_runs_that_fit_are_listed_found_by_what_they_are_and_judged(qtbot: QtBot, tmp_path: Path) -> None:
+    form = Form({"properties": {"teacher": {"type": "string", "reference": "model"}}, "required": ["teacher"]}, variants=["big"], folder=tmp_path)
+    qtbot.addWidget(form)
+    form.set_values({"teacher": "run:7"})
+    assert form.problems() == {}  # What the store holds is not known yet.
+    told: list[dict[str, Any]] = []
+    form.edited.connect(told.append)
+    about = {"seed": 0, "task": "tasks/language_model", "ended": 86400.0 * 365, "same_text": True}
+    fits = Candidate(run=12, variant="wide", experiment="Which width?", why_not="", **about)
+    other = Candidate(run=7, variant="deep", experiment="Which depth?", why_not="It cuts text otherwise.", **about)
+    form.offer_models([fits, other])
+    assert form.problems() == {"teacher": "It cuts text otherwise."}
+    field = form.rows["teacher"].field
+    assert isinstance(field, ModelField)
+    listed = [field.choice.itemText(i) for i in range(field.choice.count())]
+    assert listed == ["big", "run:12 · wide, seed 0 · 1971-01-01 · language model · Which width?"]
+    assert field.value() == "run:7"
+    line = field.choice.lineEdit()
+    assert line is not None
+    form.show()
+    for typed in ("width", "language", "1971-01"):
+        line.selectAll()
+        qtbot.keyClicks(line, typed)
+        assert field.completer.completionCount() == 1
+        assert "No other variant" in form.problems()["teacher"]
+        popup = field.completer.popup()
+        assert popup is not None
+        qtbot.keyClick(popup, Qt.Key.Key_Down)
+        qtbot.keyClick(popup, Qt.Key.Key_Return)
+        assert told[-1] == {"teacher": "run:12"}
+        assert form.problems() == {}
+        told.clear()
+    for typed, said in (("run:99", "No finished run 99"), ("./gone.safetensors", "There is no file or folder"), ("small", "No other variant")):
+        form.set_values({"teacher": typed})
+        assert said in form.problems()["teacher"]
 
 
 def test_wrong_text_is_kept_marked_and_explained(qtbot: QtBot) -> None:

@@ -16,9 +16,10 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from workbench.desk import Desk
 from workbench.views.runs import RunsView
-from workbench.watching import clocks
+from workbench.watching import clocks, run_columns
 from workbench.watching.quantities import default_keys
 from workbench.watching.run_columns import observed
+from workbench.widgets import pills
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
@@ -143,8 +144,11 @@ def test_stopping_and_resuming(qtbot: QtBot, view: RunsView, store: Store, monke
 def test_why_a_run_failed_is_said_in_place(qtbot: QtBot, view: RunsView, store: Store) -> None:
     samples.submit(store)
     run = samples.start(store)
+    samples.write(store, run, 0, 8)
     commands.finish_run(store, run.id, run.claim, "failed", "The loss is not a number at step 7.", "Lower the learning rate.")
     qtbot.waitUntil(lambda: view.model.rowCount() == 2 and view.model.runs[0].status == "failed", timeout=10_000)
+    progress = view.model.index(0, run_columns.PROGRESS)
+    assert [progress.data(role) for role in (Qt.ItemDataRole.DisplayRole, pills.BAR, pills.SHADE)] == ["at 50%", 0.5, "danger"]
     view.table.selectRow(0)
     assert "not a number at step 7. Lower the learning rate." in view.notice.text
     view.toggle_log()

@@ -19,7 +19,7 @@ from workbench.widgets.text import label, number
 
 SCHEMA: dict[str, Any] = {
     "properties": {
-        "tokens": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100, "unit": "tokens", "description": "How much it writes."},
+        "tokens": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100, "description": "How much it writes."},
         "temperature": {
             "type": "number",
             "minimum": 0,

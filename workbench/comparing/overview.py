@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from engines.comparability import baseline_missing
 from engines.report import labels, sentences
 from workbench.comparing.subject import Part, Subject
 from workbench.comparing.verdict_card import VerdictCard
@@ -71,15 +72,18 @@ class Overview(Part):
 
     def draw(self, comparison: Mapping[str, Any]) -> None:
         self._comparison = comparison
-        if comparison["warnings"]:
-            self.warnings.say("warning", "\n".join(comparison["warnings"]))
+        baseline = comparison["variants"][comparison["baseline"]]
+        above = baseline_missing(comparison["baseline"], baseline["status"], baseline["failures"])  # Said at the head of the view.
+        told = [sentence for sentence in comparison["warnings"] if sentence != above]
+        if told:
+            self.warnings.say("warning", "\n".join(told))
         else:
             self.warnings.clear()
         self._tell()
         self.verdicts.draw(comparison, self.subject.colours())
         measured = [f"{what}: {text}" for what, text in sentences.conditions(comparison.get("conditions", {}))]
-        told = [*sentences.method(comparison), *([f"While it was measured, {'; '.join(measured)}."] if measured else [])]
-        self.method.setText("\n".join(f"• {sentence}" for sentence in told))
+        method = [*sentences.method(comparison), *([f"While it was measured, {'; '.join(measured)}."] if measured else [])]
+        self.method.setText("\n".join(f"• {sentence}" for sentence in method))
 
     def paint_with(self, theme: Theme) -> None:
         self.table.paint_with(theme)

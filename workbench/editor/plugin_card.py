@@ -40,6 +40,9 @@ class PluginCard(QFrame):
         self._folder = Path.cwd()
         self._entries: list[tuple[str, str]] = []
         self.form: Form | None = None
+        self.student: Callable[[], Mapping[str, Any] | None] = lambda: None
+        """The plan of the variant that the card is shown of, for fields that name a teacher; None where it cannot be made yet."""
+        desk.store_opened.connect(self.read_models)
         if framed:
             self.setProperty("block", True)
         column = QVBoxLayout(self)
@@ -190,6 +193,27 @@ class PluginCard(QFrame):
         self.form.edited.connect(self.edited)
         self._inside.addWidget(self.form)
         self._room.setVisible(self.disclosure.isChecked())
+        self.read_models()
+
+    def read_models(self) -> None:
+        """Let the fields that name a finished model offer the runs of the store that fit."""
+        form, store = self.form, self._desk.store
+        if form is None or store is None or not names_models(dict(self._schema or {})):
+            return
+        student = self.student()
+        if student is None:
+            return
+
+        def work() -> Any:
+            from engines.candidates import candidates
+
+            return candidates(store, student)
+
+        def show(found: Any) -> None:
+            if form is self.form:
+                form.offer_models(found)
+
+        self._desk.errands.run(work, show, self._desk.says.emit)
 
     def _drop_form(self) -> None:
         if self.form is not None:

@@ -65,6 +65,8 @@ class RecipePanel(Card):
         self._wrong.hide()
         self.body.addWidget(self._wrong)
         self._cards: list[TechniqueCard] = []
+        self._text: list[Tree | None] = []
+        """Task and corpus of what is shown: which finished runs may teach it depends on them."""
         self._line = QFrame(self)
         self._line.setProperty("drop_line", True)
         self._line.hide()
@@ -121,6 +123,11 @@ class RecipePanel(Card):
             card.up.setEnabled(number > 0)
             card.down.setEnabled(number < len(merged.recipe) - 1)
             flag(card, "current", scope is not None and part.path.startswith(own_path))
+        text = [part.table if part else None for part in (merged.task, merged.corpus)]
+        if text != self._text:
+            self._text = text
+            for card in self._cards:
+                card.read_models()
         self._none.setVisible(not merged.recipe)
         shown = [sentence(p) for p in problems if p.path in ("training", "training.techniques", here, f"variant[{scope}].techniques")]
         shown += [sentence(p) for p in problems if below(p.path, f"variant[{scope}].without")]
@@ -147,6 +154,7 @@ class RecipePanel(Card):
     def _append_card(self) -> None:
         number = len(self._cards)
         card = TechniqueCard(self._desk, number + 1)
+        card.student = self._student
         card.offer(self._entries)
         card.picked.connect(lambda name: self._change("Change a technique", lambda recipe: recipe.__setitem__(number, {"id": name})))
         card.edited.connect(lambda values: self._edit(number, values))
@@ -157,6 +165,19 @@ class RecipePanel(Card):
         card.remove.clicked.connect(lambda: self._change("Remove a technique", lambda recipe: recipe.pop(number)))
         self._list.addWidget(card)
         self._cards.append(card)
+
+    def _student(self) -> Tree | None:
+        """The plan of the variant that is shown, of the baseline beside the shared base; None while something in it is wrong."""
+        from engines.problems import ExperimentError
+
+        data, names = self._document.data, draft.variant_names(self._document.data)
+        name = names[self._scope] if self._scope is not None and self._scope < len(names) else draft.baseline(data)
+        if self._desk.catalogue is None:
+            return None
+        try:
+            return self._document.experiment.plans(self._desk.catalogue).get(name)
+        except ExperimentError:
+            return None
 
     def move_technique(self, number: int, to: int) -> bool:
         """Move a technique to another place; whether it was. What that changes, or why it cannot stand there, is said."""

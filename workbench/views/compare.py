@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from engines.comparability import baseline_missing
 from workbench.comparing import exporting
 from workbench.comparing.subject import Part, Subject
 from workbench.comparing.tabs import Tab, Tabs
 from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
+from workbench.watching import run_actions
 from workbench.watching.experiment_list import ExperimentList
 from workbench.widgets.head import Head
 from workbench.widgets.surfaces import Empty, Notice, recolour
+
+if TYPE_CHECKING:
+    from engines.store.rows import RunRow
 
 
 class CompareView(QWidget):
@@ -32,6 +37,7 @@ class CompareView(QWidget):
         self._wanted: int | None = None
         self._states: Any = None
         self._timing = ""
+        self._runs: Sequence[RunRow] = ()
         self.subject = Subject(desk.theme, self)
         self.feed = LiveFeed(desk, self, series=False)
         self.feed.updated.connect(self._show_update)
@@ -56,7 +62,10 @@ class CompareView(QWidget):
         self.head = self._head()
         column.addWidget(self.head)
         self.notice = Notice()
+        self.missing = Notice()
+        """Says that the baseline has no finished run, and why."""
         column.addWidget(self.notice)
+        column.addWidget(self.missing)
         self.tabs = Tabs(self.subject, _tabs(desk, self.export))
         column.addWidget(self.tabs, 1)
         self.pages.addWidget(page)
@@ -106,6 +115,7 @@ class CompareView(QWidget):
 
     def _watch(self, experiment_id: int) -> None:
         self.notice.clear()
+        self.missing.clear()
         self._states = None
         self.feed.watch(experiment_id)
 
@@ -120,6 +130,7 @@ class CompareView(QWidget):
             self.list.list.setCurrentRow(0)
         if update.experiment is None or update.experiment != self.list.current:
             return
+        self._runs = update.runs
         self._timing = update.timing_words
         self._caption()
         # Sessions are made after the runs, and a profile may be made at any time: both change what is to be said.
@@ -148,9 +159,11 @@ class CompareView(QWidget):
         variants = comparison["variants"]
         measured = any(variant["results"] for variant in variants.values())
         self.pages.setCurrentIndex(1 if measured else 0)
+        failures = [failure for variant in variants.values() for failure in variant["failures"]]
         if not measured:
-            self.empty.say("No variant is done yet", "The comparison appears with the first finished run of this experiment.")
+            self._say_nothing_is_done(failures, any(not run.over for run in self._runs))
             return
+        self._say_what_is_missing(comparison)
         self.head.title.setText(comparison["experiment"])
         self.subject.show(comparison)
         self._caption()
@@ -160,6 +173,30 @@ class CompareView(QWidget):
         if found is not None:
             told = f"{len(found['variants'])} variants, baseline “{found['baseline']}”, margin {found['margin']:.1%}"
             self.head.caption.setText(f"{told} · {self._timing}" if self._timing else told)
+
+    def _say_nothing_is_done(self, failures: Sequence[Mapping[str, Any]], awaited: bool) -> None:
+        if awaited or not failures:
+            self.empty.say("No variant is done yet", "The comparison appears with the first finished run of this experiment.")
+            return
+        first, others = failures[0], len(failures) - 1
+        told = f"r{first['run']} {first['status']}: {first['reason']} {first['advice']}".strip()
+        self.empty.say("No run of this experiment finished", told + (f"\n{others} more did not finish either." if others else ""))
+
+    def _say_what_is_missing(self, comparison: Mapping[str, Any]) -> None:
+        baseline = comparison["baseline"]
+        variant = comparison["variants"][baseline]
+        sentence = baseline_missing(baseline, variant["status"], variant["failures"])
+        if not sentence:
+            self.missing.clear()
+        elif not variant["failures"]:
+            self.missing.say("info", sentence)
+        elif self._desk.store is not None and self._desk.store.read_only:
+            self.missing.say("error", sentence)
+        else:
+            self.missing.say("error", sentence, "Run the baseline again", lambda: self._retry({each["run"] for each in variant["failures"]}))
+
+    def _retry(self, runs: set[int]) -> None:
+        run_actions.resume(self._desk, [run for run in self._runs if run.id in runs], self.feed.refresh, lambda why: self.notice.say("error", why))
 
     # --- Exporting and appearance -------------------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class MachineView(QWidget):
         return self.others_card
 
     def _works(self) -> Card:
-        card = Card("What works here", "The same as `workbench doctor`.")
+        card = Card("What works here", "What workbench doctor says in a terminal.")
         self.doctor_button = QPushButton("Look again")
         self.doctor_button.clicked.connect(self.diagnose)
         card.corner.addWidget(self.doctor_button)

@@ -360,17 +360,23 @@ class RunsView(QWidget):
     def _selected(self) -> None:
         self._offer()
         selected = self.selected
-        failed = next((run for run in selected if run.reason and run.status in ("failed", "lost", "cancelled")), None)
-        if failed is not None:
-            kind = "info" if failed.status == "cancelled" else "error"
-            self.notice.say(kind, f"{failed.variant}, seed {failed.seed}: {failed.reason} {failed.advice}".strip())
-        else:
-            self.notice.clear()
+        self.notice.clear()
         self._prefer()
         self._tab_changed()
 
+    def _say_why(self, selected: list[RunRow]) -> None:
+        """Why a selected run did not end as it should; its own page says that itself."""
+        failed = next((run for run in selected if run.reason and run.status in ("failed", "lost", "cancelled")), None)
+        said = f"{failed.variant}, seed {failed.seed}: {failed.reason} {failed.advice}".strip() if failed is not None else ""
+        if self.below.shown == RUN and len(selected) == 1:
+            if said and self.notice.text == said:
+                self.notice.clear()
+        elif failed is not None:
+            self.notice.say("info" if failed.status == "cancelled" else "error", said)
+
     def _tab_changed(self) -> None:
         selected = self.selected
+        self._say_why(selected)
         if self.below.shown == CURVES:
             self._drawing.start()
         elif self.below.shown == RUN:

@@ -18,11 +18,11 @@ COLUMNS = (
     ("Variant", "Click the square to hide or show the curves"),
     ("Seed", "Random seed of the run"),
     ("State", "queued, starting, running, done, failed, cancelled or lost"),
-    ("Progress", "Share of the budget that is spent"),
+    ("Progress", "Share of the training budget that is spent; of a run that failed or was stopped, where it ended"),
     ("Loss", "Latest training loss, nats a token"),
     ("Tokens/s", "Latest training throughput"),
-    ("Host", "Resident memory of the worker process, MiB"),
-    ("GPU", "Memory on the device, MiB"),
+    ("Host MiB", "Resident memory of the worker process, MiB"),
+    ("GPU MiB", "Memory on the device, MiB"),
     ("Time", "How long a finished run took; what is left of a running one, estimated from its pace"),
 )
 VARIANT, SEED, STATE, PROGRESS, LOSS, RATE, HOST, DEVICE, TIME = range(len(COLUMNS))
@@ -49,7 +49,7 @@ def text(run: RunRow, column: int, latest: Latest) -> str:
     if column == STATE:
         return state_word(run)
     if column == PROGRESS:
-        return f"{fraction(run):.0%}"
+        return f"{'at ' if broken_off(run) else ''}{fraction(run):.0%}"
     if column == LOSS:
         return _narrow(figure(run, column, latest))
     if column == RATE:
@@ -100,6 +100,11 @@ def figure(run: RunRow, column: int, latest: Latest) -> float | None:
 def fraction(run: RunRow) -> float:
     """The share of the budget that is spent."""
     return 1.0 if run.status == "done" else float(run.progress.get("fraction") or 0.0)
+
+
+def broken_off(run: RunRow) -> bool:
+    """Whether it ended, and not as it should."""
+    return run.over and run.status != "done"
 
 
 def observed(run: RunRow) -> str:

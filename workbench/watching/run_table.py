@@ -12,7 +12,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from workbench.watching import run_columns
 from workbench.watching.run_columns import COLUMNS, KINDS, PROGRESS, STATE, VARIANT, Latest
 from workbench.watching.run_order import RunOrder
-from workbench.widgets.pills import BAR, PILL, SWATCH
+from workbench.widgets.pills import BAR, PILL, SHADE, SWATCH
 
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
@@ -21,7 +21,7 @@ Index = QModelIndex | QPersistentModelIndex
 # Painting asks for every role of every cell: looking up Qt's enumerations there would cost more than the painting itself.
 DISPLAY, ALIGNMENT, CHECK = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.CheckStateRole
 TIP, SPOKEN = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
-ANSWERED = frozenset(int(role) for role in (DISPLAY, ALIGNMENT, CHECK, TIP, SPOKEN, SWATCH, PILL, BAR))
+ANSWERED = frozenset(int(role) for role in (DISPLAY, ALIGNMENT, CHECK, TIP, SPOKEN, SWATCH, PILL, BAR, SHADE))
 SELECTABLE = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 CHECKABLE = SELECTABLE | Qt.ItemFlag.ItemIsUserCheckable
 _ID = attrgetter("id")
@@ -84,10 +84,10 @@ class RunTable(QAbstractTableModel):
                         self.dataChanged.emit(self.index(rows[place], column), self.index(rows[place], column))
 
     def _written(self, place: int) -> list[tuple[str, object]]:
-        """Text and mark (pill kind, share) of each cell: worked out once a change, not at every painting."""
+        """Text and mark (kind of the pill, share and kind of the bar) of each cell: worked out once a change, not at every painting."""
         run = self.runs[place]
         kind = "warning" if run.request == "cancel" and not run.over else KINDS.get(run.status, "muted")
-        marks: dict[int, object] = {STATE: kind, PROGRESS: run_columns.fraction(run)}
+        marks: dict[int, object] = {STATE: kind, PROGRESS: (run_columns.fraction(run), kind if run_columns.broken_off(run) else "accent")}
         return [(run_columns.text(run, column, self._latest), marks.get(column)) for column in range(len(COLUMNS))]
 
     # --- Which rows there are -----------------------------------------------------------------------------------------------------------------
@@ -171,7 +171,9 @@ class RunTable(QAbstractTableModel):
         if role == PILL:
             return mark if column == STATE else None
         if role == BAR:
-            return mark if column == PROGRESS else None
+            return mark[0] if isinstance(mark, tuple) else None
+        if role == SHADE:
+            return mark[1] if isinstance(mark, tuple) else None
         run = self.runs[place]
         if role == SWATCH:
             return self.colours.get(run.id) if column == VARIANT else None

@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from workbench.theme import Theme
 
-PILL, BAR, SWATCH = Qt.ItemDataRole.UserRole + 1, Qt.ItemDataRole.UserRole + 2, Qt.ItemDataRole.UserRole + 3
-"""Roles: PILL a kind (accent, ok, danger, warning, muted), BAR a share from 0 to 1, SWATCH a curve colour."""
+PILL, BAR, SWATCH, SHADE = (Qt.ItemDataRole.UserRole + place for place in range(1, 5))
+"""Roles: PILL a kind (accent, ok, danger, warning, muted), BAR a share from 0 to 1, SHADE the kind of the bar, SWATCH a curve colour."""
 MARKED = QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver | QStyle.StateFlag.State_HasFocus
 Index = QModelIndex | QPersistentModelIndex
 
@@ -34,7 +34,7 @@ class PillDelegate(QStyledItemDelegate):
         if kind is not None:
             self._pill(painter, area, text, str(kind))
         elif share is not None:
-            self._bar(painter, area, text, float(share))
+            self._bar(painter, area, text, float(share), str(index.data(SHADE) or "accent"))
         elif swatch is None:
             painter.setPen(QColor(self.theme.text))
             painter.drawText(area, index.data(Qt.ItemDataRole.TextAlignmentRole), text)
@@ -44,7 +44,6 @@ class PillDelegate(QStyledItemDelegate):
 
     def _pill(self, painter: QPainter, area: QRectF, text: str, kind: str) -> None:
         soft = {"accent": self.theme.accent_soft, "ok": self.theme.ok_soft, "danger": self.theme.danger_soft, "warning": self.theme.warning_soft}
-        ink = {"accent": self.theme.accent, "ok": self.theme.ok, "danger": self.theme.danger, "warning": self.theme.warning}
         metrics = QFontMetrics(painter.font())
         box = QRectF(
             area.left(), area.center().y() - metrics.height() / 2 - 2, min(area.width(), metrics.horizontalAdvance(text) + 18), metrics.height() + 4
@@ -52,11 +51,16 @@ class PillDelegate(QStyledItemDelegate):
         path = QPainterPath()
         path.addRoundedRect(box, box.height() / 2, box.height() / 2)
         painter.fillPath(path, QColor(soft.get(kind, self.theme.sunken)))
-        painter.setPen(QColor(ink.get(kind, self.theme.muted)))
+        painter.setPen(self._ink(kind))
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _bar(self, painter: QPainter, area: QRectF, text: str, share: float) -> None:
-        width = max(30.0, area.width() - 46)
+    def _ink(self, kind: str) -> QColor:
+        ink = {"accent": self.theme.accent, "ok": self.theme.ok, "danger": self.theme.danger, "warning": self.theme.warning}
+        return QColor(ink.get(kind, self.theme.muted))
+
+    def _bar(self, painter: QPainter, area: QRectF, text: str, share: float, kind: str) -> None:
+        beside = max(42, QFontMetrics(painter.font()).horizontalAdvance(text) + 2)
+        width = max(30.0, area.width() - beside - 4)
         track = QRectF(area.left(), area.center().y() - 3, width, 6)
         path = QPainterPath()
         path.addRoundedRect(track, 3, 3)
@@ -64,9 +68,10 @@ class PillDelegate(QStyledItemDelegate):
         if share > 0:
             done = QPainterPath()
             done.addRoundedRect(QRectF(track.left(), track.top(), max(6.0, width * min(1.0, share)), 6), 3, 3)
-            painter.fillPath(done, QColor(self.theme.accent))
+            painter.fillPath(done, self._ink(kind))
         painter.setPen(QColor(self.theme.muted))
-        painter.drawText(QRectF(track.right() + 6, area.top(), 42, area.height()), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+        place = QRectF(track.right() + 6, area.top(), beside, area.height())
+        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
 
     def _swatch(self, painter: QPainter, area: QRectF, text: str, colour: str, checked: object) -> None:
         shown = checked is None or Qt.CheckState(checked) == Qt.CheckState.Checked
