@@ -8,7 +8,7 @@ from typing import Any
 
 from engines.store import queries
 from engines.store.database import Store
-from engines.teachers import model_folder, unfit
+from engines.teachers import unfit
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def candidates(store: Store, student: Mapping[str, Any]) -> list[Candidate]:
 
     Task and level of the text are compared; tokens and classes only the inspector and the run itself know.
     """
-    folder = store.folder / "runs"
-    runs = [run for run in queries.runs(store, status="done") if not run.smoke and (model_folder(folder, run.id) / "plan.json").exists()]
+    runs = [run for run in queries.runs(store, status="done") if not run.smoke and (store.model_folder(run.id) / "plan.json").exists()]
     names = {row.id: row.name for row in queries.experiments(store)}
     plans = {variant.id: variant.plan for each in {run.experiment_id for run in runs} for variant in queries.variants(store, each)}
     found = []

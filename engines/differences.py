@@ -26,7 +26,7 @@ def text(value: Any) -> str:
         return f"{value['id']} ({rest})" if "id" in value and rest else str(value.get("id") or rest or "{}")
     if isinstance(value, list | tuple):
         return f"[{', '.join(text(each) for each in value)}]"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _between(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

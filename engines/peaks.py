@@ -19,7 +19,7 @@ from typing import Any
 
 from engines.places import cache_folder
 
-HOW = "Measure in the view Machine, or workbench doctor --measure,"
+HOW = "“Measure” in the view Machine, or workbench doctor --measure,"
 """What measures it, for sentences that end in "does it"."""
 
 

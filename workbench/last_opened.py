@@ -40,7 +40,8 @@ class LastOpened(QObject):
         if store is not None and store.read_only:
             return
         place = f" {store.place}" if kind == "stored" and store is not None else ""
-        self._window.settings.setValue(KEY, f"{kind} {what}{place}" if kind else "")
+        named = what.absolute() if isinstance(what, Path) else what
+        self._window.settings.setValue(KEY, f"{kind} {named}{place}" if kind else "")
 
     def bring_back(self) -> None:
         """Show it, once, while the editor stands as it was built."""

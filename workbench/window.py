@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 PREPARE_MS = 1500
 """After the window is usable: what makes a run begin sooner shall not make the window open later."""
+RAIL = 96
+"""Pixels of the navigation at least."""
 VIEWS = (
     ("start", "Start", "Examples by the question they answer, recent experiments, a text of your own"),
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
@@ -129,7 +131,6 @@ class Window(QMainWindow):
         rail = _Rail()
         rail.painted.connect(self._first_paint)
         rail.setObjectName("navigation")
-        rail.setFixedWidth(96)
         column = QVBoxLayout(rail)
         column.setContentsMargins(0, 12, 0, 12)
         column.setSpacing(4)
@@ -142,7 +143,6 @@ class Window(QMainWindow):
             button.setCheckable(True)
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
             button.setIconSize(QSize(22, 22))
-            button.setFixedWidth(96)
             button.setMinimumHeight(54)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setToolTip(tip)
@@ -154,6 +154,7 @@ class Window(QMainWindow):
             column.addWidget(button)
         column.addStretch(1)
         row.addWidget(rail)
+        self._rail = rail
         self.stack = QStackedWidget()
         self.recovery = Recovery(self, self.store_url)
         self.notice = Notice()
@@ -174,7 +175,17 @@ class Window(QMainWindow):
         bar.addPermanentWidget(self.inspector_state)
         bar.addPermanentWidget(self.supervisor_state)
         self._colour_navigation()
+        self._fit_navigation()
         self.navigation["start"].setChecked(True)
+
+    def _fit_navigation(self) -> None:
+        """As wide as the longest name in the size of the text, and not wider where that is small."""
+        buttons = self.navigation.values()
+        for button in buttons:
+            button.ensurePolished()
+        width = max(RAIL, *(button.minimumSizeHint().width() for button in buttons))
+        for widget in (self._rail, *buttons):
+            widget.setFixedWidth(width)
 
     def _colour_navigation(self) -> None:
         for key, button in self.navigation.items():
@@ -411,6 +422,7 @@ class Window(QMainWindow):
         theme.apply(self._application, colours, self.text_size)
         self.desk.set_theme(colours)
         self._colour_navigation()
+        self._fit_navigation()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         openings.drag_enters(self, event)

@@ -7,7 +7,6 @@ from typing import Any
 from engines.candidates import candidates
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.teachers import model_folder
 
 
 def _plan(task: str = "tasks/language_model", **corpus: Any) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def _run(store: Store, name: str, plan: dict[str, Any], *, status: str = "done",
     commands.set_status(store, run.id, run.claim, "running")
     commands.finish_run(store, run.id, run.claim, status)
     if model:
-        folder = model_folder(store.folder / "runs", run.id)
+        folder = store.model_folder(run.id)
         folder.mkdir(parents=True)
         (folder / "plan.json").write_text("{}")
     return run.id

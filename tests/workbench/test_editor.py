@@ -13,7 +13,6 @@ from pytestqt.qtbot import QtBot
 
 from engines.store import commands
 from engines.store.database import Store
-from engines.teachers import model_folder
 from workbench.editor.fix_button import FixButton
 from workbench.fields import TextField
 from workbench.forms import Row
@@ -252,7 +251,7 @@ def test_a_teacher_is_chosen_among_the_finished_runs_that_fit(qtbot: QtBot, edit
     commands.submit(store, name="Which width?", digest="", text="", document=data, folder="/", variants=variants, seeds=[0], smoke=False)
     run = samples.start(store)
     commands.finish_run(store, run.id, run.claim, "done")
-    folder = model_folder(store.folder / "runs", run.id)
+    folder = store.model_folder(run.id)
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("{}")
     editor.recipe.add("distillation/soft_labels")

@@ -212,6 +212,15 @@ def test_a_hidden_view_does_not_read(qtbot: QtBot, view: RunsView, store: Store)
     assert not view.feed._timer.isActive()
 
 
+def test_what_stands_above_the_curves_does_not_overlap_in_a_small_window(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.submit(store)
+    qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
+    view.resize(864, 560)  # What the smallest window leaves for a view.
+    row = [view.below.tabs, view.controls.axis, view.controls.smoothing, view.controls.log_x, view.controls.log_y, view.controls.button]
+    edges = lambda: [edge.x() for each in row for edge in (each.mapTo(view, QPoint()), each.mapTo(view, each.rect().topRight()))]  # noqa: E731
+    qtbot.waitUntil(lambda: edges() == sorted(edges()) and edges()[-1] < view.width(), timeout=5_000)
+
+
 def test_the_pause_grows_with_the_cost(qtbot: QtBot, view: RunsView) -> None:
     qtbot.waitUntil(lambda: view.pages.currentWidget() is view.empty)
     view.feed._cost = 0.0

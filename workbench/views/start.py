@@ -14,6 +14,7 @@ from workbench import gallery, kinds
 from workbench.desk import Desk
 from workbench.icons import icon
 from workbench.starting_cards import ExampleCard, RecentList
+from workbench.widgets.flow import Flow
 from workbench.widgets.surfaces import Card, Notice, recolour, scrolled
 from workbench.widgets.text import flag, label
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CARD = 300
 """Pixels that a card of the gallery wants at least; there are as many columns as fit."""
+SIDE = 310
+"""Pixels of the column at the right, where there is room for it."""
 REFRESH_MS = 3000
 
 
@@ -48,11 +51,12 @@ class StartView(QWidget):
         self._column.addWidget(label("Which technique pays?", "title"))
         what = "On your model, your data and your machine, and at what price in quality. Open an example, change it, press Run."
         self._column.addWidget(label(what, "muted", wrap=True))
-        self._column.addLayout(self._actions())
+        self._column.addWidget(self._actions())
         self._column.addStretch(1)
         self._scroll = scrolled(main)
         row.addWidget(self._scroll, 1)
-        row.addWidget(self._side())
+        self._side_column = self._side()
+        row.addWidget(self._side_column)
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._read_recent)
@@ -64,10 +68,10 @@ class StartView(QWidget):
 
     # --- Building -------------------------------------------------------------------------------------------------------------------------
 
-    def _actions(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _actions(self) -> QWidget:
+        line = QWidget()
+        row = Flow(line, gap=8)
         row.setContentsMargins(0, 6, 0, 6)
-        row.setSpacing(8)
         self.new, self.open, self.tour = (QPushButton(text) for text in ("New experiment", "Open a file …", "Two-minute tour"))
         for button, name, tip, wish in (
             (self.new, "new", "Assemble an experiment from nothing (Ctrl+N)", self._desk.wants_new.emit),
@@ -78,18 +82,18 @@ class StartView(QWidget):
             button.setProperty("icon_name", name)
             button.setToolTip(tip)
             button.clicked.connect(wish)
+            button.ensurePolished()  # Before that it does not know its size.
             row.addWidget(button)
-        row.addStretch(1)
-        return row
+        return line
 
     def _side(self) -> QWidget:
         side = QFrame()
         side.setObjectName("side")
-        side.setFixedWidth(310)
         column = QVBoxLayout(side)
         column.setContentsMargins(14, 20, 20, 20)
         column.setSpacing(14)
         self.drop = Card("Try it on your own text", "Drop a text file anywhere on the window, or choose one.")
+        self.drop.heading.setWordWrap(True)
         self.drop.setAccessibleDescription("Choose a text file as the corpus of a new experiment")
         self.choose = QPushButton("Choose a text file …")
         self.choose.setToolTip("It becomes the corpus of a new experiment; it stays where it is and is only read")
@@ -97,6 +101,7 @@ class StartView(QWidget):
         self.drop.body.addWidget(self.choose)
         column.addWidget(self.drop)
         recent = Card("Recent experiments")
+        recent.heading.setWordWrap(True)
         self.recent = RecentList()
         self.recent.chosen.connect(self._desk.wants_runs.emit)
         recent.body.addWidget(self.recent)
@@ -129,6 +134,11 @@ class StartView(QWidget):
     # --- Showing --------------------------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
+        content, side = self._scroll.widget(), self._side_column.layout()
+        assert content is not None
+        assert side is not None
+        room = self.width() - content.minimumSizeHint().width() - self._scroll.verticalScrollBar().width()
+        self._side_column.setFixedWidth(max(side.minimumSize().width(), min(SIDE, room)))
         columns = max(1, (self._scroll.viewport().width() - 48) // CARD)
         if columns == self._columns or not self._grids:
             return

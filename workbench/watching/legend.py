@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QIcon, QMouseEvent, QPainter, QPixmap
-from PySide6.QtWidgets import QLayout, QLayoutItem, QScrollArea, QToolButton, QWidget
+from PySide6.QtWidgets import QScrollArea, QToolButton, QWidget
 
 from workbench.plotting.readout import shortened
+from workbench.widgets.flow import LINE, Flow
 from workbench.widgets.surfaces import emptied
 
 ROWS = 2
 """Lines of chips that are seen at once; more are scrolled."""
-LINE = 30
 
 
 @dataclass(frozen=True)
@@ -104,58 +104,6 @@ class Legend(QScrollArea):
     def _fit(self) -> None:
         lines = self._flow.heightForWidth(max(1, self.viewport().width()))
         self.setFixedHeight(max(LINE, min(lines, ROWS * LINE)))
-
-
-class Flow(QLayout):
-    """Widgets one after the other, in as many lines as the width asks for."""
-
-    GAP = 4
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setContentsMargins(0, 0, 0, 0)
-        self._items: list[QLayoutItem] = []
-
-    def addItem(self, item: QLayoutItem) -> None:
-        self._items.append(item)
-
-    def count(self) -> int:
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:
-        super().setGeometry(rect)
-        self._place(rect, move=True)
-
-    def sizeHint(self) -> QSize:
-        return self.minimumSize()
-
-    def minimumSize(self) -> QSize:
-        return QSize(max((item.sizeHint().width() for item in self._items), default=0), LINE)
-
-    def _place(self, rect: QRect, *, move: bool) -> int:
-        x, y, tallest = rect.x(), rect.y(), 0
-        for item in self._items:
-            if item.isEmpty():
-                continue
-            size = item.sizeHint()
-            if x > rect.x() and x + size.width() > rect.right() + 1:
-                x, y, tallest = rect.x(), y + tallest + self.GAP, 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), size))
-            x, tallest = x + size.width() + self.GAP, max(tallest, size.height())
-        return y + tallest - rect.y()
 
 
 def _swatch(colour: str, *, filled: bool) -> QIcon:

@@ -41,7 +41,8 @@ class PlotControls(QWidget):
             self.smoothing.addItem(name, span)
         self.smoothing.activated.connect(lambda _i: self.smoothing_chosen.emit(float(self.smoothing.currentData())))
         for choice, width in ((self.axis, 170), (self.smoothing, 190)):
-            choice.setFixedWidth(width)
+            choice.setMinimumWidth(84)
+            choice.setMaximumWidth(width)
             row.addWidget(choice)
         self.log_x, self.log_y = (self._toggle(axis) for axis in "xy")
         row.addWidget(self.log_x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView, QWidget
 
 from workbench.theme import Theme
@@ -43,8 +43,7 @@ class RunList(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(VARIANT, QHeaderView.ResizeMode.Stretch)
-        for column, width in WIDTHS.items():
-            self.setColumnWidth(column, width)
+        self._fit_columns()
         header.setSortIndicatorClearable(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
@@ -56,6 +55,16 @@ class RunList(QTableView):
     @property
     def selected(self) -> list[RunRow]:
         return [self.runs.at(index.row()) for index in self.selectionModel().selectedRows()]
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        """As wide as their figures, and in large text as their headings."""
+        for column, width in WIDTHS.items():
+            self.setColumnWidth(column, max(width, self.horizontalHeader().sectionSizeHint(column)))
 
     def select_run(self, run_id: int) -> bool:
         """Select a run; False where the table does not show it."""

@@ -29,6 +29,7 @@ class RunTabs(QWidget):
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
+        self.tabs.setUsesScrollButtons(False)
         self.tabs.setAccessibleName("What is shown below the table")
         for title, tip in (("Curves", "The curves of all runs"), ("Run", "All about the selected run"), ("Log", "Its log as it grows")):
             self.tabs.setTabToolTip(self.tabs.addTab(title), tip)

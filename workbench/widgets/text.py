@@ -62,7 +62,7 @@ def short(value: float | None) -> str:
         if abs(value) >= limit:
             scaled = value / (1e3 if letter == "k" else limit)
             return f"{scaled:.3g}{letter}"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def duration(seconds: float | None) -> str:
