@@ -43,7 +43,9 @@ class Row(QWidget):
         caption = label(name, "strong")
         caption.setBuddy(self.field)
         head.addWidget(caption)
-        remarks = [text for text in (str(schema.get("symbol", "")), str(schema.get("unit", ""))) if text]
+        unit = str(schema.get("unit", ""))
+        told = unit and unit not in name.lower().split()  # "Rounds" need not say that they are rounds.
+        remarks = [text for text in (str(schema.get("symbol", "")), unit if told else "") if text]
         if remarks:
             head.addWidget(label(" · ".join(remarks), "caption"))
         head.addStretch(1)

@@ -377,7 +377,7 @@ class Window(QMainWindow):
 
     def _store_opened(self, store: Any) -> None:
         if store.read_only:
-            self.supervisor_state.setText(f"🔒 Read-only: {store.path.stem if store.path else store.place}")
+            self.supervisor_state.setText(f"Read-only: {store.path.stem if store.path else store.place}")
             self.supervisor_state.setToolTip(READ_ONLY)
             self.notice.say("info", READ_ONLY, COPY, self.desk.wants_copy.emit)
             self.copy_action.setEnabled(True)

@@ -19,6 +19,7 @@ from engines.runtime.plan import PlanError, device_of
 from engines.runtime.sketch import BuildError, parts, sketch
 from engines.runtime.teachers import problem_of
 from engines.teachers import outside
+from engines.toolbox.plainfiles import FileError
 
 LENGTH = 4
 """Tokens that a model is tried on."""
@@ -70,6 +71,8 @@ def _of_part(path: str, role: str, choice: Mapping[str, Any]) -> list[Problem]:
             Problem(join(path, *each["loc"]), each["input"] if each["loc"] else None, each["msg"].removeprefix("Value error, "))
             for each in error.errors(include_url=False, include_context=False)
         ]
+    except FileError as error:
+        return [Problem(join(path, error.parameter), None, str(error))]
     except ValueError as error:  # what a corpus or a task finds missing
         return [Problem(path, None, str(error))]
     return []

@@ -119,6 +119,11 @@ def test_what_the_inspector_finds_is_shown_where_the_file_says_it(editor: Editor
     editor._validated({"problems": [problem, {"path": "wide.techniques[0].lr", "value": 1, "rule": "is too large"}]})
     assert [found.path for found in editor.all_problems] == ["model.layers[0].mixer.width", "training.techniques[0].lr"]
     assert "even" in editor.model._cards[0].mixer.form.rows["width"].problem()  # type: ignore[union-attr]
+    shared = [{"path": f"{name}.corpus.train", "value": None, "rule": "The train text does not exist."} for name in ("baseline", "wide")]
+    editor.document.edit("Text", lambda data: data["experiment"].__setitem__("corpus", {"id": "corpora/text_files", "train": "no.txt"}))
+    editor._validated({"problems": shared})
+    assert [found.path for found in editor.all_problems] == ["experiment.corpus.train"]  # Told once, at its field.
+    assert "does not exist" in editor.corpus.corpus.form.rows["train"].problem()
 
 
 def test_undo_brings_everything_back(editor: EditorView) -> None:

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from engines.experiment import load
 from workbench import menus, openings, palette
+from workbench.__main__ import main
 from workbench.editor.document import Document
 from workbench.inspector import Inspector
 from workbench.window import VIEWS, Window
@@ -308,6 +309,21 @@ def test_the_experiment_of_a_bundle_is_copied_as_a_draft_of_ones_own(
     assert not window.copy_action.isEnabled()
     window.document.save(tmp_path / "mine.toml")
     assert (tmp_path / "mine.toml").read_text() == example.read_text()  # With its comments.
+
+
+def test_the_command_line_opens_a_bundle_or_a_copy_of_its_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "given.workbench"
+    path.touch()
+    opened: list[dict[str, Any]] = []
+    monkeypatch.setattr("workbench.window.main", lambda _argv, **given: bool(opened.append(given)) or 0)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main(["open", str(path)]) == main(["open", str(path), "--copy"]) == 0
+    assert opened == [{"store": str(path)}, {"copy_of": path}]
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert main(["open", str(path), "--copy"]) == 2  # Said in the terminal: there is no display for a window.
+    assert len(opened) == 2
 
 
 def test_what_was_opened_last_stands_in_the_next_window(qtbot: QtBot, make_window: Make, tmp_path: Path, settings: QSettings) -> None:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engines.merging import Index, Merged, Part
+from engines.merging import Merged, Part
 from engines.problems import Problem
-from workbench.editor import draft
 
 
 @dataclass
@@ -83,21 +82,3 @@ def card_of(problem: Problem, merged: Merged) -> tuple[str, str]:
         if trouble:
             return name, next(iter(trouble.parameters), "")
     return "", problem.path.rpartition(".")[2]
-
-
-def in_file(problem: Problem, data: draft.Tree, index: Index) -> Problem:
-    """The inspector names a place in a variant's plan; the same problem where the file says that value."""
-    for number, name in enumerate(draft.variant_names(data)):
-        head, dot, rest = problem.path.partition(".")
-        if not name or head.strip('"') != name:
-            continue
-        rest = re.sub(r"^techniques", "training.techniques", rest)
-        for card, part in parts_of(draft.effective(data, index, number)).items():
-            here = re.sub(r"^layer/(\d+)/", r"model.layers[\1].", re.sub(r"^technique/(\d+)", r"training.techniques[\1]", card))
-            here = f"model.{here}" if here in draft.SLOTS else here
-            if part is not None and dot and below(rest, here):
-                key = rest[len(here) :].lstrip(".")
-                path = part.places.get(key, f"{part.path}.{key}" if key else part.path)
-                return Problem(path, problem.value, problem.rule, problem.hint)
-        return Problem(f"variant[{number}]" + (f".{rest}" if rest else ""), problem.value, problem.rule, problem.hint)
-    return problem

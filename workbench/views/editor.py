@@ -364,10 +364,8 @@ class EditorView(QWidget):
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
-        self._found = [
-            places.in_file(Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", "")), self.document.data, self._index())
-            for p in answer["problems"]
-        ]
+        told = [Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", "")) for p in answer["problems"]]
+        self._found = self.document.experiment.placed(told, self._desk.catalogue)
         self._show()
 
     def _not_validated(self, sentence: str) -> None:

@@ -359,7 +359,6 @@ class RunsView(QWidget):
 
     def _selected(self) -> None:
         self._offer()
-        selected = self.selected
         self.notice.clear()
         self._prefer()
         self._tab_changed()

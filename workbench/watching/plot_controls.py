@@ -43,7 +43,7 @@ class PlotControls(QWidget):
         for choice, width in ((self.axis, 170), (self.smoothing, 190)):
             choice.setMinimumWidth(84)
             choice.setMaximumWidth(width)
-            row.addWidget(choice)
+            row.addWidget(choice, 100)  # Before the empty space takes any.
         self.log_x, self.log_y = (self._toggle(axis) for axis in "xy")
         row.addWidget(self.log_x)
         row.addWidget(self.log_y)

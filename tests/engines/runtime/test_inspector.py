@@ -63,9 +63,9 @@ def test_problems_are_found_in_all_variants_at_their_places(asked: Inspector, tm
         "misspelt.model.head.id": 'did you mean "softmax/full"',
         "width.model.layers[0].mixer": "changes the width from 24 to 9",
         "type.model.layers[0].mixer.layers": "greater than or equal to 1",
-        "missing.corpus": "does not exist",
-        "empty.corpus": "is empty",
-        "binary.corpus": "binary file",
+        "missing.corpus.train": "does not exist",
+        "empty.corpus.train": "is empty",
+        "binary.corpus.train": "binary file",
         "recipe.techniques[0].lr": "greater than",
     }
     assert set(found) == set(expected)
