@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +84,18 @@ def training_seconds(plan: Mapping[str, Any], predicted: Mapping[str, Any]) -> f
     steps = {"steps": amount, "tokens": amount / tokens}.get(unit)
     milliseconds = predicted.get("step_ms")
     return None if steps is None or milliseconds is None else float(steps * milliseconds / 1000)
+
+
+def memory_within(modules: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """MiB by owner of every module with those inside it: "layers.0" holds "layers.0.mixer". modules: of a prediction; "" is all of them."""
+    found: dict[str, dict[str, float]] = {}
+    for row in modules:
+        parts = row["name"].split(".")
+        for name in ("", *(".".join(parts[: depth + 1]) for depth in range(len(parts)))):
+            own = found.setdefault(name, {})
+            for owner, mib in row["owners_mib"].items():
+                own[owner] = own.get(owner, 0.0) + mib
+    return found
 
 
 def held_against(predicted: Mapping[str, Any], measured: Mapping[str, float | None]) -> dict[str, dict[str, float]]:

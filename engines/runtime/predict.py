@@ -90,12 +90,13 @@ class Trial:
 def predict(
     plan: Mapping[str, Any], teachers: Mapping[str, nn.Module] | None = None, text: Text | None = None, runs: Path | None = None
 ) -> dict[str, Any]:
-    """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process" on the CPU, the owners of a reading of memory}, "step_ms",
-    "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms}, "training_flops_per_token", "training_bytes_per_token",
-    "tried_rows", "tried_on", "missing": [sentence]}; what is not known is absent.
+    """{"parameters", "flops_per_token", "train_peak_mib", "memory_mib": {"process" on the CPU, the owners of a reading of memory}, "modules":
+    [{"name", "owners_mib": {owner: MiB}}], "step_ms", "roofline_ms", "bounds": {"compute", "memory", "launch": share of roofline_ms},
+    "training_flops_per_token", "training_bytes_per_token", "tried_rows", "tried_on", "missing": [sentence]}; what is not known is absent.
 
     parameters, flops_per_token: of the model while it trains, scoring one token. train_peak_mib: of the host for a run on the CPU, of the
-    allocator for one on a GPU. teachers: models that techniques of the recipe read. text: the prepared corpus; without it random words of a
+    allocator for one on a GPU. modules: whose the memory is at that moment, as in a reading; they sum to the owners of memory_mib, which beside
+    them has the process alone. teachers: models that techniques of the recipe read. text: the prepared corpus; without it random words of a
     vocabulary of its size stand in. runs: folder of the runs of the store, where a recipe names one.
     Raises CannotPredict, and what building the model raises.
     """
@@ -132,7 +133,8 @@ def predict(
         "parameters": trials[-1].parameters, "flops_per_token": trials[-1].scoring_flops,
         "training_flops_per_token": at_batch(lambda trial: sum(done.executed_flops for done in trial.operations)) / tokens,
         "training_bytes_per_token": at_batch(lambda trial: sum(done.bytes for done in trial.operations)) / tokens,
-        "memory_mib": owners, "tried_rows": [trial.rows for trial in trials], "tried_on": str(where), "missing": missing,
+        "memory_mib": owners, "modules": _modules(trials, owners, at_batch),
+        "tried_rows": [trial.rows for trial in trials], "tried_on": str(where), "missing": missing,
     }  # fmt: skip
     tensors = at_batch(lambda trial: trial.memory.peak_mib)
     if trials[-1].allocated_mib is not None:
@@ -158,6 +160,26 @@ def predict(
 
 
 _BOUNDS: tuple[roofline.Bound, ...] = ("compute", "memory", "launch")
+
+
+def _modules(
+    trials: list[Trial], owners: Mapping[str, float], at_batch: Callable[[Callable[[Trial], float]], float]
+) -> list[dict[str, Any]]:
+    """The owners of each module. Where two readings peaked at different moments the line of one module may fall below zero: it has nothing then,
+    and the others of the owner are scaled to what that has in all."""
+    held = {trial.rows: {row["name"]: row["owners_mib"] for row in trial.memory.modules} for trial in trials}
+    found: dict[str, dict[str, float]] = {name: {} for each in held.values() for name in each}
+
+    def mib(name: str, owner: str) -> float:
+        return max(0.0, at_batch(lambda trial: held[trial.rows].get(name, {}).get(owner, 0.0)))
+
+    for owner, whole in owners.items():
+        own = {name: mib(name, owner) for name in found}
+        total = sum(own.values())
+        for name, part in own.items():
+            if part and whole:
+                found[name][owner] = part * whole / total
+    return [{"name": name, "owners_mib": own} for name, own in found.items() if own]
 
 
 def _cuts(batch: int, length: int, parameters: int, where: torch.device) -> list[int]:

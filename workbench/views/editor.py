@@ -348,9 +348,8 @@ class EditorView(QWidget):
             return  # Another variant was chosen meanwhile.
         base = draft.baseline(self.document.data)
         self.problems.show_model(shapes, f"Variant: {shown}", (base, self._base_figures[1]) if base != shown else None)
-        self.model.canvas.show_figures(
-            shapes, draft.effective(self.document.data, self._index(), draft.variant_names(self.document.data).index(shown))
-        )
+        merged = draft.effective(self.document.data, self._index(), draft.variant_names(self.document.data).index(shown))
+        self.model.canvas.show_figures(shapes, merged)
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
         card, plan = self.problems.forecast, plans[shown]
@@ -358,6 +357,7 @@ class EditorView(QWidget):
 
         def show(found: Any) -> None:
             card.show_forecast(found, "", plan)
+            self.model.canvas.show_memory(found, merged)
             self.sweep.foretell(shown, training_seconds(plan, found))
 
         self._forecast.ask(plan, plans, self._runs(), show, lambda sentence: card.show_forecast(None, sentence))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engines import peaks
+from engines.predicting import memory_within
 from engines.runtime import predict
 from engines.runtime.flops import Operation
 from tests.engines.runtime import session as small
@@ -43,6 +44,43 @@ def test_counts_and_owners_are_those_of_the_formulas() -> None:
     assert found["step_ms"] > 0
     assert "roofline_ms" not in found
     assert "doctor --measure" in found["missing"][0]
+    within = memory_within(found["modules"])
+    assert within["layers.0.mixer"]["parameters"] == pytest.approx(4 * (lstm + 2 * 4 * 24) / 2**20)
+    assert within["embedding"]["optimizer"] == pytest.approx(2 * within["embedding"]["parameters"], rel=0.01)
+    # One cell and its gates for each of 12 steps of 8 rows at least: 5 numbers of 24 wide.
+    assert within["layers.0.mixer"]["activations"] > 5 * 24 * 8 * 12 * 4 / 2**20
+    assert_sums_to_the_whole(found)
+
+
+def assert_sums_to_the_whole(found: dict[str, Any]) -> None:
+    """What stands on the blocks, what lies between them and the process are together the memory at the peak."""
+    within = memory_within(found["modules"])
+    tops = [name for name in within if name and "." not in name]
+    for owner, mib in found["memory_mib"].items():
+        if owner != "process":
+            assert sum(within[name].get(owner, 0.0) for name in tops) == pytest.approx(mib)
+    tensors = sum(sum(within[name].values()) for name in tops)
+    assert sum(within[""].values()) == pytest.approx(tensors)
+    assert found["memory_mib"]["process"] + tensors == pytest.approx(found["train_peak_mib"])
+    assert {"embedding", "layers", "head"} <= set(tops)
+
+
+def test_modules_still_sum_to_their_owner_where_the_line_of_one_falls_below_zero() -> None:
+    class Cut:
+        def __init__(self, rows: int, **mib: float) -> None:
+            self.rows, self.memory = rows, self
+            self.modules = [{"name": name, "owners_mib": {"activations": size}} for name, size in mib.items()]
+
+    few, more = Cut(1, a=3.0, b=1.0), Cut(2, a=1.0, b=5.0, c=1.0)
+
+    def at_batch(figure: Any) -> float:
+        return figure(more) + (figure(more) - figure(few))  # Three rows.
+
+    found = predict._modules([few, more], {"activations": 10.0}, at_batch)  # type: ignore[list-item]
+    assert found == [
+        {"name": "b", "owners_mib": {"activations": pytest.approx(9 / 11 * 10)}},
+        {"name": "c", "owners_mib": {"activations": pytest.approx(2 / 11 * 10)}},
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -56,6 +94,7 @@ def test_cut_batches_continue_in_a_straight_line(monkeypatch: pytest.MonkeyPatch
     assert cut["training_bytes_per_token"] == pytest.approx(whole["training_bytes_per_token"], rel=0.02)
     own, other = ({key: value for key, value in found["memory_mib"].items() if key != "process"} for found in (cut, whole))
     assert sum(own.values()) == pytest.approx(sum(other.values()), rel=0.05)
+    assert_sums_to_the_whole(cut)
 
 
 @pytest.mark.slow

@@ -188,18 +188,56 @@ def test_a_repeated_layer_is_folded_and_the_next_has_the_figures_of_its_own_modu
     assert "7,000 parameters" in piece.lines
 
 
+def test_predicted_memory_stands_on_the_blocks_and_leaves_with_the_recipe_it_is_of(editor: EditorView, panel: CanvasPanel) -> None:
+    def held(name: str, **mib: float) -> dict[str, Any]:
+        return {"name": name, "owners_mib": mib}
+
+    editor.document.edit("", lambda data: data["model"]["layers"][0].update(repeat=2))
+    assert panel._merged is not None
+    modules = [
+        held("embedding", parameters=1.0, optimizer=2.0), held("layers.0.mixer", activations=3.0), held("layers.1.mixer", activations=1.0),
+        held("layers.1.mixer.lstm", parameters=4.0), held("layers.2.mixer", parameters=0.5), held("head", other=7.0), held("(outside)", other=9.0),
+    ]  # fmt: skip
+    panel.show_memory({"modules": modules}, panel._merged)
+    keys = ("embedding", "layer/0/mixer", "layer/1/mixer", "head")
+    assert [lines(panel, key)[-1] for key in keys] == ["3 MiB at peak", "2 × 4 MiB at peak", "0.500 MiB at peak", "7 MiB at peak"]
+    piece = panel.canvas.layout_.piece("layer/0/mixer")
+    assert piece is not None
+    assert "at the peak of a training step: activations 4, parameters 4 MiB" in piece.words
+    editor.document.edit("", lambda data: data["training"].update(techniques=[{"id": "optimization/sgd"}]))
+    assert not any("MiB" in line for key in keys for line in lines(panel, key))
+    editor.document.undo.undo()
+    assert lines(panel, "head")[-1] == "7 MiB at peak"
+
+
+@pytest.mark.parametrize(("width", "below"), [(1280, True), (2200, False)])
+def test_the_whole_of_a_small_model_is_seen_beside_or_above_the_list_of_blocks(
+    qtbot: QtBot, editor: EditorView, width: int, below: bool
+) -> None:
+    panel = editor.model.canvas
+    layer = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}, "repeat": 2}
+    editor.document.edit("", lambda data: data["model"].update(layers=[layer]))
+    editor.resize(width - 96, 800)  # What the rail of the window leaves.
+    qtbot.waitUntil(lambda: (panel.blocks.y() > panel.canvas.y()) == below)
+    assert panel.blocks.isVisibleTo(editor)
+    assert not panel.canvas._overflows
+    assert panel.canvas.viewport().rect().contains(middle(panel, "head"))
+    columns = {panel.blocks.list.visualItemRect(panel.blocks.list.item(row)).x() for row in range(30)}
+    assert (len(columns) > 1) == below
+
+
 def test_opening_a_block_leads_to_its_form(qtbot: QtBot, editor: EditorView, panel: CanvasPanel) -> None:
     panel.canvas.choose("head")
     qtbot.keyClick(panel.canvas, Qt.Key.Key_Return)
     assert editor.model.head.choice.hasFocus()
 
 
-def test_zoom_stays_in_bounds_and_all_can_be_seen(panel: CanvasPanel) -> None:
+def test_zoom_stays_in_bounds_and_all_can_be_seen(qtbot: QtBot, panel: CanvasPanel) -> None:
     panel.canvas.set_zoom(99)
     assert panel.canvas.zoom == 1.5
     assert panel.canvas._overflows
     panel.canvas.choose("head")
-    assert panel.canvas.viewport().rect().contains(middle(panel, "head"))
+    qtbot.waitUntil(lambda: panel.canvas.viewport().rect().contains(middle(panel, "head")))
     panel.canvas.fit()
     assert not panel.canvas._overflows
     assert not panel.canvas.grab().isNull()

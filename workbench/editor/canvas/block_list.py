@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
+from PySide6.QtCore import QEvent, QMimeData, QObject, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QPixmap
-from PySide6.QtWidgets import QAbstractItemView, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QLineEdit, QListView, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
 
 from workbench.editor.canvas.painting import COLOUR
 from workbench.editor.canvas.view import BLOCK
 from workbench.theme import Theme
 
+QWIDGETSIZE_MAX = (1 << 24) - 1
+"""No limit, as Qt says it."""
+WIDTH, ROWS = 200, 4
+"""Pixels of a column; rows where there are several columns."""
 SLOTS = {"embedding": "Embeddings", "mixer": "Mixers", "feedforward": "Feed-forward", "head": "Heads", "model": "Whole models"}
 ID, SEARCHED = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 
@@ -49,10 +53,25 @@ class BlockList(QWidget):
         self.list.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
         self.list.setAccessibleName("Blocks")
         self.list.setToolTip("Drag a block onto the model, or press Enter to put it where the chosen one stands")
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.itemActivated.connect(self._use)
+        self.list.setResizeMode(QListView.ResizeMode.Adjust)
         column.addWidget(self.list, 1)
+
+    def stand(self, *, in_columns: bool) -> None:
+        """One column of its own height, or several in few rows."""
+        line = self.list.fontMetrics().height()
+        off, needed = Qt.ScrollBarPolicy.ScrollBarAlwaysOff, Qt.ScrollBarPolicy.ScrollBarAsNeeded
+        self.list.setWrapping(in_columns)
+        self.list.setGridSize(QSize(WIDTH, 2 * line - 4) if in_columns else QSize())
+        self.list.setHorizontalScrollBarPolicy(needed if in_columns else off)
+        self.list.setVerticalScrollBarPolicy(off if in_columns else needed)
+        self.setMaximumWidth(QWIDGETSIZE_MAX if in_columns else WIDTH)
+        self.setMinimumWidth(0 if in_columns else WIDTH)
+        across, down = QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        self.setSizePolicy(across if in_columns else down, down if in_columns else QSizePolicy.Policy.Ignored)
+        rows = ROWS * (2 * line - 4) + self.list.horizontalScrollBar().sizeHint().height() + line
+        self.list.setMaximumHeight(rows if in_columns else QWIDGETSIZE_MAX)
 
     def offer(self, entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """entries: of the catalogue, by slot."""

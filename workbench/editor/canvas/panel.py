@@ -7,17 +7,18 @@ from copy import deepcopy
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged
+from engines.predicting import memory_within
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft
 from workbench.editor.canvas import layers as edits
 from workbench.editor.canvas.block_list import BlockList
 from workbench.editor.canvas.layers import Chosen, Layers, Tree
-from workbench.editor.canvas.layout import Figures, Layout, lay_out, layer_of
+from workbench.editor.canvas.layout import Figures, Layout, Memory, lay_out, layer_of
 from workbench.editor.canvas.view import Canvas
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
@@ -28,6 +29,10 @@ from workbench.widgets.text import ElidedLabel
 
 SHOWN = "editor/blocks_beside_canvas"
 """Setting: whether the list of blocks stands beside the canvas."""
+NARROW = 50
+"""Lines of text of width up to which the list of blocks stands below the canvas, so that a transformer is seen whole and can be read."""
+LOWEST = 11
+"""Height of the list at least, in lines of text, where it stands beside the canvas."""
 HINT = "Drag blocks here from the list; drag layers to another place. Ctrl with the wheel zooms."
 
 
@@ -46,26 +51,27 @@ class CanvasPanel(QWidget):
         self._figures: Figures = {}
         self._figures_of: Any = None
         """What the file says of the model that the figures belong to."""
+        self._memory: Memory = {}
+        self._memory_of: Any = None
         self._changed: set[str] = set()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(self._bar())
-        row = QHBoxLayout()
-        row.setSpacing(8)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._row.setSpacing(8)
         self.blocks = BlockList(desk.theme)
-        self.blocks.setFixedWidth(200)
-        self.blocks.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Ignored)
         self.blocks.used.connect(self.use)
-        row.addWidget(self.blocks)
+        self._row.addWidget(self.blocks)
         self.canvas = Canvas(desk.theme, self._slot_of)
         self.canvas.chosen.connect(self._choose)
         self.canvas.opened.connect(self.opened)
         self.canvas.dropped.connect(self._drop)
         self.canvas.moved.connect(self._move)
         self.canvas.typed.connect(self._act)
-        row.addWidget(self.canvas, 1)
-        column.addLayout(row)
+        self._row.addWidget(self.canvas, 1)
+        self._arrange(below=False)
+        column.addLayout(self._row)
         desk.theme_changed.connect(self._paint_with)
         self._toggle.setChecked(bool(desk.settings.value(SHOWN, True, bool)))
         self.blocks.setVisible(self._toggle.isChecked())
@@ -98,6 +104,18 @@ class CanvasPanel(QWidget):
         self.fit.clicked.connect(lambda: self.canvas.fit())
         row.addWidget(self.fit)
         return row
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        below = event.size().width() < NARROW * self.canvas.unit
+        if below != (self._row.direction() == QBoxLayout.Direction.BottomToTop):
+            self._arrange(below=below)
+
+    def _arrange(self, *, below: bool) -> None:
+        """The list of blocks below the canvas or beside it."""
+        self._row.setDirection(QBoxLayout.Direction.BottomToTop if below else QBoxLayout.Direction.LeftToRight)
+        self.blocks.stand(in_columns=below)
+        self.canvas.leave_height(0 if below else LOWEST)
 
     def _show_blocks(self, shown: bool) -> None:
         if hasattr(self, "blocks"):
@@ -132,6 +150,11 @@ class CanvasPanel(QWidget):
         self._figures, self._figures_of = {row["name"]: row for row in shapes.get("rows", ())}, _said(merged)
         self._lay_out()
 
+    def show_memory(self, predicted: Mapping[str, Any], merged: Merged) -> None:
+        """What training the model and recipe of `merged` was predicted to take: an answer of `engines.runtime.predict`."""
+        self._memory, self._memory_of = memory_within(predicted.get("modules", ())), deepcopy(as_written(merged))
+        self._lay_out()
+
     def _lay_out(self) -> None:
         if self._merged is None:
             return
@@ -141,7 +164,8 @@ class CanvasPanel(QWidget):
             if trouble:
                 wrong[key] = " ".join([*trouble.whole, *trouble.parameters.values()])
         figures = self._figures if _said(self._merged) == self._figures_of else {}
-        layout: Layout = lay_out(self._merged, self._index, figures, wrong)
+        memory = self._memory if as_written(self._merged) == self._memory_of else {}
+        layout: Layout = lay_out(self._merged, self._index, figures, wrong, memory)
         self.canvas.show_layout(layout, self._changed)
         self._enable()
 

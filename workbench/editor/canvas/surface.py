@@ -15,8 +15,6 @@ from workbench.theme import Theme
 SMALLEST, LARGEST = 0.08, 1.5
 SMALLEST_OF_ITSELF = 0.7
 """How far it shrinks of itself so that a model is seen whole."""
-LOWEST = 11
-"""Height at least, in lines of text, so that the list of blocks beside it can be used."""
 STRIP = 20
 """Height of the strip that shows the whole model, in pixels."""
 
@@ -31,6 +29,7 @@ class Surface(QAbstractScrollArea):
         self.zoom, self._zoomed = 1.0, False
         self.look = Look()
         self.layers: set[int] = set()
+        self._lowest = 0
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("The model as a picture")
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
@@ -88,10 +87,15 @@ class Surface(QAbstractScrollArea):
 
     def sizeHint(self) -> QSize:
         height = self.layout_.size.height() * max(self.zoom, SMALLEST_OF_ITSELF) + STRIP + 2
-        return QSize(400, int(max(LOWEST * self.unit, height)))
+        return QSize(400, int(max(self._lowest * self.unit, height)))
 
     def minimumSizeHint(self) -> QSize:
         return QSize(200, self.sizeHint().height())
+
+    def leave_height(self, lines: int) -> None:
+        """Be so many lines of text high at least, for what stands beside it."""
+        self._lowest = lines
+        self.updateGeometry()
 
     def paint_with(self, theme: Theme) -> None:
         self.theme = theme
