@@ -173,6 +173,32 @@ def test_figures_are_those_of_the_variant_that_is_looked_at(qtbot: QtBot, editor
     assert asked == [editor.document.variants[1]["name"]]
 
 
+def test_the_baseline_is_predicted_once_and_others_stand_in_proportion_to_it(editor: EditorView, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answers = {"baseline": {"step_ms": 40.0}, "half": {"step_ms": 20.0}}
+    editor.document.edit("", lambda data: data["variant"].append({"name": "half", "training": {"batch": 10}}))
+    plans = editor.document.experiment.plans(editor._desk.catalogue)
+    names = {id(plans[name]): name for name in answers}
+
+    def answer(plan: Any, plans: Any, runs: str, told: Any, refused: Any) -> None:
+        asked.append(names[id(plan)])
+        told(answers[asked[-1]])
+
+    monkeypatch.setattr(editor._forecast, "ask", answer)
+    monkeypatch.setattr(editor._desk.inspector, "ask", lambda name, told, failed, plan: told({"parameters": 10}) or 0)
+    step = editor.costs.cells[3]
+    editor.variants.scope = 1
+    editor._ask_figures(plans)
+    assert asked == ["half", "baseline"]
+    assert (step.figure.text(), step.unit.text()) == ("20", "ms · 0.50x")
+    editor._ask_figures(plans)
+    assert asked == ["half", "baseline", "half"]
+    editor.variants.scope = 0
+    editor._ask_figures(plans)
+    assert (step.figure.text(), step.unit.text()) == ("40", "ms")
+    assert editor.foretold
+
+
 # --- Many variants at once --------------------------------------------------------------------------------------------------------------------
 
 

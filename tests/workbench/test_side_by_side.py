@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from engines.merging import Index
@@ -66,15 +65,3 @@ def test_the_table_follows_edits_and_a_cell_leads_to_its_form(qtbot: QtBot, four
     assert [table.verticalHeaderItem(n).text() for n in range(table.rowCount())] == [
         "model.head.tied", "training.batch", "techniques.pruning/magnitude",
     ]  # fmt: skip
-
-
-def test_figures_stand_in_proportion_to_the_baseline(qtbot: QtBot, editor: EditorView) -> None:
-    def shown() -> list[str]:
-        return [each.text() for each in editor.problems.findChildren(QLabel) if each.isVisibleTo(editor)]
-
-    base, shapes = {"parameters": 2_000_000, "flops_per_token": 10.0}, {"parameters": 1_000_000, "flops_per_token": 10.0}
-    editor.problems.show_model(shapes, "", ("baseline", base))
-    qtbot.waitUntil(lambda: "0.50x" in shown())
-    assert not any("1.00x" in text for text in shown())
-    editor.problems.show_model(shapes, "")
-    qtbot.waitUntil(lambda: "1M" in shown() and "0.50x" not in shown())

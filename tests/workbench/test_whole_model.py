@@ -11,7 +11,8 @@ from engines.merging import Index
 from tests.engines.sample import CATALOGUE
 from tests.engines.test_whole_models import WHOLE
 from workbench.editor import draft
-from workbench.editor.problems_panel import FITTED
+from workbench.editor.cost_bar import FITTED, UNKNOWN
+from workbench.editor.costs import Known
 from workbench.views.editor import EditorView
 
 INDEX = Index(CATALOGUE)
@@ -83,8 +84,12 @@ def test_a_file_with_whole_models_is_shown_and_saved_as_it_was(editor: EditorVie
 
 def test_a_model_that_is_counted_has_no_figures_of_zero(editor: EditorView) -> None:
     shapes = {"parameters": 0, "trainable": 0, "weights_mib": 0.0, "flops_per_token": 0.0}
-    editor.problems.show_model(shapes | {"fitted": False}, "Variant: LSTM")
-    assert editor.problems._figures.count() == 4
-    editor.problems.show_model(shapes | {"fitted": True}, "Variant: 5 words")
-    assert editor.problems._figures.count() == 0
-    assert editor.problems._model_state.text() == f"{FITTED} Variant: 5 words"
+
+    def figures() -> list[str]:
+        return [cell.figure.text() for cell in editor.costs.cells]
+
+    editor._know(Known("LSTM", shapes=shapes | {"fitted": False}))
+    assert figures()[:3] == ["0", "0", "0"]
+    editor._know(Known("5 words", shapes=shapes | {"fitted": True}))
+    assert set(figures()) == {UNKNOWN}
+    assert editor.costs.state.text() == FITTED

@@ -10,14 +10,15 @@ from PySide6.QtCore import QObject, QRectF, QSize
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from engines.predicting import MODULE, training_seconds
+from engines.predicting import MODULE
 from workbench.desk import Desk
+from workbench.editor.costs import Known, details
 from workbench.profiling import colours
 from workbench.programs import Program
 from workbench.theme import Theme
 from workbench.widgets.legend import Legend
 from workbench.widgets.surfaces import Card, emptied
-from workbench.widgets.text import duration, label, number, short
+from workbench.widgets.text import label, number
 
 BAR = 12
 
@@ -97,14 +98,16 @@ class OwnersBar(QWidget):
 
 
 class ForecastCard(Card):
-    """Shows one prediction, or why there is none."""
+    """What is known of a variant beside its costs: whose its memory is, or why there is no prediction."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__("Training it, predicted")
+        super().__init__("In detail")
         self._desk = desk
         self._rows = QVBoxLayout()
         self._rows.setSpacing(6)
         self.body.addLayout(self._rows)
+        self._of = label("Memory at the peak, by owner (MiB)", "muted", wrap=True)
+        self.body.addWidget(self._of)
         self.bar = OwnersBar(desk.theme)
         self.body.addWidget(self.bar)
         self.legend = Legend()
@@ -112,52 +115,27 @@ class ForecastCard(Card):
         self.state = label("", "caption", wrap=True)
         self.body.addWidget(self.state)
         desk.theme_changed.connect(self._recolour)
-        self.show_forecast(None)
+        self.show_known(Known(), None)
 
-    def show_forecast(self, found: Mapping[str, Any] | None, state: str = "", plan: Mapping[str, Any] | None = None) -> None:
-        """found: an answer of `engines.runtime.predict`; plan: that it is about. The card is hidden where there is nothing to say."""
+    def show_known(self, known: Known, base: Known | None) -> None:
+        """base: the baseline, None where it is what is shown. The card is hidden where there is nothing to say."""
         emptied(self._rows)
-        for name, value, unit, tip in figures(found or {}, plan or {}):
-            self._rows.addLayout(figure_row(name, value, unit, tip))
-        self.bar.mib = {owner: mib for owner, mib in (found or {}).get("memory_mib", {}).items() if mib}
+        rows, found = details(known, base), known.found or {}
+        for row in rows:
+            self._rows.addLayout(figure_row(row.name, row.value, " · ".join(part for part in (row.unit, row.ratio) if part), row.tip))
+        self.bar.mib = {owner: mib for owner, mib in found.get("memory_mib", {}).items() if mib}
         self._recolour(self._desk.theme)
-        for part in (self.bar, self.legend):
+        for part in (self._of, self.bar, self.legend):
             part.setVisible(bool(self.bar.mib))
-        self.state.setText(" ".join(filter(None, [state, *(found or {}).get("missing", [])])))
+        self.state.setText(" ".join(filter(None, [known.refused, *found.get("missing", [])])))
         self.state.setVisible(bool(self.state.text()))
-        self.setVisible(bool(found or state))
+        self.setVisible(bool(rows or found or known.refused))
 
     def _recolour(self, theme: Theme) -> None:
         self.bar.theme = theme
         shades = self.bar.shades()
         self.legend.show_entries((shades[owner].name(), f"{owner} {number(mib, 3)}") for owner, mib in self.bar.mib.items())
         self.bar.update()
-
-
-def figures(found: Mapping[str, Any], plan: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(name, value, unit, tip) of what was predicted."""
-    rows = []
-    if "train_peak_mib" in found:
-        tip = "What the process holds at the highest point of a training step"
-        rows.append(("Memory at the peak", number(found["train_peak_mib"], 3), "MiB", tip))
-    if found.get("step_ms"):
-        training, milliseconds = plan["training"], found["step_ms"]
-        tokens = training["batch"] * training["sequence"]
-        rows.append(("A training step", number(milliseconds, 3), "ms", _least(found)))
-        rows.append(("Training speed", short(1000 * tokens / milliseconds), "tokens/s", ""))
-        ((unit, amount),) = plan["budget"].items()
-        seconds = training_seconds(plan, found)
-        if seconds is not None:
-            rows.append(("The budget", duration(seconds), "", f"{short(amount)} {unit}, without the looks at held-out text"))
-    return rows
-
-
-def _least(found: Mapping[str, Any]) -> str:
-    if "roofline_ms" not in found:
-        return ""
-    bound = max(found["bounds"], key=lambda name: found["bounds"][name])
-    what = {"compute": "operations", "memory": "moving bytes", "launch": "starting operators"}[bound]
-    return f"By the machine's peaks {number(found['roofline_ms'], 3)} ms at least, most of it for {what}"
 
 
 def figure_row(name: str, value: str, unit: str, tip: str) -> QHBoxLayout:

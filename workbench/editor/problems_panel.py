@@ -1,9 +1,8 @@
-"""What is wrong with the experiment as a list that leads to the place, and what the model amounts to."""
+"""What is wrong with the experiment as a list that leads to the place, and details of what the variant costs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
@@ -11,17 +10,15 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVB
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor.fix_button import Fixes, fixes_for, show_fixes
-from workbench.editor.forecast import ForecastCard, figure_row
+from workbench.editor.forecast import ForecastCard
 from workbench.editor.places import sentence
 from workbench.icons import pixmap
 from workbench.widgets.surfaces import Card, emptied, scrolled
-from workbench.widgets.text import label, short
-
-FITTED = "It is made from the training text at once: how large it is and what it does are known when it has run."
+from workbench.widgets.text import label
 
 
 class ProblemsPanel(QWidget):
-    """Problems on top, the figures of the model that is shown below."""
+    """Problems on top, below them what is known of the variant beside its costs, which stand at the foot of the editor."""
 
     jumped = Signal(object)
     fix_asked = Signal(object)
@@ -39,25 +36,17 @@ class ProblemsPanel(QWidget):
         self._list = QVBoxLayout()
         self._list.setSpacing(4)
         self._card.body.addLayout(self._list)
-        self._model = Card("This model")
-        self._figures = QVBoxLayout()
-        self._figures.setSpacing(6)
-        self._model.body.addLayout(self._figures)
-        self._model_state = label("", "caption", wrap=True)
-        self._model.body.addWidget(self._model_state)
         inside = QWidget()
         stack = QVBoxLayout(inside)
         stack.setContentsMargins(0, 0, 4, 0)
         stack.setSpacing(12)
         stack.addWidget(self._card)
-        stack.addWidget(self._model)
         self.forecast = ForecastCard(desk)
         stack.addWidget(self.forecast)
         stack.addStretch(1)
         column.addWidget(scrolled(inside), 1)
         self.setMinimumWidth(230)
         self.show_problems([], {}, checking=True)
-        self.show_model(None, "Figures appear once the model can be built.")
 
     def show_problems(self, problems: Sequence[Problem], names: dict[int, str], *, checking: bool, fixes: Fixes | None = None) -> None:
         """names: variant names by number, to say where a problem is; checking: the inspector has not answered yet; fixes: what mends which."""
@@ -103,30 +92,3 @@ class ProblemsPanel(QWidget):
         button.setToolTip(problem.sentence())
         button.clicked.connect(lambda: self.jumped.emit(problem))
         return button
-
-    def show_model(self, shapes: dict[str, Any] | None, state: str = "", base: tuple[str, dict[str, Any] | None] | None = None) -> None:
-        """shapes: the inspector's answer about the model that is shown. base: the name of the baseline, and the answer about its model."""
-        emptied(self._figures)
-        fitted = bool(shapes and shapes.get("fitted"))
-        for name, value, unit, tip in _figures(shapes, base) if shapes and not fitted else ():
-            self._figures.addLayout(figure_row(name, value, unit, tip))
-        self._model_state.setText(f"{FITTED} {state}".strip() if fitted else state)
-        self._model_state.setVisible(bool(state))
-
-
-def _figures(shapes: dict[str, Any], base: tuple[str, dict[str, Any] | None] | None) -> list[tuple[str, str, str, str]]:
-    """Name, value, unit and tip of each figure; with its ratio to the baseline where that differs."""
-    found = []
-    for key, name, unit in (
-        ("parameters", "Parameters", ""), ("trainable", "Trainable", ""), ("weights_mib", "Weights", "MiB"),
-        ("flops_per_token", "For a token", "FLOP"), ("bytes_per_token", "Moved by it", "B"),
-    ):  # fmt: skip
-        value = shapes.get(key)
-        if not isinstance(value, int | float):
-            continue
-        tip, shown = f"{value:,.0f} {unit}".strip(), unit
-        other = (base[1] or {}).get(key) if base else None
-        if base and isinstance(other, int | float) and other and other != value:
-            shown, tip = f"{unit} · {value / other:.2f}x".removeprefix(" · "), f'{tip}; {other:,.0f} in "{base[0]}"'
-        found.append((name, f"{value:.1f}" if key == "weights_mib" else short(value), shown, tip))
-    return found

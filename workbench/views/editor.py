@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -14,6 +15,8 @@ from engines.predicting import training_seconds
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft, places
+from workbench.editor.cost_bar import CostBar
+from workbench.editor.costs import Known
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
 from workbench.editor.fix_button import Fixes
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 CHECK_AFTER_MS = 500
 """How long the keyboard must rest before the inspector builds the model as a check."""
+
+BUILDING = "The model is being built on paper …"
 
 MOST_MENDED = 30
 """Problems that fixes are looked for at once: an experiment in ruins is mended from the top."""
@@ -60,8 +65,8 @@ class EditorView(QWidget):
         self._checked = False
         self._forecast = Forecast(self)
         self._figures_of = ""
-        self._base_figures: tuple[dict[str, Any], dict[str, Any] | None] = ({}, None)
-        """The plan of the baseline and what the inspector said about its model."""
+        self._known, self._base = Known(), Known()
+        """What was found out about the variant that is looked at, and about the baseline."""
         self._questions: list[int] = []
         self._merged: Merged | None = None
         column = QVBoxLayout(self)
@@ -108,6 +113,8 @@ class EditorView(QWidget):
             self.splitter.setStretchFactor(self.splitter.count() - 1, stretch)
         self.splitter.setSizes([250, 700, 270])
         column.addWidget(self.splitter, 1)
+        self.costs = CostBar()
+        column.addWidget(self.costs)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(CHECK_AFTER_MS)
@@ -177,7 +184,7 @@ class EditorView(QWidget):
     @property
     def foretold(self) -> bool:
         """Whether what training will take is shown, or why that is not known."""
-        return not self._forecast.running and self.problems.forecast.isVisibleTo(self)
+        return not self._forecast.running and bool(self._known.found or self._known.refused)
 
     def _index(self) -> Index:
         return Index(self._desk.catalogue or {})
@@ -194,13 +201,12 @@ class EditorView(QWidget):
         self._found, self._checked = [], False
         for number in self._questions:
             self._desk.inspector.forget(number)
-        if self._base_figures[1] is None:
-            self._base_figures = ({}, None)  # The question about it is among those that are forgotten.
+        if self._base.shapes is None:
+            self._base = Known()  # The question about it is among those that are forgotten.
         self._questions.clear()
         self._figures_of = ""
         self._choice_rest.stop()
         self._forecast.forget()
-        self.problems.forecast.show_forecast(None)
         self.sweep.foretell("", None)
         self._fixes = {}
         if self._desk.catalogue is not None:
@@ -210,10 +216,10 @@ class EditorView(QWidget):
         self._show()
         if not self._static and self._desk.catalogue is not None:
             self._rest.start()
-            self.problems.show_model(None, "The model is being built on paper …")
+            self._know(Known(self._shown()), BUILDING)
         else:
             self._rest.stop()
-            self.problems.show_model(None, "Figures appear once the problems are mended.")
+            self._know(Known(self._shown()), "Figures appear once the problems are mended.")
 
     def _look_for_fixes(self, problems: list[Problem], experiment: Experiment, catalogue: dict[str, Any]) -> None:
         """Try out, in a thread, what would mend each problem: every try checks the whole experiment."""
@@ -279,8 +285,7 @@ class EditorView(QWidget):
         if not self._figures_of or self._shown() == self._figures_of:
             return  # A check is to come, which asks for them; or they are there.
         self._forecast.forget()
-        self.problems.forecast.show_forecast(None)
-        self.problems.show_model(None, "The model is being built on paper …")
+        self._know(Known(self._shown()), BUILDING)
         self._choice_rest.start()
 
     def _figures_of_the_choice(self) -> None:
@@ -329,8 +334,8 @@ class EditorView(QWidget):
 
     def _ask_figures(self, plans: dict[str, dict[str, Any]]) -> None:
         shown, base = self._shown(), draft.baseline(self.document.data)
-        if base in plans and base != shown and self._base_figures[0] != plans[base]:
-            self._base_figures = (plans[base], None)
+        if base in plans and base != shown and self._base.plan != plans[base]:
+            self._base = Known(base, plans[base])
             self._questions.append(self._desk.inspector.ask("shapes", self._keep_base_figures, lambda _sentence: None, plan=plans[base]))
         if shown in plans:
             self._figures_of = shown
@@ -340,27 +345,48 @@ class EditorView(QWidget):
 
     def _keep_base_figures(self, shapes: dict[str, Any]) -> None:
         """What the baseline amounts to: the figures of others stand in proportion to it."""
-        self._base_figures = (self._base_figures[0], shapes)
+        self._base = replace(self._base, shapes=shapes)
+
+    def _know(self, known: Known, state: str = "") -> None:
+        """Show what is known of the variant that is looked at. state: what is being done to know more, or why that is not possible."""
+        self._known = known
+        base = draft.baseline(self.document.data)
+        if known.name == base:
+            self._base = known
+        beside = None if known.name == base else self._base if self._base.name == base else Known(base)
+        self.costs.show_known(known, beside, state, waiting=bool(state))
+        self.problems.forecast.show_known(known, beside)
 
     def _show_figures(self, shapes: dict[str, Any], shown: str, plans: dict[str, dict[str, Any]]) -> None:
         """What the model amounts to; then what training it will take is tried out."""
         if shown != self._figures_of:
             return  # Another variant was chosen meanwhile.
-        base = draft.baseline(self.document.data)
-        self.problems.show_model(shapes, f"Variant: {shown}", (base, self._base_figures[1]) if base != shown else None)
         merged = draft.effective(self.document.data, self._index(), draft.variant_names(self.document.data).index(shown))
         self.model.canvas.show_figures(shapes, merged)
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
-        card, plan = self.problems.forecast, plans[shown]
-        card.show_forecast(None, "A few steps are being tried out …")
+        known = Known(shown, plans[shown], shapes)
+        self._know(known, "A few steps are being tried out …")
 
         def show(found: Any) -> None:
-            card.show_forecast(found, "", plan)
+            self._know(replace(known, found=found))
             self.model.canvas.show_memory(found, merged)
-            self.sweep.foretell(shown, training_seconds(plan, found))
+            self.sweep.foretell(shown, training_seconds(plans[shown], found))
+            self._predict_base(plans)
 
-        self._forecast.ask(plan, plans, self._runs(), show, lambda sentence: card.show_forecast(None, sentence))
+        self._forecast.ask(plans[shown], plans, self._runs(), show, lambda sentence: self._know(replace(known, refused=sentence)))
+
+    def _predict_base(self, plans: dict[str, dict[str, Any]]) -> None:
+        """Once for each state of the baseline: the figures of a variant stand in proportion to it."""
+        base = self._base
+        if base.name == self._known.name or base.plan is None or base.found is not None or base.refused:
+            return
+
+        def keep(**answer: Any) -> None:
+            self._base = replace(self._base, **answer)
+            self._know(self._known)
+
+        self._forecast.ask(base.plan, plans, self._runs(), lambda found: keep(found=found), lambda sentence: keep(refused=sentence))
 
     def _validated(self, answer: Any) -> None:
         self._checked = True
@@ -372,7 +398,7 @@ class EditorView(QWidget):
         self.notice.say("warning", f"The model could not be checked by building it: {sentence}", "Try again", self._check_deeply)
 
     def _no_figures(self, sentence: str) -> None:
-        self.problems.show_model(None, sentence)
+        self._know(Known(self._shown(), refused=sentence))
 
     # --- Going to places and acting ---------------------------------------------------------------------------------------------------------
 
