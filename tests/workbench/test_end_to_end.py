@@ -13,6 +13,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from engines.store import queries
+from workbench.editor.cost_bar import UNKNOWN
 from workbench.window import Window
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_supervisor_left")]
@@ -153,4 +154,5 @@ def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Windo
     assert editor.problems.problems[0].path.startswith("model.layers[0].mixer")
     window.document.undo.undo()
     qtbot.waitUntil(lambda: editor._checked and not editor.all_problems, timeout=60_000)
-    qtbot.waitUntil(lambda: editor.problems._figures.count() > 2, timeout=60_000)
+    qtbot.waitUntil(lambda: all(cell.figure.property("role") == "strong" for cell in editor.costs.cells[:3]), timeout=60_000)
+    assert all(cell.figure.text() != UNKNOWN for cell in editor.costs.cells[:3])

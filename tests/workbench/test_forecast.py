@@ -37,7 +37,7 @@ def test_costs_follow_from_the_answers_and_the_plan(budget: dict[str, float], sh
     assert rows["A training step"].value == "50"
     assert "20 ms at least, most of it for moving bytes" in rows["A training step"].tip.replace("20.0", "20")
     assert (rows["Training speed"].value, rows["Training speed"].unit) == ("4,000", "tokens/s")
-    assert rows["Moved for a token"].value == "4,096"
+    assert rows["Bytes moved"].value == "4,096"
     assert rows["Trainable"].value == "500k"
     assert rows["The budget"].value == shown
     assert not any(row.ratio for row in rows.values())

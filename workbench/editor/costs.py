@@ -62,7 +62,7 @@ def costs(known: Known, base: Known | None) -> list[Cost]:
 
 def details(known: Known, base: Known | None) -> list[Cost]:
     """What stands beside the costs: bytes moved, what of it is trained, tokens a second."""
-    rows = [_cost("bytes_per_token", "Moved for a token", "B", "Bytes that scoring one token moves, in the training batch", known, base)]
+    rows = [_cost("bytes_per_token", "Bytes moved", "B", "Bytes that scoring one token moves, in the training batch", known, base)]
     if known.figure("trainable") != known.figure("parameters"):
         rows.append(_cost("trainable", "Trainable", "", "Parameters that are trained", known, base))
     milliseconds = known.figure("step_ms")

@@ -190,10 +190,24 @@ class VariantsPanel(QWidget):
         self.scope_chosen.emit(scope)
 
     def add(self) -> None:
+        self._append_variant()
+        self._entries[-1].rename()
+
+    def _append_variant(self) -> None:
         numbers: list[int] = []
         self._document.edit("Add a variant", lambda data: numbers.append(draft.add_variant(data)))
         self.choose(numbers[-1])
-        self._entries[numbers[-1] + 1].rename()
+
+    def act(self, word: str, number: int, name: str) -> None:
+        """add, duplicate, rename or remove, as it was asked for from elsewhere."""
+        if word == "add":
+            self._append_variant()
+        elif word == "duplicate":
+            self.duplicate(number)
+        elif word == "rename":
+            self.rename(number, name)
+        else:
+            self.remove(number)
 
     def duplicate(self, scope: Scope) -> None:
         if scope is None:

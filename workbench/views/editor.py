@@ -102,6 +102,7 @@ class EditorView(QWidget):
         self.sweep.made.connect(self._show_made)
         self.side_by_side = SideBySide(desk, document)
         self.side_by_side.chosen.connect(self._go_to_setting)
+        self.side_by_side.asked.connect(self.variants.act)
         for panel in (self.side_by_side, self.sweep, self.corpus, self.model, self.recipe, self.question, self.measure):
             stack.addWidget(panel)
         stack.addStretch(1)
@@ -269,7 +270,7 @@ class EditorView(QWidget):
         self._desk.trial = draft.trial(data, index, merged)
         self.recipe.show_scope(merged, scope, problems, self._fixes)
         self.sweep.show_scope(index, scope)
-        self.side_by_side.show_document(index)
+        self.side_by_side.show_document(index, problems)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
             panel.show_problems(problems)
@@ -437,7 +438,7 @@ class EditorView(QWidget):
 
     def open_side_by_side(self) -> None:
         """Show the variants as columns."""
-        self.side_by_side.open(self._index())
+        self.side_by_side.open(self._index(), self.all_problems)
         self._scroll.ensureWidgetVisible(self.side_by_side, 0, 0)
 
     def _go_to_setting(self, number: int, key: str) -> None:

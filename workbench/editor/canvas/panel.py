@@ -20,10 +20,10 @@ from workbench.editor.canvas.block_list import BlockList
 from workbench.editor.canvas.layers import Chosen, Layers, Tree
 from workbench.editor.canvas.layout import Figures, Layout, Memory, lay_out, layer_of
 from workbench.editor.canvas.view import Canvas
+from workbench.editor.cells import as_written
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
 from workbench.editor.places import parts_of, trouble_of
-from workbench.editor.side_by_side import as_written
 from workbench.widgets.surfaces import icon_button
 from workbench.widgets.text import ElidedLabel
 
