@@ -33,6 +33,8 @@ LATEST = ("train/loss", "speed/train_tokens_per_s", "memory/host_mib", "memory/d
 """Series whose last values tables show."""
 SETTLED_SECONDS = 10.0
 """So long after its end a run may still be written to (the last samples)."""
+REST_MS = 100
+"""Until the points of other runs are read: who pages through a table wants those of the last page, and no read while it is painted."""
 MOST = 200
 """Runs of an experiment whose points are read at once."""
 
@@ -159,8 +161,9 @@ class LiveFeed(QObject):
         """The runs whose points are wanted where the experiment has more than MOST; without them those are its first ones."""
         wanted = frozenset(runs)
         if wanted != self._runs:
-            self._runs = wanted
-            self.refresh()
+            self._runs, self._seen = wanted, None
+            if self._running:
+                self._timer.start(REST_MS)
 
     def refresh(self) -> None:
         """Read now, whether the store changed or not."""

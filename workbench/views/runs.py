@@ -38,6 +38,8 @@ from workbench.widgets.surfaces import Empty, Notice, recolour
 if TYPE_CHECKING:
     from engines.store.rows import RunRow
 
+DRAW_MS = 20
+"""Until the curves follow the table: it is painted first."""
 NOTHING, RUNS, QUEUE = 0, 1, 2
 """Places of the pages."""
 
@@ -65,6 +67,7 @@ class RunsView(QWidget):
         for timer, act in ((self._laying, self._lay_out_curves), (self._drawing, self._draw)):
             timer.setSingleShot(True)
             timer.timeout.connect(act)
+        self._drawing.setInterval(DRAW_MS)
         self.feed = LiveFeed(desk, self)
         self.feed.updated.connect(self._show_update)
         self.feed.failed.connect(self._refused)
