@@ -5,8 +5,9 @@ The first process of all is the baseline's, alone: what it takes of the memory t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Crew:
 
     def __init__(self, programme: Programme, observer: Observer, log: Path, check: Callable[[], None], tell: Callable[[str], None]) -> None:
         self._programme, self._observer, self._log, self._check, self._tell = programme, observer, log, check, tell
+        self.spent = {"loading_s": 0.0, "warm_up_s": 0.0, "rounds_s": 0.0}
         self.room = MOST_ALIVE
         """How many processes may be alive together."""
         self._room_is_known = False
@@ -56,9 +58,12 @@ class Crew:
         baseline = members[0]
         ready: dict[Entrant, Stopwatch] = {}
         for group in [members] if self._room_is_known else [members[:1], members[1:]]:
-            for entrant, watch in self._load(stack, group, len(ready), first).items():
+            with self.counted("loading_s"):
+                loaded = self._load(stack, group, len(ready), first)
+            for entrant, watch in loaded.items():
                 try:
-                    self._warm(entrant, watch)
+                    with self.counted("warm_up_s"):
+                        self._warm(entrant, watch)
                 except StopwatchError as error:
                     if error.memory and first and ready:
                         raise Crowded(len(ready)) from None
@@ -79,9 +84,12 @@ class Crew:
         with ExitStack() as stack:
             watch = self._start(stack, entrant)
             try:
-                watch.loaded()
-                self._warm(entrant, watch)
-                return [self.turn(entrant, watch) for _ in range(turns)]
+                with self.counted("loading_s"):
+                    watch.loaded()
+                with self.counted("warm_up_s"):
+                    self._warm(entrant, watch)
+                with self.counted("rounds_s"):
+                    return [self.turn(entrant, watch) for _ in range(turns)]
             except StopwatchError as error:
                 self.leave_out(entrant, watch, error)
                 return []
@@ -89,6 +97,15 @@ class Crew:
     def turn(self, entrant: Entrant, watch: Stopwatch) -> dict[str, float]:
         """The figures of one turn. Raises StopwatchError."""
         return watch.ask(turn=self._turns[entrant])
+
+    @contextmanager
+    def counted(self, what: str) -> Iterator[None]:
+        """What happens inside counts as time of this kind, also where it fails."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[what] += time.monotonic() - begun
 
     def leave_out(self, entrant: Entrant, watch: Stopwatch, error: StopwatchError) -> None:
         """End its process at once: nothing of it may run beside the turns of the others."""

@@ -13,6 +13,7 @@ from engines.launching import ensure_supervisor, holder
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import QUEUED, RunRow
+from engines.timinglock import who_times
 
 LOOK_SECONDS = 0.5
 """Drawing more often would take from the runs what it shows of them, where they share the cores."""
@@ -75,7 +76,7 @@ def follow(
     rows: list[RunRow] = []
     experiments = sorted({queries.run(store, run).experiment_id for run in run_ids})
     next_guard = 0.0
-    said = False
+    said, waits_for = False, ""
     cancelled_at: float | None = None
     while True:
         now = time.monotonic()
@@ -100,4 +101,8 @@ def follow(
             next_guard = now + GUARD_SECONDS
             if holder(store.url) is None:
                 ensure_supervisor(store.url, jobs=jobs)
+            # Nothing in this store changes when the session of another one begins or ends.
+            if (whom := who_times()) not in ("", waits_for) and {row.status for row in rows if not row.over} == {QUEUED}:
+                waits_for = whom
+                warn(f"These runs wait for {whom}, which is being timed on this machine.")
         interruption.wait(LOOK_SECONDS)

@@ -135,6 +135,8 @@ def _add_queue(verb: Verb) -> None:
     listing.add_argument("--tag", metavar="NAME", help="only experiments with this tag")
     collect = verb("gc", "queue", "collect", "Free what deleted experiments still hold, and checkpoints nobody can resume.")
     _store(collect)
+    for asked in (cancel, resume, collect):
+        asked.add_argument("--json", action="store_true", help="for machines")
 
 
 def _add_profiling(verb: Verb) -> None:
@@ -202,6 +204,8 @@ def _add_comparing(verb: Verb) -> None:
     export.add_argument("--format", choices=("safetensors", "torch-export", "onnx", "word2vec", "csv", "json"), required=True)
     export.add_argument("out", metavar="OUT", help="the file to write (-: standard output, for csv and json)")
     _store(export)
+    for asked in (report, export):
+        asked.add_argument("--json", action="store_true", help="say what was written for machines")
 
 
 def _add_bundling(verb: Verb) -> None:
@@ -209,6 +213,7 @@ def _add_bundling(verb: Verb) -> None:
     bundle.add_argument("id", metavar="ID", help="an experiment (3)")
     bundle.add_argument("--out", metavar="OUT", help="the file (default: experiment-ID.workbench, here)")
     bundle.add_argument("--without-weights", action="store_true", help="figures and curves only, no finished models")
+    bundle.add_argument("--json", action="store_true", help="say what was written for machines")
     _store(bundle)
     look = verb("open", "bundling", "look", "Open a bundle read-only: in the window, or its comparison here.")
     look.add_argument("file", metavar="BUNDLE")

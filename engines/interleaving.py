@@ -13,7 +13,6 @@ import math
 import os
 import platform
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -54,7 +53,7 @@ class Session:
         self.launches = int(wanted.get("launches", 5))
         """Launches are the sample, rounds within one are not independent. Fewer are enough where every ratio is known closely by then."""
         self.limit = float(wanted.get("limit", 300.0))
-        """Seconds that all blocks together may take."""
+        """Seconds that the rounds of all blocks together may take. How long models take to load says nothing of how closely they are known."""
         self.measured: dict[Entrant, dict[int, dict[str, float]]] = {}
         """Figures of each round."""
         self.starts: list[int] = []
@@ -87,7 +86,9 @@ class Session:
             if status:
                 for timing_id in self._ids.values():
                     commands.close_timing(self.store, timing_id, status, facts | {"absent": self.crew.absent})
-        self._tell(f"{status}. {facts.get('reason') or facts['ended']}")
+        loading, warming, rounds = self.crew.spent.values()
+        spent = f"Loading took {loading:.0f} s, warm-up {warming:.0f} s, the rounds {rounds:.0f} s."
+        self._tell(f"{status}. {facts.get('reason') or facts['ended']} {spent}")
         return status
 
     def _time(self) -> tuple[str, dict[str, Any]]:
@@ -106,7 +107,7 @@ class Session:
             return FAILED, {"reason": "The baseline and another variant have to run on the target; see `absent`."}
         return DONE, {
             "states": self._states, "plans": {entrant.name: pace for entrant, pace in self.crew.paces.items()}, "rounds": self._n, "blocks": blocks,
-            "launches": self.starts, "ended": " ".join(dict.fromkeys(self._ended)), "seed_of_order": self.experiment_id,
+            "launches": self.starts, "spent": self.crew.spent, "ended": " ".join(dict.fromkeys(self._ended)), "seed_of_order": self.experiment_id,
             "allocator": {"kept": STEADY_ALLOCATOR, "why": "memory is kept between steps, so that page faults do not depend on where tensors lie"},
         } | self._notes | ({"memory": self.crew.memory} if self.crew.memory else {})  # fmt: skip
 
@@ -125,7 +126,7 @@ class Session:
 
     def _block(self, group: Sequence[Entrant]) -> None:
         """The rounds of the baseline and a group, over several launches of their processes."""
-        begun = time.monotonic()
+        begun, first = self.crew.spent["rounds_s"], self._n
         for launch, rounds in enumerate(_parts(self.rounds, self.launches)):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             with ExitStack() as stack:
@@ -137,9 +138,10 @@ class Session:
                         return
                     if n == 0:
                         self.starts.append(self._n)
-                    self._look_around(len(watches))
-                    self._round(watches)
-                    if self._is_enough(begun, group, launch):
+                    with self.crew.counted("rounds_s"):
+                        self._look_around(len(watches))
+                        self._round(watches)
+                    if self._is_enough(begun, first, group, launch):
                         return
         self._ended.append(ALL_MADE)
 
@@ -158,7 +160,7 @@ class Session:
         """The baseline and a group, one loaded at a time; each visit is a few turns, and the visits of one cycle are compared."""
         self._notes["alternated"] = "Two of these models do not fit into memory together: they were loaded one at a time, in turns."
         self._tell(self._notes["alternated"])
-        begun = time.monotonic()
+        begun, first = self.crew.spent["rounds_s"], self._n
         for cycle, rounds in enumerate(_parts(self.rounds, self.launches)):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             self._look_around(0)
@@ -169,7 +171,7 @@ class Session:
             self.starts.append(self._n)
             for turn in range(rounds):
                 self._store({entrant: figures[turn] for entrant, figures in visits.items() if turn < len(figures)})
-            if self._is_enough(begun, group, cycle):
+            if self._is_enough(begun, first, group, cycle):
                 return
         self._ended.append(ALL_MADE)
 
@@ -192,8 +194,11 @@ class Session:
 
     # --- when it ends -------------------------------------------------------------------------------------------------------------------------
 
-    def _is_enough(self, begun: float, group: Sequence[Entrant], launch: int) -> bool:
-        """Whether a block may end after this round. Raises Stopped where the session was called off in the store."""
+    def _is_enough(self, begun: float, first: int, group: Sequence[Entrant], launch: int) -> bool:
+        """Whether a block may end after this round. begun: what rounds had taken before the block; first: its first round.
+
+        Raises Stopped where the session was called off in the store.
+        """
         self._tell(f"Round {self._n}.")
         if not {session.id for session in queries.rounds(self.store, self.experiment_id, status=RUNNING)} & set(self._ids.values()):
             raise Stopped("Called off in the store.")
@@ -202,8 +207,9 @@ class Session:
             return True
         # Every block has its share of the time, by its variants; one of the control alone counts as one.
         share = self.limit * max(1, sum(entrant in self.variants for entrant in group)) / len(self.variants)
-        if time.monotonic() - begun > share:
-            self._ended.append(f"{share:.0f} s were spent (measure.limit).")
+        # Fewer rounds would have been for nothing: no verdict stands on them.
+        if self._n - first >= statistics.FEWEST_ROUNDS and self.crew.spent["rounds_s"] - begun > share:
+            self._ended.append(f"The {share:.0f} s of its rounds were spent (measure.limit).")
             return True
         return False
 

@@ -133,8 +133,9 @@ class Measure(Table):
 
     margin: the ratio beyond 1 that counts as a practical difference. rounds, seconds: interleaved timing rounds at most (0: none) and the length
     of one timed window of a finished model (those of training are half as long). launches: how often the timed processes are started anew among
-    the rounds; it is launches that an interval narrows with. limit: seconds that the rounds of one session may take. A session ends sooner where
-    every ratio is known as closely as the margin. batches: further batch sizes at which finished models are timed.
+    the rounds; it is launches that an interval narrows with. limit: seconds that the rounds of one session may take, loading and
+    warm-up apart; as many rounds as a verdict needs (six) are made in any case. A session ends sooner where every ratio is known as closely as
+    the margin. batches: further batch sizes at which finished models are timed.
     evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all. quality: the validation figure
     that the time to quality asks for; the baseline's final one where left out.
     """

@@ -24,7 +24,7 @@ from engines.store.commands import ClaimLost
 from engines.store.database import Store, StoreError
 from engines.store.rows import RunRow
 from engines.timekeeping import Timekeeper
-from engines.timinglock import is_timing
+from engines.timinglock import is_timing, who_times
 from engines.watching import ProcessorPower, Watch
 
 TICK_SECONDS = 0.25
@@ -169,8 +169,9 @@ class Supervisor:
         self._seen_change = None
         if not self._postponed:
             self._postponed = True
-            commands.put_event(self.store, ready.id, "info", "waits", "It waits for a timing session of this machine to end.")
-            say(f"run r{ready.id} waits for a timing session of this machine to end")
+            whom = who_times() or "another timing session"
+            commands.put_event(self.store, ready.id, "info", "waits", f"It waits for {whom}, which is being timed on this machine.")
+            say(f"run r{ready.id} waits for {whom}, which is being timed on this machine")
         return True
 
     def _ready(self) -> RunRow | None:

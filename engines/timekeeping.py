@@ -20,6 +20,7 @@ from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import LOST
 from engines.timetable import ORPHANED, POSTPONED
+from engines.timinglock import who_times
 
 MODULE = "engines.timing"
 LEAVE_SECONDS = 10.0
@@ -146,7 +147,7 @@ def wait_until_timed(
     An interruption cancels it: then False.
     """
     seen: int | None = None
-    told = False
+    told, waits_for = False, ""
     looks = 0
     while True:
         if interruption.count:
@@ -162,6 +163,9 @@ def wait_until_timed(
             if not told:
                 told = True
                 tell("Timing the finished models in interleaved rounds (Ctrl+C leaves it out).")
+        if (whom := who_times()) not in ("", waits_for, timetable.named(store, experiment_id)):
+            waits_for = whom
+            tell(f"Waits for {whom}, which is being timed on this machine.")
         if looks % round(GUARD_SECONDS / LOOK_SECONDS) == 0 and holder(store.url) is None:
             ensure_supervisor(store.url, jobs=jobs)
         looks += 1

@@ -16,6 +16,11 @@ POSTPONED = "New runs came; it is made anew after them."
 """Why a session stops without being called off: it ends as lost and may be made anew."""
 
 
+def named(store: Store, experiment_id: int) -> str:
+    """An experiment, for those who wait until it is timed, in whatever store they are."""
+    return f"experiment {experiment_id} of {store.place}"
+
+
 def is_due(store: Store, experiment_id: int) -> bool:
     """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up.
 

@@ -24,8 +24,8 @@ from engines.store import queries
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
 from engines.store.rows import CANCELLED, DONE, FAILED, LOST
-from engines.timetable import ORPHANED, POSTPONED, close, entrants
-from engines.timinglock import machine_to_ourselves
+from engines.timetable import ORPHANED, POSTPONED, close, entrants, named
+from engines.timinglock import machine_to_ourselves, who_times
 
 LOOK_SECONDS = 0.5
 CANCELLED_EXIT = 130
@@ -43,7 +43,7 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
     plan = next(variant.plan for variant in queries.variants(store, experiment_id) if variant.baseline)
     known = len(queries.rounds(store, experiment_id, status=None))
     try:
-        with _machine_lock(stop, tell):
+        with _machine_lock(stop, tell, named(store, experiment_id)):
             if len(queries.rounds(store, experiment_id, status=None)) > known:
                 raise Stopped("Called off while it waited for another session.")
             if queries.experiment(store, experiment_id).deleted is not None:
@@ -60,19 +60,19 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
 
 
 @contextmanager
-def _machine_lock(stop: Callable[[], str], tell: Callable[[str], None]) -> Iterator[None]:
-    """The lock of the machine. Who waits for another session says so once. Raises Stopped."""
+def _machine_lock(stop: Callable[[], str], tell: Callable[[str], None], what: str) -> Iterator[None]:
+    """The lock of the machine. Who waits for another session says so once. what: see `machine_to_ourselves`. Raises Stopped."""
     told = False
 
     def wait(path: Path) -> None:
         nonlocal told
         if not told:
             told = True
-            tell(f"Another timing session runs on this machine; waiting for {path}.")
+            tell(f"Another timing session runs on this machine; waiting for {who_times() or path}.")
         if reason := stop():
             raise Stopped(reason)
 
-    with machine_to_ourselves(LOOK_SECONDS, wait):
+    with machine_to_ourselves(LOOK_SECONDS, wait, what):
         yield
 
 

@@ -24,6 +24,10 @@ def bundle(arguments: argparse.Namespace) -> int:
         if not out.absolute().parent.is_dir():
             raise RequestError(f"{out} cannot be written: its folder does not exist.")
         packed = bundles.pack(store, number, out.absolute(), weights=not arguments.without_weights)
+    if arguments.json:
+        figures = {"files": packed.files, "bytes": packed.bytes, "weights_bytes": 0 if arguments.without_weights else packed.weights}
+        write_json({"experiment": number, "path": str(packed.path), **figures})
+        return 0
     weights = f"{packed.weights / 2**20:,.1f} MiB of weights {'left out' if arguments.without_weights else 'before packing'}"
     note(f'"{row.name}": {packed.files} files, {packed.bytes / 2**20:,.1f} MiB ({weights}). Wrote {packed.path}')
     return 0

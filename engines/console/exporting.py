@@ -18,33 +18,39 @@ from engines.store.database import Store
 
 def export(arguments: argparse.Namespace) -> int:
     number = run_id(arguments.id)
+    if arguments.json and arguments.out == "-":
+        raise RequestError("--json says on standard output what was written, which OUT = - takes; name a file.")
     with opened(arguments, looking=True) as store:
         existing_run(store, number)
         folder = store.model_folder(number)
         if arguments.format in exporting.FORMATS:
             path = _target(folder, arguments.out, number)
             found = exporting.export(store, number, arguments.format, path)
-            for sentence in found.told:
-                note(sentence)
-            for written in found.written:
-                note(f"Wrote {written}")
-            return 0
+            return _said(arguments, found.told, found.written)
+        told: list[str] = []
         if arguments.format == "word2vec":
-            _export_vectors(folder, arguments.out, number)
+            told = [_export_vectors(folder, arguments.out, number)]
         elif arguments.format == "csv":
             write_text(_csv(store, number), arguments.out)
         else:
             write_json(_points(store, number), arguments.out)
-    if arguments.out != "-":
-        note(f"Wrote {Path(arguments.out).absolute()}")
+    return _said(arguments, told, [] if arguments.out == "-" else [Path(arguments.out).expanduser().absolute()])
+
+
+def _said(arguments: argparse.Namespace, told: list[str], written: list[Path]) -> int:
+    if arguments.json:
+        write_json({"run": run_id(arguments.id), "format": arguments.format, "written": [str(path) for path in written], "told": told})
+        return 0
+    for sentence in (*told, *(f"Wrote {path}" for path in written)):
+        note(sentence)
     return 0
 
 
-def _export_vectors(folder: Path, out: str, number: int) -> None:
-    """Word vectors in the text format of word2vec, which other tools read."""
+def _export_vectors(folder: Path, out: str, number: int) -> str:
+    """Word vectors in the text format of word2vec, which other tools read; returns how many, and what was left out, as sentences."""
     answer = exporting.asked("engines.runtime.neighbours", ["--model", str(folder), "--out", str(_target(folder, out, number))], number)
     left_out = [repr(token) for token in answer["left_out"]]
-    note(f"{answer['words']:,} words." + (f" Left out, since the format parts words by blanks: {', '.join(left_out[:5])}." if left_out else ""))
+    return f"{answer['words']:,} words." + (f" Left out, since the format parts words by blanks: {', '.join(left_out[:5])}." if left_out else "")
 
 
 def _target(folder: Path, out: str, number: int) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from engines import peaks, probes
 from engines.console.output import RequestError, columns, note, say, when, write_json
 from engines.launching import process_environment
-from engines.timinglock import machine_to_ourselves
+from engines.timinglock import machine_to_ourselves, who_times
 
 MODULE = "engines.runtime.roofline"
 LIMIT_SECONDS = 60.0
@@ -33,7 +33,7 @@ def measure(arguments: argparse.Namespace) -> int:
     """
     fingerprint = probes.fingerprint(probes.machine_facts())
     measured, failed = [], False
-    with machine_to_ourselves(LOOK_SECONDS, _wait):
+    with machine_to_ourselves(LOOK_SECONDS, _wait, "what this machine can do at best (workbench doctor --measure)"):
         asked = _asked(arguments)
         try:
             for (device, threads), found in zip(asked, in_own_process(asked, note), strict=False):
@@ -165,7 +165,7 @@ def _asked(arguments: argparse.Namespace) -> list[tuple[str, int]]:
 
 
 def _wait(path: Path) -> None:
-    note(f"Waits for a timing session to end (lock {path}).")
+    note(f"Waits for {who_times() or path}, which is being timed on this machine.")
     time.sleep(LOOK_SECONDS)
 
 

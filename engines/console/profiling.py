@@ -9,6 +9,7 @@ from typing import Any
 from engines import profiling
 from engines.console.opening import existing_run, opened
 from engines.console.output import RequestError, columns, note, run_id, say, write_json
+from engines.profiles import doubts, outside
 from engines.profiling import ProfileError
 from engines.store.database import Store
 
@@ -42,9 +43,11 @@ def profile_variants(store: Store, experiment_id: int, *, quiet: bool) -> None:
             note(f"r{row.id} {row.variant} is not profiled: {error}")
             continue
         if not quiet:
-            step = profiling.read(path)["step_ms"]
+            found = profiling.read(path)
+            step = found["step_ms"]
             phases = ", ".join(f"{name} {step[name]:,.1f}" for name in ("data", "forward", "backward", "optimizer", "other"))
-            note(f"r{row.id} {row.variant}: a step takes {step['median']:,.1f} ms ({phases}); profile: {path}")
+            doubtful = "".join(f" {sentence}" for sentence in doubts(found))
+            note(f"r{row.id} {row.variant}: a step takes {step['median']:,.1f} ms ({phases}); profile: {path}{doubtful}")
 
 
 # --- What is printed ------------------------------------------------------------------------------------------------------------------------
@@ -54,10 +57,13 @@ def show(found: Mapping[str, Any]) -> None:
     """A profile as tables."""
     step, profiled = found["step_ms"], found["profiled"]
     say(
-        f"A training step takes {step['median']:,.2f} ms (middle of {found['steps']} steps of {found['batch']} x {found['length']} tokens on "
-        f"{found['device']}, {found['threads']} torch threads; other work used {found['load']['machine_percent']:.0f}% of the machine before)."
+        f"A training step takes {step['median']:,.2f} ms (median of {found['steps']} steps of {found['batch']} x {found['length']} tokens on "
+        f"{found['device']}, {found['threads']} torch threads; other work used {found['load']['machine_percent']:.0f}% of the machine)."
     )
-    say(columns(["", "ms", "share"], [[name, f"{step[name]:,.3f}", _share(step[name], step["median"])] for name in _PHASES]))
+    if reasons := doubts(found):
+        say(f"These times are a hint and no more. {' '.join(reasons)}")
+    rows = [[name, f"{step[name]:,.3f}", _half(step, name), _share(step[name], step["median"])] for name in _PHASES]
+    say(columns(["", "ms", "middle half", "share"], rows))
     say()
     say(
         f"Layers, each without the modules inside it: {profiled['layers_ms']:,.2f} of {profiled['step_ms']:,.2f} ms a step under the profiler, "
@@ -99,7 +105,15 @@ def _show_memory(peak: Mapping[str, Any]) -> None:
     say(f"Tensors hold {peak['total_mib']:,.1f} MiB at the peak of a step: {owners}.")
     if "unseen_mib" in peak:
         say(f"Operators allocate at most {peak['unseen_mib']:,.1f} MiB more inside themselves.")
+    for sentence in outside(peak):
+        say(sentence)
     say(columns(["made or held by", "MiB"], [[row["name"], f"{row['mib']:,.2f}"] for row in peak["modules"][:MODULES]]))
+
+
+def _half(step: Mapping[str, Any], phase: str) -> str:
+    """The quartiles of a phase; profiles of earlier versions have none."""
+    quartiles = step.get("quartiles") or {}
+    return "{:,.3f} to {:,.3f}".format(*quartiles[phase]) if phase in quartiles else ""
 
 
 def _time(row: Mapping[str, Any]) -> float:

@@ -257,6 +257,9 @@ def cancel(arguments: argparse.Namespace) -> int:
         open_runs = [row.id for row in _named(store, arguments.ids) if not row.over]
         if open_runs:
             commands.request_cancel(store, open_runs)
+        if arguments.json:
+            write_json({"cancelling": open_runs})
+        elif open_runs:
             note(f"Cancelling {', '.join(f'r{run}' for run in open_runs)}.")
         else:
             note("Nothing to cancel: these runs have ended.")
@@ -271,12 +274,18 @@ def resume(arguments: argparse.Namespace) -> int:
             raise RequestError(f"Nothing to resume: none of these runs is {'failed or lost' if arguments.failed else 'failed, cancelled or lost'}.")
         commands.requeue(store, ended)
         ensure_supervisor(store.url, jobs=arguments.jobs)
-        return watch(store, ended, quiet=arguments.quiet, jobs=arguments.jobs)
+        code = watch(store, ended, quiet=arguments.quiet, jobs=arguments.jobs)
+        if arguments.json:
+            write_json([_brief(queries.run(store, run)) for run in ended])
+        return code
 
 
 def collect(arguments: argparse.Namespace) -> int:
     with opened(arguments) as store:
         freed = commands.gc(store)
+    if arguments.json:
+        write_json(asdict(freed))
+        return 0
     say(f"Freed {freed.experiments} deleted experiments with {freed.runs} runs and {freed.points:,} points, {freed.bytes / MIB:,.1f} MiB of files.")
     if freed.kept:
         note(f"{freed.kept} deleted experiments stay while their runs are under way.")

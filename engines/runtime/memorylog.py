@@ -100,12 +100,16 @@ def _beside(facts: dict[str, Any]) -> str:
     """What tensors do not explain of the figure from outside is neither dropped nor given to an owner: it is a fact of its own."""
     if "allocated_peak_mib" in facts:
         facts["unexplained_mib"] = max(0.0, facts["allocated_peak_mib"] - facts["peak_mib"])
-        return f" The allocator counted at most {facts['allocated_peak_mib']:,.1f} MiB, the rest for what the step never touched."
+        reserved = f" It had taken {facts['reserved_mib']:,.1f} MiB from the GPU for it." if "reserved_mib" in facts else ""
+        context = f" The CUDA context takes {facts['context_mib']:,.1f} MiB more." if "context_mib" in facts else ""
+        counted = f" The allocator counted at most {facts['allocated_peak_mib']:,.1f} MiB, the rest for what the step never touched."
+        return counted + reserved + context
     if "resident_peak_mib" in facts and "process_mib" in facts and facts["device"] == "cpu":
         facts["unexplained_mib"] = max(0.0, facts["resident_peak_mib"] - facts["peak_mib"] - facts["process_mib"])
         return (
-            f" The process held {facts['process_mib']:,.1f} MiB before it had a model (interpreter, libraries, text) and at the peak "
-            f"{facts['unexplained_mib']:,.1f} MiB that neither explains (kernels, libraries loaded later, memory the allocator keeps)."
+            f" The process held {facts['process_mib']:,.1f} MiB before it had a model (interpreter, libraries, text) and at most "
+            f"{facts['resident_peak_mib']:,.1f} MiB in the step, {facts['unexplained_mib']:,.1f} MiB of which neither explains (kernels, libraries "
+            "loaded later, memory the allocator keeps)."
         )
     return ""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from engines.runtime.rehearsal import Rehearsal
@@ -72,14 +73,20 @@ class Timed:
         return [sum(step.values()) for step in self.steps]
 
     @property
-    def middle(self) -> dict[str, float]:
-        """The phases of the step in the middle: so they add up to the median, as medians of phases would not."""
-        return sorted(self.steps, key=lambda step: sum(step.values()))[(len(self.steps) - 1) // 2]
-
-    @property
     def median(self) -> float:
-        """Milliseconds of the step in the middle."""
-        return sum(self.middle.values())
+        """Milliseconds of a step: the median."""
+        return float(np.median(self.each))
+
+    def facts(self) -> dict[str, Any]:
+        """{"median" of whole steps, each phase: its median over all steps, "quartiles": {"step" and each phase: [lower, upper]}, "each"}.
+
+        Medians of phases need not add up to the median of steps; the phases of any one step would, but a step that was interrupted in one phase
+        may be the one in the middle.
+        """
+        phases = {phase: [step[phase] for step in self.steps] for phase in PHASES}
+        quartiles = {name: np.quantile(values, [0.25, 0.75]).tolist() for name, values in {"step": self.each, **phases}.items()}
+        medians = {phase: float(np.median(values)) for phase, values in phases.items()}
+        return {"median": self.median, **medians, "quartiles": quartiles, "each": self.each}
 
 
 def time_steps(rehearsal: Rehearsal, steps: int, seconds: float) -> Timed:

@@ -34,14 +34,15 @@ from engines.runtime.attribution import Reading
 from engines.runtime.failures import first_line
 from engines.runtime.finished import FinishedError
 from engines.runtime.flops import NOTHING
+from engines.runtime.memorylog import context_mib
 from engines.runtime.phases import time_steps
 from engines.runtime.pipeline import RecipeError
-from engines.runtime.plan import PlanError
+from engines.runtime.plan import PlanError, device_of
 from engines.runtime.rehearsal import Rehearsal
 from engines.store import commands, queries
 from engines.store.database import Store, StoreError
 from engines.telling import end_with_input, tell
-from engines.timinglock import machine_to_ourselves
+from engines.timinglock import machine_to_ourselves, who_times
 
 VERSION = 1
 WARM_UP_STEPS = 5
@@ -52,7 +53,7 @@ PROFILED_CALLS = 15_000
 """Operator calls that the profiled steps may have together: about what 5 MB of a packed trace hold. One step is profiled always."""
 LOCK_SECONDS = 0.5
 LOOK_SECONDS = 0.5
-"""How long we hold still to see what else the machine does."""
+"""How long we hold still, before and after, to see what else the machine does; the busier of both is kept."""
 
 _REQUEST_IS_WRONG = (
     CorpusError, PlanError, RecipeError, UnknownPlugin, BrokenPlugin, FinishedError, ProfileError, StoreError, NotImplementedError,
@@ -61,9 +62,7 @@ _REQUEST_IS_WRONG = (
 
 def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> dict[str, Any]:
     """Profile a rehearsal. trace: where the Chrome trace is written, gzip. started: when the work for it began (`time.perf_counter`)."""
-    probes.load_facts()
-    time.sleep(LOOK_SECONDS)
-    load = probes.load_facts()
+    loads = [_load()]
     for _ in range(WARM_UP_STEPS):
         rehearsal.step()
     rehearsal.wait()
@@ -85,13 +84,14 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
     tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
     rehearsal.check()
+    loads.append(_load())
     known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(rehearsal.device), rehearsal.threads)
-    step_ms = {"median": plain.median, **plain.middle}
+    step_ms = plain.facts()
     in_layers = sum(row["forward_ms"] + row["backward_ms"] for row in rows)
     return {
         "version": VERSION, "steps": len(plain.steps), "device": str(rehearsal.device), "threads": rehearsal.threads,
         "batch": training["batch"], "length": training["sequence"], "torch": torch.__version__,
-        "dtype": work.dtype, "step_ms": {**step_ms, "each": plain.each},
+        "dtype": work.dtype, "step_ms": step_ms,
         "profiled": {
             "steps": profiled, "step_ms": profiled_ms, "overhead": profiled_ms / plain.median, "layers_ms": in_layers,
             "rest_ms": layertimes.rest(spent, profiled),
@@ -101,8 +101,16 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
         "flame": layertimes.flame(spent, [name for name, module in model.named_modules() if not isinstance(module, nn.ModuleList)], profiled),
         "memory": _memory_facts(reading, facts, unseen_mib),
         "roofline": {"peaks": known, "layers": roofline.rows(rows, known, step_ms=step_ms, dtype=work.dtype)}, "uncounted": work.whole.uncounted,
-        "load": load, "cost": {"seconds": time.perf_counter() - started, "bytes": trace.stat().st_size},
+        "load": max(loads, key=lambda load: load["machine_percent"]),
+        "cost": {"seconds": time.perf_counter() - started, "bytes": trace.stat().st_size},
     }  # fmt: skip
+
+
+def _load() -> dict[str, float]:
+    """What else the machine does, while we hold still."""
+    probes.load_facts()
+    time.sleep(LOOK_SECONDS)
+    return probes.load_facts()
 
 
 def _profile(rehearsal: Rehearsal, steps: int, trace: Path) -> tuple[layertimes.Spent, float]:
@@ -151,14 +159,17 @@ def profile_run(store: Store, run_id: int, steps: int, started: float) -> Path:
     if reason := refusal(row):
         raise ProfileError(reason)
     folder = store.run_folder(run_id)
-    with machine_to_ourselves(LOCK_SECONDS, _waiting()):
+    with machine_to_ourselves(LOCK_SECONDS, _waiting(), f"the profile of run r{run_id} of {store.place}"):
         tell(doing="preparing corpus and model")
-        teachers = queries.needed_models(store, row)
-        rehearsal = Rehearsal(queries.plan(store, run_id), row.seed, teachers=teachers, runs=store.runs)
+        teachers, plan = queries.needed_models(store, row), queries.plan(store, run_id)
+        context = context_mib(device_of(plan["device"]))  # before anything else touches the device
+        rehearsal = Rehearsal(plan, row.seed, teachers=teachers, runs=store.runs)
         _check_text(store, run_id, rehearsal)
         fresh = folder / "profile.new"
         fresh.mkdir(parents=True, exist_ok=True)
         found = measure(rehearsal, steps, fresh / TRACE, started)
+    if context is not None:
+        found["memory"]["peak"]["context_mib"] = context
     (fresh / PROFILE).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     kept = folder / "profile"
     if kept.exists():
@@ -187,7 +198,7 @@ def _waiting() -> Any:
     def wait(path: Path) -> None:
         if not told:
             told.append(path)
-            tell(doing=f"waiting for a timing session on this machine ({path})")
+            tell(doing=f"waiting for {who_times() or path}, which is being timed on this machine")
 
     return wait
 

@@ -48,7 +48,7 @@ from engines.runtime.rounds import Rounds, Stopped, StudyError, Times
 from engines.store import commands
 from engines.store.database import Store, StoreError
 from engines.store.rows import CANCELLED, DONE, FAILED
-from engines.timinglock import machine_to_ourselves
+from engines.timinglock import machine_to_ourselves, who_times
 
 LOOK_SECONDS = 0.5
 BUSY_PERCENT = 10.0
@@ -149,7 +149,7 @@ class Session:
     def run(self) -> str:
         """Measure and store; returns done, failed or cancelled."""
         try:
-            with machine_to_ourselves(LOOK_SECONDS, self._wait):
+            with machine_to_ourselves(LOOK_SECONDS, self._wait, f"the study {self._id}"):
                 return self._measure()
         except Stopped as reason:
             # Before it had a row.
@@ -195,7 +195,7 @@ class Session:
     def _wait(self, path: Path) -> None:
         if self._number == 0:
             self._number = -1
-            self._tell(event="waiting", sentence=f"Another timing goes on on this machine; waiting for {path}.")
+            self._tell(event="waiting", sentence=f"Waits for {who_times() or path}, which is being timed on this machine.")
         self._stop()
 
 

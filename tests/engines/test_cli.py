@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,9 +183,10 @@ def test_resuming_watches_and_reports(store: Store) -> None:
     from engines.store import commands
 
     commands.request_cancel(store, [run, other])
-    asked = workbench("resume", f"r{run}", "--store", store.url)
-    _, told = asked.communicate(timeout=60)
+    asked = workbench("resume", f"r{run}", "--json", "--store", store.url)
+    answer, told = asked.communicate(timeout=60)
     assert asked.returncode == 0, told
+    assert [(row["id"], row["status"]) for row in json.loads(answer)] == [(run, "done")]
     assert queries.run(store, run).status == "done"
     asked = workbench("resume", "1", "--store", store.url)
     _, told = asked.communicate(timeout=60)
@@ -290,3 +292,37 @@ def test_only_failed_runs_are_retried_where_that_is_asked(store: Store, capsys: 
     commands.request_cancel(store, [run])
     assert cli.main(["resume", f"r{run}", "--failed", "--store", store.url]) == 2
     assert "none of these runs is failed or lost" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_was_done_is_said_for_machines(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = queue(store, [{"train": 1}], [{"train": 1}])
+    number = queries.run(store, first).experiment_id
+
+    def said(*words: str) -> dict[str, Any]:
+        assert cli.main([*words, "--json", "--store", store.url]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        found: dict[str, Any] = json.loads(printed.out)
+        return found
+
+    assert said("cancel", f"r{first}") == {"cancelling": [first]}
+    assert said("cancel", str(number)) == {"cancelling": [second]}
+    assert said("cancel", str(number)) == {"cancelling": []}
+    points = tmp_path / "points.csv"
+    assert said("export", f"r{first}", str(points), "--format", "csv") == {"run": first, "format": "csv", "written": [str(points)], "told": []}
+    assert points.read_text().startswith("key,unit,")
+    page = tmp_path / "page.md"
+    assert said("report", str(number), "--format", "markdown", "--out", str(page)) == {
+        "experiments": [number], "format": "markdown", "path": str(page.resolve()), "kept": None,
+    }  # fmt: skip
+    assert page.stat().st_size > 0
+    packed = said("bundle", str(number), "--out", str(tmp_path / "one.workbench"))
+    assert packed["path"] == str(tmp_path / "one.workbench")
+    assert (packed["experiment"], packed["bytes"], packed["weights_bytes"]) == (number, Path(packed["path"]).stat().st_size, 0)
+    commands.delete_experiment(store, number)
+    freed = said("gc")
+    assert {key: freed[key] for key in ("experiments", "runs", "points", "kept")} == {"experiments": 1, "runs": 2, "points": 0, "kept": 0}
+    for words in (["export", f"r{first}", "-", "--format", "csv"], ["report", str(number), "--format", "csv", "--out", "-"]):
+        assert cli.main([*words, "--json", "--store", store.url]) == 2
+        assert "name a file" in capsys.readouterr().err

@@ -144,5 +144,5 @@ def test_a_run_with_its_profile(tmp_path: Path, store_url: str, capsys: pytest.C
             path = next(Path(row.path) for row in queries.artifacts(store, 1) if row.kind == "profile")
     show(profiling.read(path))
     printed = capsys.readouterr().out
-    for words in ("layers.0.mixer.lstm", "aten::mkldnn_rnn_layer", "MiB at the peak of a step", "middle of 10 steps of 4 x 16 tokens on cpu"):
+    for words in ("layers.0.mixer.lstm", "aten::mkldnn_rnn_layer", "MiB at the peak of a step", "median of 10 steps of 4 x 16 tokens on cpu"):
         assert words in printed

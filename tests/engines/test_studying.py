@@ -137,7 +137,7 @@ def test_ctrl_c_stops_it_with_130_and_keeps_nothing_half(store: Store) -> None:
 @pytest.mark.slow
 def test_it_waits_for_another_timing_and_can_be_called_off_there(store: Store) -> None:
     heard: list[dict[str, Any]] = []
-    with machine_to_ourselves(0.1, lambda path: None):
+    with machine_to_ourselves(0.1, lambda path: None, "a test"):
         last = studying.measure(store, "studies/matmul", ENDLESS, hear=heard.append, wanted=lambda: not heard)
     assert [line["event"] for line in heard] == ["waiting", "ended"]
     assert (last["id"], last["status"], last["reason"]) == (None, "cancelled", "Interrupted.")

@@ -255,11 +255,13 @@ def test_no_run_starts_beside_the_timing_session_of_another_store(
 ) -> None:
     monkeypatch.setattr(timinglock, "user_folder", lambda: tmp_path / "user")
     (run,) = queue(store, [{"train": 1}])
-    with timinglock.machine_to_ourselves(1.0, pytest.fail):
+    with timinglock.machine_to_ourselves(1.0, pytest.fail, "experiment 7 of elsewhere.sqlite"):
         for _ in range(3):
             supervisor._tick()
         assert queries.run(store, run).status == "queued"
-        assert [event.kind for event in queries.events(store, run)] == ["waits"]
+        assert [event.text for event in queries.events(store, run)] == [
+            "It waits for experiment 7 of elsewhere.sqlite, which is being timed on this machine."
+        ]
     assert ticks_until(supervisor, store, run).status == "done"
 
 

@@ -205,6 +205,23 @@ def test_a_client_waits_until_the_session_is_over(store):
     assert len(heard) == 1
 
 
+def test_a_client_says_what_is_timed_before_its_own_session(store, monkeypatch):
+    number = experiment(store)
+    other = "experiment 7 of elsewhere.sqlite"
+    timed = [other, other, "", timetable.named(store, number)]
+    monkeypatch.setattr(timekeeping, "who_times", lambda: timed.pop(0))
+    heard = []
+
+    def act():
+        if len(timed) == 1:
+            commands.open_timing(store, number, "", "latency/p50_ms", {"unit": "ms", "better": "lower"})
+        elif not timed:
+            timetable.close(store, number, "done", "")
+
+    assert timekeeping.wait_until_timed(store, number, Client(act=act), tell=heard.append)
+    assert [sentence for sentence in heard if "Waits for" in sentence] == [f"Waits for {other}, which is being timed on this machine."]
+
+
 def test_an_interruption_calls_the_session_off(store):
     number = experiment(store)
     assert not timekeeping.wait_until_timed(store, number, Client(press_after=2))

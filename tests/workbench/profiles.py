@@ -47,7 +47,8 @@ def profile(layers: int = 6, *, peaks: bool = True, instants: int = 900) -> dict
     ]
     return {
         "version": 1, "steps": 10, "device": "cpu", "threads": 1, "batch": 16, "length": 64,
-        "step_ms": {"median": sum(step.values()), **step}, "layers": rows, "operators": operators, "flame": _flame(rows, step),
+        "step_ms": {"median": sum(step.values()), **step, "quartiles": {phase: [0.9 * ms, 1.1 * ms] for phase, ms in step.items()}},
+        "layers": rows, "operators": operators, "flame": _flame(rows, step),
         "memory": _memory(step, instants), "profiled": {"steps": 3, "step_ms": 1.21 * sum(step.values())},
         "roofline": {"peaks": PEAKS if peaks else None, "layers": [_bound(row) for row in rows if row["flops"]]},
         "uncounted": {"aten::_flash_attention_for_cpu": 12, "aten::_foreach_norm": 10}, "cost": {"seconds": 17.3, "bytes": 6.2e6},

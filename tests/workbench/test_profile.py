@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,26 @@ def test_a_stored_profile_is_shown_with_its_step(shown: ProfileView) -> None:
     assert shown.step_card.heading.text() == f"One training step: {data['step_ms']['median']:.1f} ms"
     assert shown.step_caption.text() == step_words(data)
     assert "waiting for data 3.20 ms" in shown.step.accessibleDescription()
+    assert "in the middle half of the steps 2.88 to 3.52 ms" in shown.step.accessibleDescription()
+    assert "a hint and no more. Other work used 40%" in step_words(data | {"load": {"machine_percent": 40.0}})
     assert shown.layers.table.figures.rowCount() == len(data["layers"])
     assert "aten::_foreach_norm (10 calls)" in shown.layers.words.text()
     assert shown.bar.profile_button.text() == "Profile again"
+
+
+def test_what_a_step_held_beside_its_tensors_is_told(shown: ProfileView) -> None:
+    data = profiles.profile()
+    assert not shown.memory.words.isVisibleTo(shown.memory)
+    for own, words in (
+        ({"resident_peak_mib": 812.5}, "The process held at most 812.5 MiB in the step, interpreter, libraries and text included."),
+        (
+            {"resident_peak_mib": 3000.0, "allocated_peak_mib": 400.0, "reserved_mib": 512.0, "context_mib": 480.0},
+            "The allocator of the GPU counted at most 400.0 MiB. It had taken 512.0 MiB from the GPU for it. The CUDA context takes 480.0 MiB more.",
+        ),
+    ):
+        shown.memory.show_profile(replace(shown.profile, data=data | {"memory": data["memory"] | {"peak": data["memory"]["peak"] | own}}))
+        assert shown.memory.words.text() == words
+        assert shown.memory.words.isVisibleTo(shown.memory)
 
 
 def test_layers_are_sorted_and_linked_with_the_model_and_the_roofline(qtbot: QtBot, shown: ProfileView) -> None:

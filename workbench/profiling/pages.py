@@ -179,10 +179,8 @@ class MemoryPage(QWidget):
         self.modules.show_rows([{**row, "share": row["mib"] / whole} for row in modules])
         for table in (self.owners, self.modules):
             table.fit(5)
-        unseen = peak.get("unseen_mib")
-        known = unseen is not None and unseen >= 0.005 * whole
-        self.words.setText(f"Beside these, operators held up to {number(unseen)} MiB inside themselves while they worked." if known else "")
-        self.words.setVisible(known)
+        self.words.setText(_beside(peak))
+        self.words.setVisible(bool(self.words.text()))
 
     def _swatches(self) -> dict[str, str]:
         return {owner: colour.name() for owner, colour in colours.owners(self._theme).items()}
@@ -193,6 +191,16 @@ class MemoryPage(QWidget):
         self.owners.figures.swatches = self._swatches()
         for table in (self.owners, self.modules):
             table.paint_with(theme)
+
+
+def _beside(peak: Mapping[str, Any]) -> str:
+    """What the step held beside its tensors, as far as it was measured."""
+    from engines.profiles import outside
+
+    unseen = peak.get("unseen_mib") or 0.0
+    known = unseen and unseen >= 0.005 * (peak.get("total_mib") or 1.0)
+    inside = [f"Beside these, operators held up to {number(unseen)} MiB inside themselves while they worked."] if known else []
+    return " ".join([*inside, *outside(peak)])
 
 
 class OperatorsPage(QWidget):
@@ -213,7 +221,9 @@ class OperatorsPage(QWidget):
 
 
 def step_words(data: Mapping[str, Any]) -> str:
-    """What was profiled, in one line."""
+    """What was profiled, in one line; and on a second one why its times may be those of other work."""
+    from engines.profiles import doubts
+
     threads = data.get("threads")
     parts = [
         f"{data['steps']} steps of batch {data['batch']}, {data['length']} tokens long",
@@ -225,4 +235,5 @@ def step_words(data: Mapping[str, Any]) -> str:
     cost = data.get("cost") or {}
     if cost.get("seconds"):
         parts.append(f"profiling took {cost['seconds']:.0f} s" + (f" and {engineering(cost['bytes'], 'B')}" if cost.get("bytes") else ""))
-    return "  ·  ".join(parts)
+    reasons = doubts(data)
+    return "  ·  ".join(parts) + (f"\nThese times are a hint and no more. {' '.join(reasons)}" if reasons else "")

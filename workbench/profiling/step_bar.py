@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPainterPath, QPaintEvent
@@ -25,13 +26,16 @@ class _Segments(QWidget):
         super().__init__()
         self.theme = theme
         self.ms: dict[str, float] = {}
+        self.quartiles: Mapping[str, tuple[float, float]] = {}
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
         return QSize(400, HEIGHT)
 
     def words(self, phase: str) -> str:
-        return f"{NAMES[phase]} {number(self.ms[phase], 3)} ms, {self.ms[phase] / sum(self.ms.values()):.1%}"
+        low, high = self.quartiles.get(phase, (None, None))
+        half = "" if low is None else f", in the middle half of the steps {number(low, 3)} to {number(high, 3)} ms"
+        return f"{NAMES[phase]} {number(self.ms[phase], 3)} ms, {self.ms[phase] / sum(self.ms.values()):.1%}{half}"
 
     def areas(self) -> list[tuple[str, QRectF]]:
         whole, left, found = sum(self.ms.values()), 0.0, []
@@ -79,8 +83,9 @@ class StepBar(QWidget):
         column.addWidget(self.legend)
         self.setAccessibleName("Shares of a training step")
 
-    def show_step(self, step_ms: Mapping[str, float]) -> None:
-        """Milliseconds by phase; what was not measured is absent."""
+    def show_step(self, step_ms: Mapping[str, Any]) -> None:
+        """Milliseconds by phase, each the median over steps, with its quartiles; what was not measured is absent."""
+        self._bar.quartiles = step_ms.get("quartiles") or {}
         self._bar.ms = {phase: float(step_ms[phase]) for phase in PHASES if step_ms.get(phase)}
         self._draw()
 

@@ -62,6 +62,7 @@ class Lookout:
         if self._observer is None:
             self._observer = machinestate.Observer()
         state: dict[str, Any] = {**probes.load_facts(), **self._observer.processor(), "timing": timinglock.is_timing()}
+        state["timed"] = timinglock.who_times()
         events = state.get("throttle_count", 0) + state.get("quota_count", 0)
         state["slowed"] = self._events is not None and events > self._events
         self._events = events
@@ -90,7 +91,8 @@ def verdict(state: dict[str, Any], cores: int) -> tuple[str, str]:
     """Whether the machine is quiet enough to measure on: (kind of notice, sentence)."""
     load, percent = state["load_1"], state["machine_percent"]
     if state["timing"]:
-        return "info", "A timing session holds the machine: runs, profiles and studies wait until it is over."
+        timed = f" ({state['timed']})" if state.get("timed") else ""
+        return "info", f"A timing session holds the machine{timed}: runs, profiles and studies wait until it is over."
     if state.get("slowed"):
         return "warning", "The processor is being slowed down, by heat or by the limit of its container. Speeds measured now are not to be trusted."
     if load > 0.5 * cores or percent > 50:

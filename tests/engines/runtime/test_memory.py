@@ -333,6 +333,7 @@ def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
     assert facts["peak_mib"] == pytest.approx(sum(row["mib"] for row in facts["modules"]))
     assert facts["resident_peak_mib"] - facts["peak_mib"] - 100 == pytest.approx(facts["unexplained_mib"])
     assert "held 100.0 MiB before it had a model" in sentence
+    assert f"at most {facts['resident_peak_mib']:,.1f} MiB in the step" in sentence
     assert "context_mib" not in facts
     modules = {row["name"] for row in facts["modules"]}
     assert {"embedding", "layers.0.mixer.lstm", "head", "head.output"} <= modules
@@ -360,11 +361,12 @@ def test_the_watch_enters_no_peak_and_keeps_nothing_alive(tmp_path, monkeypatch)
 
 def test_on_a_gpu_what_the_allocator_counts_beyond_the_step_is_told(tmp_path):
     made = trained(tmp_path / "a", [])
-    made.memory._facts = {"step": 4, "allocated_peak_mib": made.memory.highest.peak_mib + 8}
+    made.memory._facts = {"step": 4, "allocated_peak_mib": made.memory.highest.peak_mib + 8, "reserved_mib": 1234.0}
     sentence, facts = made.memory.effect({"process_mib": 100.0, "context_mib": 300.0})
     assert facts["unexplained_mib"] == pytest.approx(8)
     assert facts["context_mib"] == 300
-    assert "the rest for what the step never touched" in sentence
+    assert "the rest for what the step never touched. It had taken 1,234.0 MiB from the GPU for it." in sentence
+    assert sentence.endswith("The CUDA context takes 300.0 MiB more.")
 
 
 @pytest.mark.gpu

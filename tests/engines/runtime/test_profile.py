@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from engines import peaks, probes
+from engines.profiles import doubts
 from engines.runtime import layertimes, stepwork
 from engines.runtime.attribution import OUTSIDE
 from engines.runtime.calls import Calls
-from engines.runtime.phases import PHASES, time_steps
+from engines.runtime.phases import PHASES, Timed, time_steps
 from engines.runtime.profile import measure
 from engines.runtime.rehearsal import Rehearsal
 from tests.engines.runtime import session as small
@@ -85,11 +86,28 @@ def test_phases_add_up_and_the_slow_one_is_found():
     before = made.pipeline.loss_of
     found = time_steps(made, 5, 60.0)
     assert len(found.steps) == 5
-    assert set(found.middle) == set(PHASES)
-    assert sum(found.middle.values()) == found.median == sorted(found.each)[2]
-    assert found.middle["optimizer"] >= 50
-    assert all(found.middle[phase] > 0 for phase in PHASES)
+    assert all(set(step) == set(PHASES) for step in found.steps)
+    facts = found.facts()
+    assert facts["each"] == pytest.approx([sum(step.values()) for step in found.steps])
+    assert facts["median"] == sorted(facts["each"])[2]
+    assert facts["optimizer"] >= 50
+    assert all(facts[phase] > 0 for phase in PHASES)
     assert made.pipeline.loss_of is before
+
+
+def test_a_step_that_is_preempted_in_one_phase_says_nothing_of_that_phase():
+    """Every step but two is interrupted in a phase of its own: whichever is in the middle, its own interruption is not the typical one."""
+    calm = {"data": 0.2, "forward": 4.0, "backward": 8.0, "optimizer": 2.0, "other": 0.3}
+    steps = [dict(calm) for _ in range(7)]
+    for step, (phase, late) in zip(steps, [("data", 10.0), ("forward", 9.0), ("backward", 20.0), ("optimizer", 30.0), ("other", 11.0)], strict=False):
+        step[phase] += late
+    assert sorted(map(sum, (step.values() for step in steps)))[3] == pytest.approx(sum(steps[0].values()))  # the middle step waited for data
+    facts = Timed(steps).facts()
+    assert {phase: facts[phase] for phase in PHASES} == calm
+    assert facts["median"] == pytest.approx(24.5)
+    assert facts["quartiles"]["data"] == [0.2, 0.2]
+    assert facts["quartiles"]["step"] == pytest.approx([19.0, 30.0])
+    assert doubts({"step_ms": facts}) == ["The middle half of the steps took from 19.0 to 30.0 ms."]
 
 
 def test_slow_steps_are_fewer():

@@ -54,11 +54,11 @@ def test_postponed_it_is_made_anew_as_a_whole(store):
 def test_one_session_at_a_time_on_a_machine(store, tmp_path):
     number = experiment(store, {"full": {"rate": 100.0}, "fast": {"rate": 200.0}})
     heard = []
-    with timing._machine_lock(lambda: "", lambda sentence: None):
+    with timing._machine_lock(lambda: "", lambda sentence: None, "experiment 7 of elsewhere.sqlite"):
         answer = timing.measure(store, number, tell=heard.append, stop=lambda: "No longer wanted." if heard else "")
     assert answer == "cancelled"
     assert heard[-1] == "Cancelled. No longer wanted."
-    assert heard[0].startswith("Another timing session runs on this machine; waiting for")
+    assert heard[0] == "Another timing session runs on this machine; waiting for experiment 7 of elsewhere.sqlite."
     assert queries.rounds(store, number, status=None) == []
     assert timing.measure(store, number) == "done"
 
@@ -134,7 +134,7 @@ def test_what_is_called_off_before_it_began_does_not_begin(store):
         return ""
 
     with ThreadPoolExecutor(1) as pool:
-        with timing._machine_lock(lambda: "", lambda sentence: None):
+        with timing._machine_lock(lambda: "", lambda sentence: None, "experiment 7 of elsewhere.sqlite"):
             waiting = pool.submit(timing.measure, store, number, tell=heard.append, stop=call_off)
             while not queries.rounds(store, number, status="cancelled"):
                 assert not waiting.done()

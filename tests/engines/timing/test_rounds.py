@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from engines import interleaving, programmes, stopwatches, timetable, timing, timinglock
+from engines import crew, interleaving, programmes, stopwatches, timetable, timing, timinglock
 from engines.comparison import compare
 from engines.store import commands, queries
 from tests.engines.timing.finished import experiment, session, turns
@@ -44,7 +45,35 @@ def test_the_file_says_how_often_processes_are_launched_and_how_long_it_may_take
     hurried = experiment(store, {"full": {"rate": 100.0}, "shaky": {"rate": 90.0, "noise": 0.5}}, measure={"limit": 1e-6})
     assert timing.measure(store, hurried) == "done"
     facts = session(store, hurried).facts
-    assert (facts["rounds"], facts["ended"]) == (1, "0 s were spent (measure.limit).")
+    # As many as a verdict needs are made in any case.
+    assert (facts["rounds"], facts["ended"]) == (6, "The 0 s of its rounds were spent (measure.limit).")
+    results = compare(store, [hurried])["variants"]["shaky"]["results"]
+    assert results["latency/p50_ms"]["ratio_low"] is not None
+
+
+def test_loading_takes_nothing_from_the_rounds(store, monkeypatch):
+    clock = {"now": 0.0}
+    loaded, ask = stopwatches.Stopwatch.loaded, stopwatches.Stopwatch.ask
+
+    def slow_to_load(watch):
+        clock["now"] += 1000.0
+        return loaded(watch)
+
+    def slow_to_warm(watch, **asked):
+        clock["now"] += 100.0 if "warm" in asked else 1.0
+        return ask(watch, **asked)
+
+    monkeypatch.setattr(crew, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    monkeypatch.setattr(stopwatches.Stopwatch, "loaded", slow_to_load)
+    monkeypatch.setattr(stopwatches.Stopwatch, "ask", slow_to_warm)
+    for room in (crew.MOST_ALIVE, 1):
+        monkeypatch.setattr(crew, "MOST_ALIVE", room)
+        number = experiment(store, {"full": {"rate": 100.0}, "shaky": {"rate": 90.0, "noise": 0.5}}, measure={"launches": 4, "limit": 100})
+        assert timing.measure(store, number) == "done"
+        facts = session(store, number).facts
+        assert (facts["rounds"], facts["ended"]) == (8, interleaving.ALL_MADE)
+        # Three processes (the baseline twice) in each of four launches, a turn each in eight rounds.
+        assert facts["spent"] == {"loading_s": 12_000.0, "warm_up_s": 1200.0, "rounds_s": 24.0}
 
 
 def test_further_batch_sizes_have_a_key_each(store):
@@ -158,6 +187,11 @@ def test_rounds_of_two_experiments_are_no_pairs(store):
 
 def test_a_session_is_seen_from_elsewhere_while_it_lasts(store):
     assert not timinglock.is_timing()
-    with timing._machine_lock(lambda: "", lambda sentence: None):
+    with timing._machine_lock(lambda: "", lambda sentence: None, "experiment 7 of elsewhere.sqlite"):
         assert timinglock.is_timing()
+        assert timinglock.who_times() == "experiment 7 of elsewhere.sqlite"
     assert not timinglock.is_timing()
+    assert timinglock.who_times() == ""
+    # Who died while it was timing has not taken its words back.
+    timinglock.lock_path().with_suffix(".holder").write_text("the profile of run r3", encoding="utf-8")
+    assert timinglock.who_times() == ""
