@@ -11,7 +11,7 @@ import numpy as np
 from engines import breakeven, comparability, conditions, judging, limits, peaks, reaching, statistics
 from engines.case import Case
 from engines.comparability import Obstacle
-from engines.differences import differences
+from engines.differences import differences, trials
 from engines.evidence import NO_DISTRIBUTION, Contestant, Control, add_rounds, contestants
 from engines.explaining import explanations
 from engines.profiles import read_profile
@@ -53,7 +53,8 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     `status` (runs by status), `failures`, `techniques`, `effects`, `notes`, `violations` (limits of targets that it exceeds), `savings`
     ({group: [{key, label, ratio, low, high, verdict, simulated}]}), `explanations` ([{sentence, figures}]), `differences` (of its plan from
     the baseline's: [{key, old, new}]) and, where there is one, `profile` (the id of a run that was profiled). At the top stand `experiments`
-    (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`, `tuned`, `warnings`,
+    (ids), `metrics` (keys that judge), `margin`, `margins` (of quantities whose control may ask for more), `level`, `warnings`,
+    `trials` (variants that differ in numbers alone, as those of a sweep: [{variants, keys}]),
     `goal` (the quality that the time to quality asks for: key, value, and whether the file states it),
     `control` (the baseline timed against itself), `conditions` (load, clocks, throttling and threads of the timing) and `verdicts` (how many
     were made, in all and on the judging metrics). A quantity that was not measured is absent. With several experiments the variants are named
@@ -88,7 +89,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "margins": margins,
         "level": statistics.LEVEL,
         **({"goal": reaching.stated(goal)} if goal else {}),
-        "tuned": False,
+        "trials": trials({entrant.name: entrant.plan for entrant in entrants}),
         "warnings": _warnings(entrants, baseline, variants[baseline.name], controls, margin),
         "control": controls,
         "conditions": conditions.conditions(baseline, entrants),

@@ -17,6 +17,30 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str
     return [{"key": key, "old": before, "new": after} for key, before, after in _between("", plain_old, plain_new)]
 
 
+def trials(plans: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Which variants are trials of the same settings: [{"variants": names, "keys": what differs among them}].
+
+    They have the same parts and differ in numbers alone, as the variants of a sweep do, however they came to be. plans: by name of the variant.
+    """
+    found: list[dict[str, Any]] = []
+    for name, plan in plans.items():
+        for group in found:
+            apart = differences(plans[group["variants"][0]], plan)
+            if apart and all(_is_numeric(each["old"]) and _is_numeric(each["new"]) for each in apart):
+                group["variants"].append(name)
+                group["keys"] = list(dict.fromkeys((*group["keys"], *(each["key"] for each in apart))))
+                break
+        else:
+            found.append({"variants": [name], "keys": []})
+    return [group for group in found if len(group["variants"]) > 1]
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_numeric, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def text(value: Any) -> str:
     """A value of a difference on one line: "softmax/adaptive (cutoffs = [500, 2000])"; "-" for what is not there."""
     if value is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from engines.case import Case, Result
 from engines.phrases import Phrase, letter_of, say, times, where
+from engines.profiles import doubts
 from engines.savings import zero_share, zeroing
 
 MANY_ZEROS = 0.2
@@ -220,12 +221,16 @@ def operations_not_counted(case: Case) -> Iterator[Phrase]:
 
 
 def waits_and_bounds(case: Case) -> Iterator[Phrase]:
-    """What a profiled training step waits for."""
+    """What a profiled training step waits for. Where other work ran or steps scatter, a wait may be theirs, and nothing is said."""
     profile = case.profile or {}
+    if doubts(profile):
+        return
     step = profile.get("step_ms") or {}
-    if step.get("median") and step.get("data") and step["data"] / step["median"] >= LARGE_SHARE:
-        yield say("A profiled training step of {median:figure} ms waits {data:figure} ms for data, {share:share}.",
-                   median=step["median"], data=step["data"], share=step["data"] / step["median"])  # fmt: skip
+    # Profiles without quartiles took the wait of a single step.
+    least, _ = (step.get("quartiles") or {}).get("data", (0.0, 0.0))
+    if step.get("median") and least / step["median"] >= LARGE_SHARE:
+        yield say("A profiled training step of {median:figure} ms waits {data:figure} ms for data, {share:share} (medians of {steps:figure} steps).",
+                   median=step["median"], data=step["data"], share=step["data"] / step["median"], steps=len(step["each"]))  # fmt: skip
     spent = {row["name"]: row["forward_ms"] + row["backward_ms"] for row in profile.get("layers", ())}
     bounds: dict[str, float] = {}
     for row in (profile.get("roofline") or {}).get("layers", ()):

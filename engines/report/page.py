@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from engines import differences, savings
+from engines.profiles import doubts
 from engines.report import charts, figures, inks, labels, profile_pictures, sentences, written
 from engines.report.design import Design
 from engines.report.forest import forest
@@ -51,6 +52,7 @@ def html(material: Material, wanted: Design | None = None) -> str:
         goal=comparison.get("goal"),
         conditions=sentences.conditions(comparison.get("conditions", {})),
         profiles={name: (each, profile_pictures.pictures(each), profile_pictures.layers(each)) for name, each in material.profiles.items()},
+        doubts=doubts,
         headline=[(indices[name], sentence) for name, sentence in zip(others, sentences.headline(comparison), strict=True)],
         method=sentences.method(comparison),
         controls=sentences.controls(comparison),

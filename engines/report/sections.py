@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engines import differences, savings
+from engines.profiles import doubts
 from engines.report import charts, labels, profile_pictures, sentences, written
 from engines.report.blocks import Block, Cell, File, Grid, Heading, Item, Picture, Report, Sentence, said
 from engines.report.design import Design, Section
@@ -132,6 +133,8 @@ def _profiles(material: Material, section: Section) -> Iterator[Block]:
     order = list(material.comparison["variants"])
     for name, profile in material.profiles.items():
         yield Heading(name, 3, order.index(name))
+        if reasons := doubts(profile):
+            yield Sentence(said(f"Its times are a hint and no more. {' '.join(reasons)}"))
         for kind in ("flame", "memory", "roofline"):
             if drawing := getattr(profile_pictures, kind)(profile):
                 yield Picture(f"{kind}-{order.index(name) + 1}-{_slug(name)}", drawing)

@@ -16,7 +16,7 @@ _OPENING = {
 
 
 NAMED = 3
-"""Figures without a verdict that a headline names."""
+"""Figures without a verdict that a headline names, and variants of a group of trials."""
 
 
 def of_variant(variant: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, str]]:
@@ -56,10 +56,19 @@ def method(comparison: Mapping[str, Any]) -> list[str]:
         "log-ratios of each launch, Student t interval over launches; "
         "figures timed in separate runs are shown and not judged. Parameters, bytes and operations: exact counts.",
         chance if made else "This comparison makes no verdict yet.",
-        "All variants ran at the values written in the experiment file; none was tuned."
-        if not comparison["tuned"]
-        else "The variants were tuned with equal numbers of trials.",
+        "Each variant ran at the values that stand in its experiment file; what was tried before they were written down is not recorded.",
+        *map(_trials, comparison["trials"]),
     ]
+
+
+def _trials(group: Mapping[str, Any]) -> str:
+    """Who keeps the best of several has searched, and the others were not searched as long."""
+    names, count = group["variants"], len(group["variants"])
+    listed = ", ".join(names[:NAMED]) + (f" and {count - NAMED} more" if count > NAMED else "")
+    return (
+        f"{listed} differ from one another in numbers alone ({', '.join(group['keys'])}): the best of them is the best of {count} trials, and is to "
+        "be held against the best of as many of another variant."
+    )
 
 
 def headline(comparison: Mapping[str, Any]) -> list[str]:

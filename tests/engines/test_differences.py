@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.differences import differences, text
+from engines.differences import differences, text, trials
 from engines.experiment import parse
 from tests.engines.sample import CATALOGUE, TEXT
 
@@ -37,3 +37,13 @@ def test_a_value_inside_a_part_a_layer_and_an_order():
         {"key": "model.layers[0].mixer.width", "old": 4, "new": 8},
         {"key": "model.layers[1]", "old": None, "new": {"mixer": {"id": "m"}}},
     ]
+
+
+def test_variants_that_differ_in_numbers_alone_are_trials_of_the_same_settings():
+    def plan(sparsity, head="softmax/full", nesterov=False):
+        technique = {"id": "prune", "sparsity": sparsity, "nesterov": nesterov}
+        return {"variant": f"{sparsity}", "model": {"head": {"id": head}}, "techniques": [technique]}
+
+    plans = {"half": plan(0.5), "same again": plan(0.5), "tree": plan(0.5, "softmax/tree"), "most": plan(0.9), "all": plan(0.9, nesterov=True)}
+    assert trials(plans) == [{"variants": ["half", "most"], "keys": ["techniques.prune.sparsity"]}]
+    assert trials({"full": {"techniques": []}, "half": plan(0.5)}) == []

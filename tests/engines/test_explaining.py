@@ -48,7 +48,7 @@ ZEROS = {
 MEMORY = {"peak_mib": 100.0, "owners_mib": {"parameters": 20.0, "activations": 80.0}}
 LESS = {"peak_mib": 60.0, "owners_mib": {"parameters": 21.0, "activations": 39.0}}
 PROFILE = {
-    "step_ms": {"median": 10.0, "data": 3.0},
+    "step_ms": {"median": 10.0, "data": 3.0, "each": [9.0, 10.0, 11.0], "quartiles": {"step": [9.5, 10.5], "data": [2.8, 3.1]}},
     "layers": [{"name": "a", "forward_ms": 1.0, "backward_ms": 2.0}, {"name": "b", "forward_ms": 0.5, "backward_ms": 0.5}],
     "roofline": {"layers": [{"name": "a", "bound": "memory"}, {"name": "b", "bound": "launch"}]},
 }
@@ -190,8 +190,14 @@ SPOKEN = [
     ),
     (
         "waits_and_bounds", case({}, profile={"step_ms": PROFILE["step_ms"]}),
-        "A profiled training step of 10 ms waits 3 ms for data, 30%.",
-        [{"profile": None}, {"profile": {"step_ms": {"median": 10.0}}}],
+        "A profiled training step of 10 ms waits 3 ms for data, 30% (medians of 3 steps).",
+        [
+            {"profile": None}, {"profile": {"step_ms": {"median": 10.0}}},
+            {"profile": {"step_ms": {"median": 10.0, "data": 3.0, "each": [9.0, 10.0, 11.0]}}},
+            {"profile": {"step_ms": PROFILE["step_ms"] | {"quartiles": {"step": [9.5, 10.5], "data": [0.1, 3.1]}}}},
+            {"profile": {"step_ms": PROFILE["step_ms"] | {"quartiles": {"step": [6.0, 14.0], "data": [2.8, 3.1]}}}},
+            {"profile": {"step_ms": PROFILE["step_ms"], "load": {"machine_percent": 40.0}}},
+        ],
     ),
     (
         "waits_and_bounds", case({}, profile={"layers": PROFILE["layers"], "roofline": PROFILE["roofline"]}),

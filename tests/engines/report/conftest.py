@@ -54,7 +54,7 @@ def comparison():
     failure = {"run": 4, "seed": 0, "status": "failed", "reason": "Killed by the system: out of memory.", "advice": "Use a smaller batch."}
     variants["broken"] = ({}, [failure])
     return {
-        "experiment": "Which output layer for 10k words?", "baseline": "full", "experiments": [1], "margin": 0.02, "level": 0.95, "tuned": False,
+        "experiment": "Which output layer for 10k words?", "baseline": "full", "experiments": [1], "margin": 0.02, "level": 0.95, "trials": [],
         "metrics": metrics,
         "warnings": ["1 of 4 runs is not finished yet."],
         "control": {"latency/p50_ms": {"ratio": 1.0, "ratio_low": 0.99, "ratio_high": 1.01, "n": 12}},

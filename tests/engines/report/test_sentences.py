@@ -28,7 +28,12 @@ def test_the_method_counts_its_verdicts(comparison):
     text = " ".join(sentences.method(comparison))
     assert "makes 14 verdicts in all, 6 of them on exact counts" in text
     assert "up to 0.4 of the others may be wrong by chance" in text
-    assert "none was tuned" in text
+    assert "what was tried before they were written down is not recorded" in text
+    assert "trials" not in text
+    comparison["trials"] = [{"variants": [f"half {n}" for n in range(9)], "keys": ["training.techniques.pruning/magnitude.sparsity"]}]
+    told = sentences.method(comparison)[-1]
+    assert told.startswith("half 0, half 1,")
+    assert "more differ from one another in numbers alone (training.techniques.pruning/magnitude.sparsity): the best of them is the best of 9" in told
     comparison["verdicts"]["made"] = 1
     assert "makes 1 verdict in all" in " ".join(sentences.method(comparison))
 
