@@ -12,19 +12,19 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if not words:
-        from workbench import window
+        from workbench import application
 
-        return window.main([])
+        return application.main([])
     if words == ["demo"] and _has_display():
-        from workbench import window
+        from workbench import application
 
         with resources.as_file(resources.files("resources") / "experiments" / "demo.toml") as path:
-            return window.main([], experiment_path=path, run=True)
+            return application.main([], experiment_path=path, run=True)
     if len(words) in (2, 3) and words[0] == "open" and words[2:] in ([], ["--copy"]) and os.path.isfile(words[1]) and _has_display():
-        from workbench import window
+        from workbench import application
 
         bundle = os.path.abspath(words[1])
-        return window.main([], copy_of=Path(bundle)) if words[2:] else window.main([], store=bundle)
+        return application.main([], copy_of=Path(bundle)) if words[2:] else application.main([], store=bundle)
     if words[0] == "desktop-entry":
         from workbench import desktop_entry
 

@@ -17,9 +17,11 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QWidget
 
 from workbench import palette
+from workbench.application import application
+from workbench.navigation import VIEWS
 from workbench.theme import RESOURCES
 from workbench.watching.run_tabs import CURVES, LOG, RUN
-from workbench.window import VIEWS, Window, application
+from workbench.window import Window
 
 SIZES = (QSize(1280, 800), QSize(2560, 1440))
 THEMES = ("light", "dark")

@@ -1,10 +1,9 @@
-"""What happens off the window's thread when it opens and when Run is pressed: loading, store, catalogue, submission."""
+"""What happens when Run is pressed, and shortly before: the check, the queue, the supervisor; all of it off the window's thread."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.desk import Desk
@@ -15,57 +14,6 @@ if TYPE_CHECKING:
 
 READ_ONLY = "This is a bundle, opened read-only. To change or run its experiment, copy it as a new one into a window of your own store."
 COPY = "Copy as new experiment"
-
-
-def load_engine(desk: Desk, then: Callable[[], None]) -> None:
-    """Import the engine in one thread before others use it: imports of one package in two threads at once can see it half made."""
-
-    def work() -> None:
-        import engines.catalogue
-        import engines.experiment
-        import engines.launching
-        import engines.store.commands
-        import engines.store.queries  # noqa: F401
-
-    desk.errands.run(work, lambda _nothing: then(), desk.store_failed.emit)
-
-
-def open_store(desk: Desk, url: str | None) -> None:
-    """Open the person's own store, or the one named, in a thread; a bundle is laid out and opened read-only."""
-
-    def work() -> Any:
-        from engines.store.bundles import is_bundle, unpack
-        from engines.store.database import Store
-
-        if url is not None and is_bundle(url):
-            return Store.open(unpack(Path(url)), read_only=True)
-        return Store.open(url)
-
-    desk.errands.run(work, desk.set_store, desk.store_failed.emit)
-
-
-def open_catalogue(desk: Desk) -> None:
-    """Read the catalogue in a thread: at once what the cache holds, then, where plugins changed since, what a process of its own builds."""
-
-    def cached() -> Any:
-        from engines import catalogue
-
-        found = catalogue.read(build=False)
-        return found, found["digest"] == catalogue.digest()
-
-    def build() -> Any:
-        from engines import catalogue
-
-        return catalogue.read()
-
-    def show(answer: tuple[dict[str, Any], bool]) -> None:
-        found, current = answer
-        if found["plugins"]:
-            desk.set_catalogue(found)
-        if not current:
-            desk.errands.run(build, desk.set_catalogue, desk.catalogue_failed.emit)
-
-    desk.errands.run(cached, show, desk.catalogue_failed.emit)
 
 
 def prepare_to_run(desk: Desk) -> None:
@@ -120,7 +68,7 @@ def start_run(window: Window, smoke: bool) -> None:
         settle()
         editor.notice.clear()
         window.say("The runs are queued.")
-        window.show_runs(experiment_id)
+        window.desk.wants_runs.emit(experiment_id)
 
     submit(window.desk, window.document.experiment, smoke, queued, refused)
 

@@ -27,7 +27,8 @@ def main() -> None:
     from engines.comparison import compare
     from engines.store.database import Store
     from tests.workbench import rich_sample
-    from workbench.window import Window, application
+    from workbench.application import application
+    from workbench.window import Window
 
     made = application()
     with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store:

@@ -111,9 +111,9 @@ def watching() -> None:
     from tests.benchmarks.bench_window import WRITER
     from tests.workbench import samples
     from workbench import theme
+    from workbench.application import application
     from workbench.desk import Desk
     from workbench.views.runs import RunsView
-    from workbench.window import application
 
     made = application()
     for count, size in ((1, (1280, 800)), (8, (1280, 800)), (8, (2560, 1440))):
@@ -144,10 +144,10 @@ def watching() -> None:
 def _board(panes: int) -> tuple[Any, Any, list[Any]]:
     from engines.store.rows import SeriesRow
     from tests.benchmarks.runs_made_up import runs
+    from workbench.application import application
     from workbench.live import Piece
     from workbench.theme import theme
     from workbench.watching.curves import CurveBoard
-    from workbench.window import application
 
     made = application()
     board = CurveBoard(theme("light"))

@@ -32,10 +32,10 @@ from engines.store.database import Store
 from tests.benchmarks.bench_window import WRITER
 from tests.workbench import samples
 from workbench import theme
+from workbench.application import application
 from workbench.desk import Desk
 from workbench.views.runs import RunsView
 from workbench.watching.run_columns import LOSS, VARIANT
-from workbench.window import application
 
 RUNS, VARIANTS, WRITTEN = 10_000, 100, 50
 POINTS = 30

@@ -55,7 +55,8 @@ application.exec()
 OURS = f"""
 import sys, time; started = time.perf_counter()
 from PySide6.QtCore import QSettings, QTimer
-from workbench.window import Window, application as make
+from workbench.application import application as make
+from workbench.window import Window
 {FIRST_PAINT}
 application = make()
 first = FirstPaint()
@@ -143,7 +144,8 @@ def drawing() -> None:
 
     from engines.store.database import Store
     from tests.workbench import samples
-    from workbench.window import Window, application
+    from workbench.application import application
+    from workbench.window import Window
 
     made = application()
     with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/store.sqlite") as store:
@@ -273,7 +275,8 @@ import sys, time
 from pathlib import Path
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtTest import QTest
-from workbench.window import Window, application
+from workbench.application import application
+from workbench.window import Window
 made = application()
 window = Window(store=sys.argv[1], experiment_path=Path(sys.argv[3]), settings=QSettings(sys.argv[2], QSettings.Format.IniFormat))
 window.show()
@@ -333,7 +336,8 @@ def _clicked(folder: Path) -> float:
 WATCHER = """
 import sys
 from PySide6.QtCore import QSettings
-from workbench.window import Window, application
+from workbench.application import application
+from workbench.window import Window
 made = application()
 settings = QSettings(sys.argv[2], QSettings.Format.IniFormat)
 settings.setValue("view", "runs")

@@ -31,8 +31,9 @@ from engines.report import writing
 from engines.store.database import Store
 from workbench import desktop_entry, endings, menus, theme
 from workbench.endings import Ending
+from workbench.navigation import VIEWS
 from workbench.widgets.surfaces import Empty
-from workbench.window import VIEWS, Window
+from workbench.window import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
@@ -83,12 +84,12 @@ def test_text_sizes_step_and_are_remembered(qtbot: QtBot, make_window: Make, qap
     try:
         qtbot.keyClick(window, Qt.Key.Key_Plus, Qt.KeyboardModifier.ControlModifier)
         qtbot.keyClick(window, Qt.Key.Key_Equal, Qt.KeyboardModifier.ControlModifier)
-        assert window.text_size == 125
+        assert window.appearance.text_size == 125
         assert qapp.font().pointSizeF() == pytest.approx(before * 1.25)
         assert window.menuBar().fontInfo().pointSizeF() == pytest.approx(before * 1.25, rel=0.05)
         assert int(window.settings.value("text_size")) == 125
         qtbot.keyClick(window, Qt.Key.Key_Minus, Qt.KeyboardModifier.ControlModifier)
-        assert window.text_size == 110
+        assert window.appearance.text_size == 110
     finally:
         qtbot.keyClick(window, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
     assert qapp.font().pointSizeF() == pytest.approx(before)

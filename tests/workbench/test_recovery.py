@@ -44,7 +44,8 @@ import sys
 from pathlib import Path
 from PySide6.QtCore import QSettings, QTimer
 from workbench.editor.journal import folder_of
-from workbench.window import Window, application
+from workbench.application import application
+from workbench.window import Window
 
 made, (store, settings, path) = application(), sys.argv[1:]
 window = Window(store=store, experiment_path=Path(path), settings=QSettings(settings, QSettings.Format.IniFormat))

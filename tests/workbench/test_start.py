@@ -100,14 +100,14 @@ def test_cards_stand_in_as_many_columns_as_fit(qtbot: QtBot, window: Window) -> 
 
 
 def test_the_gallery_is_not_cut_in_the_smallest_window_with_larger_text(qtbot: QtBot, window: Window) -> None:
-    window.choose_text_size(125)
+    window.appearance.choose_text_size(125)
     window.resize(window.minimumSize())
     view = window.view("start")
     qtbot.waitUntil(lambda: view._scroll.widget().width() <= view._scroll.viewport().width(), timeout=5_000)
     assert all(card.run.mapTo(view, card.run.rect().topRight()).x() < view._side_column.x() for card in view.cards)
     longest = window.navigation["experiment"]
     assert longest.width() >= longest.minimumSizeHint().width()
-    window.choose_text_size(100)
+    window.appearance.choose_text_size(100)
 
 
 # --- A text of one's own ------------------------------------------------------------------------------------------------------------------------

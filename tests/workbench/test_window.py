@@ -18,7 +18,8 @@ from workbench import menus, openings, palette
 from workbench.__main__ import main
 from workbench.editor.document import Document
 from workbench.inspector import Inspector
-from workbench.window import VIEWS, Window
+from workbench.navigation import VIEWS
+from workbench.window import Window
 
 sys.path.insert(0, str(Path(__file__).parent))
 import samples
@@ -76,7 +77,7 @@ def test_themes(make_window: Make, qapp: QApplication, choice: Any) -> None:
     window = make_window()
     for key in KEYS:
         window.go(key)
-    window.choose_theme(choice)
+    window.appearance.choose_theme(choice)
     assert window.desk.theme.name == choice
     assert window.desk.theme.window in qapp.styleSheet()
     assert window.settings.value("theme") == choice
@@ -315,7 +316,7 @@ def test_the_command_line_opens_a_bundle_or_a_copy_of_its_experiment(tmp_path: P
     path = tmp_path / "given.workbench"
     path.touch()
     opened: list[dict[str, Any]] = []
-    monkeypatch.setattr("workbench.window.main", lambda _argv, **given: bool(opened.append(given)) or 0)
+    monkeypatch.setattr("workbench.application.main", lambda _argv, **given: bool(opened.append(given)) or 0)
     monkeypatch.setenv("DISPLAY", ":0")
     assert main(["open", str(path)]) == main(["open", str(path), "--copy"]) == 0
     assert opened == [{"store": str(path)}, {"copy_of": path}]

@@ -21,7 +21,8 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, QRect, QSocketNotifier, Qt
 from PySide6.QtWidgets import QAbstractItemView, QAbstractScrollArea, QApplication, QComboBox, QLabel, QLineEdit, QMenu, QMenuBar, QTabBar, QWidget
 
-from workbench.window import Window, application
+from workbench.application import application
+from workbench.window import Window
 
 
 def main(store: str) -> int:
