@@ -61,7 +61,7 @@ def build(window: Window) -> None:
     model = bar.addMenu("E&xperiment")
     action(model, "&Run", lambda: window.start_run(False), "Ctrl+Return", "Ctrl+Enter")
     action(model, "S&moke test", lambda: window.start_run(True), "Ctrl+Shift+Return", "Ctrl+Shift+Enter")
-    action(model, "&Stop the selected runs", lambda: window.view("runs").stop_selected(), "Ctrl+Alt+Return")
+    action(model, "&Stop the selected runs", lambda: window.view("runs").commands.stop(), "Ctrl+Alt+Return")
     model.addSeparator()
     action(model, "&Add variant", lambda: variants().add(), "Ctrl+Shift+N")
     action(model, "&Duplicate variant", lambda: variants().duplicate(variants().scope), "Ctrl+D")

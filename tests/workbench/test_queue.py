@@ -169,9 +169,9 @@ def test_closing_the_window_asks_nothing_and_runs_stay_as_they_are(qtbot: QtBot,
     window.go("runs")
     view = window.view("runs")
     qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
-    view._toggle_pane("load/cpu_percent", True)
+    view.curves.toggle_pane("load/cpu_percent", True)
     assert window.close()
     assert [(run.id, run.status) for run in queries.runs(store)] == [(running.id, "running"), (running.id + 1, "queued")]
     again = make_window()
     again.go("runs")
-    assert "load/cpu_percent" in again.view("runs")._panes
+    assert "load/cpu_percent" in again.view("runs").curves.panes

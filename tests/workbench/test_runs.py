@@ -119,9 +119,9 @@ def test_curves_can_be_hidden_and_shown(qtbot: QtBot, view: RunsView, store: Sto
 def test_over_seconds_and_other_quantities(qtbot: QtBot, view: RunsView, store: Store) -> None:
     samples.finished(store)
     qtbot.waitUntil(lambda: _points(view) == 600, timeout=10_000)
-    view._set_axis(clocks.WALL)
+    view.curves.set_axis(clocks.WALL)
     qtbot.waitUntil(lambda: _points(view) > 0, timeout=10_000)
-    view._toggle_pane("train/loss", False)
+    view.curves.toggle_pane("train/loss", False)
     qtbot.waitUntil(lambda: view.board.plot("train/loss") is None, timeout=10_000)
     assert view.board.plot("memory/host_mib") is not None
 
@@ -151,7 +151,7 @@ def test_why_a_run_failed_is_said_in_place(qtbot: QtBot, view: RunsView, store: 
     assert [progress.data(role) for role in (Qt.ItemDataRole.DisplayRole, pills.BAR, pills.SHADE)] == ["at 50%", 0.5, "danger"]
     view.table.selectRow(0)
     assert "not a number at step 7. Lower the learning rate." in view.notice.text
-    view.toggle_log()
+    view.below.toggle_log()
     qtbot.waitUntil(lambda: bool(view.log.toPlainText()), timeout=10_000)
 
 

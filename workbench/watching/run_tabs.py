@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
+from workbench.watching import run_actions
 from workbench.watching.curves import CurveBoard
 from workbench.watching.legend import Legend
 from workbench.watching.plot_controls import PlotControls
 from workbench.watching.run_page import RunPage
 from workbench.widgets.surfaces import scrolled
 
+if TYPE_CHECKING:
+    from engines.store.rows import RunRow
+
 CURVES, RUN, LOG = 0, 1, 2
 """Places of the tabs."""
 
 
 class RunTabs(QWidget):
-    """`tabs.currentChanged` tells which is shown; the view fills them."""
+    """`tabs.currentChanged` tells which is shown; `fill` shows the selected runs there. Curves are drawn by `drawn_curves`."""
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._desk = desk
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
@@ -65,6 +73,19 @@ class RunTabs(QWidget):
     @property
     def shown(self) -> int:
         return self.tabs.currentIndex()
+
+    def toggle_log(self) -> None:
+        """Show the log, or the curves again."""
+        self.tabs.setCurrentIndex(CURVES if self.shown == LOG else LOG)
+
+    def fill(self, selected: Sequence[RunRow]) -> None:
+        """Read what the page that is shown tells of the selected runs: the page one run alone, the log the first of them."""
+        if self.shown == RUN:
+            self.run.show_run(selected[0].id if len(selected) == 1 else None)
+        elif self.shown == LOG and selected:
+            run_actions.read_log(self._desk, selected[0], self.show_log)
+        elif self.shown == LOG:
+            self.log.clear()
 
     def show_log(self, text: str) -> None:
         """Take a new end of the log; whoever has scrolled up stays where they are."""
