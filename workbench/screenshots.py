@@ -122,11 +122,11 @@ def _opened(window: Window) -> bool:
 
 
 def _checked(window: Window) -> bool:
-    return bool(window.view("experiment").checked)
+    return bool(window.view("experiment").checks.done)
 
 
 def _foretold(window: Window) -> bool:
-    return bool(window.view("experiment").foretold)
+    return bool(window.view("experiment").figures.foretold)
 
 
 def _compared(window: Window) -> bool:

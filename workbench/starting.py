@@ -51,13 +51,11 @@ def start_run(window: Window, smoke: bool) -> None:
         editor.notice.say("error", "The experiment cannot run yet; the first problem is marked below.")
         editor.jump(editor.all_problems[0])
         return
-    editor.run_button.setEnabled(False)
-    editor.smoke_button.setEnabled(False)
+    editor.bar.allow(False)
     window.say("Checking the experiment …")
 
     def settle() -> None:
-        editor.run_button.setEnabled(True)
-        editor.smoke_button.setEnabled(True)
+        editor.bar.allow(True)
 
     def refused(sentence: str) -> None:
         settle()

@@ -55,7 +55,7 @@ def main() -> None:
         desk = Desk(colours, QSettings(str(Path(folder) / "s.ini"), QSettings.Format.IniFormat))
         document = Document()
         view = EditorView(desk, document)
-        view._rest.timeout.disconnect()
+        view.checks.rest.timeout.disconnect()
         view.resize(1600, 1000)
         desk.set_catalogue(catalogue.build())
         view.show()

@@ -57,8 +57,8 @@ def editor(qtbot: QtBot, desk: Desk, catalogue: dict[str, Any], monkeypatch: pyt
     """An editor that asks no inspector: what it would answer is given by the tests."""
     view = EditorView(desk, Document())
     qtbot.addWidget(view)
-    monkeypatch.setattr(view, "_check_deeply", lambda: None)
-    view._rest.timeout.disconnect()
+    monkeypatch.setattr(view.checks, "build", lambda: None)
+    view.checks.rest.timeout.disconnect()
     desk.set_catalogue(catalogue)
     view.resize(1280, 800)
     view.show()

@@ -116,12 +116,12 @@ def test_what_the_inspector_finds_is_shown_where_the_file_says_it(editor: Editor
     editor.variants.add()
     editor.variants.rename(1, "wide")
     problem = {"path": "wide.model.layers[0].mixer.width", "value": 128, "rule": "must be even"}
-    editor._validated({"problems": [problem, {"path": "wide.techniques[0].lr", "value": 1, "rule": "is too large"}]})
+    editor.checks.built({"problems": [problem, {"path": "wide.techniques[0].lr", "value": 1, "rule": "is too large"}]})
     assert [found.path for found in editor.all_problems] == ["model.layers[0].mixer.width", "training.techniques[0].lr"]
     assert "even" in editor.model._cards[0].mixer.form.rows["width"].problem()  # type: ignore[union-attr]
     shared = [{"path": f"{name}.corpus.train", "value": None, "rule": "The train text does not exist."} for name in ("baseline", "wide")]
     editor.document.edit("Text", lambda data: data["experiment"].__setitem__("corpus", {"id": "corpora/text_files", "train": "no.txt"}))
-    editor._validated({"problems": shared})
+    editor.checks.built({"problems": shared})
     assert [found.path for found in editor.all_problems] == ["experiment.corpus.train"]  # Told once, at its field.
     assert "does not exist" in editor.corpus.corpus.form.rows["train"].problem()
 
@@ -161,13 +161,13 @@ def test_plugins_of_the_catalogue_can_be_put_in(editor: EditorView, catalogue: d
 
 def test_figures_are_those_of_the_variant_that_is_looked_at(qtbot: QtBot, editor: EditorView, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(editor, "_ask_figures", lambda plans: asked.append(editor._shown()))
+    monkeypatch.setattr(editor.figures, "ask", lambda plans: asked.append(editor._looked_at()))
     editor.variants.add()
     editor.variants.choose(0)
-    assert not editor._choice_rest.isActive()
-    editor._figures_of = "baseline"
+    assert not editor.figures.rest.isActive()
+    editor.figures.asked_for = "baseline"
     editor.variants.choose(None)
-    assert not editor._choice_rest.isActive()
+    assert not editor.figures.rest.isActive()
     editor.variants.choose(1)
     qtbot.waitUntil(lambda: bool(asked), timeout=5_000)
     assert asked == [editor.document.variants[1]["name"]]
@@ -184,19 +184,19 @@ def test_the_baseline_is_predicted_once_and_others_stand_in_proportion_to_it(edi
         asked.append(names[id(plan)])
         told(answers[asked[-1]])
 
-    monkeypatch.setattr(editor._forecast, "ask", answer)
+    monkeypatch.setattr(editor.figures.forecast, "ask", answer)
     monkeypatch.setattr(editor._desk.inspector, "ask", lambda name, told, failed, plan: told({"parameters": 10}) or 0)
     step = editor.costs.cells[3]
     editor.variants.scope = 1
-    editor._ask_figures(plans)
+    editor.figures.ask(plans)
     assert asked == ["half", "baseline"]
     assert (step.figure.text(), step.unit.text()) == ("20", "ms · 0.50x")
-    editor._ask_figures(plans)
+    editor.figures.ask(plans)
     assert asked == ["half", "baseline", "half"]
     editor.variants.scope = 0
-    editor._ask_figures(plans)
+    editor.figures.ask(plans)
     assert (step.figure.text(), step.unit.text()) == ("40", "ms")
-    assert editor.foretold
+    assert editor.figures.foretold
 
 
 # --- Many variants at once --------------------------------------------------------------------------------------------------------------------

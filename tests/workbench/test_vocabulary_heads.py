@@ -22,8 +22,8 @@ def test_each_of_the_family_can_be_chosen_is_valid_and_is_queued(
 ) -> None:
     editor = EditorView(desk, Document())
     qtbot.addWidget(editor)
-    monkeypatch.setattr(editor, "_check_deeply", lambda: None)
-    editor._rest.timeout.disconnect()
+    monkeypatch.setattr(editor.checks, "build", lambda: None)
+    editor.checks.rest.timeout.disconnect()
     desk.set_catalogue(catalogue)
     editor.show()
     family = [id for id in catalogue["plugins"] if id.partition("/")[0] in ("softmax", "embeddings", "index")]

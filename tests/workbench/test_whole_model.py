@@ -88,8 +88,8 @@ def test_a_model_that_is_counted_has_no_figures_of_zero(editor: EditorView) -> N
     def figures() -> list[str]:
         return [cell.figure.text() for cell in editor.costs.cells]
 
-    editor._know(Known("LSTM", shapes=shapes | {"fitted": False}))
+    editor.figures.know(Known("LSTM", shapes=shapes | {"fitted": False}))
     assert figures()[:3] == ["0", "0", "0"]
-    editor._know(Known("5 words", shapes=shapes | {"fitted": True}))
+    editor.figures.know(Known("5 words", shapes=shapes | {"fitted": True}))
     assert set(figures()) == {UNKNOWN}
     assert editor.costs.state.text() == FITTED

@@ -4,53 +4,43 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged, model_table, table_of
 from engines.predicting import training_seconds
 from engines.problems import Problem
 from workbench.desk import Desk
 from workbench.editor import draft, places
+from workbench.editor.bar import ExperimentBar
+from workbench.editor.checks import Checks
 from workbench.editor.cost_bar import CostBar
 from workbench.editor.costs import Known
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
-from workbench.editor.fix_button import Fixes
-from workbench.editor.forecast import Forecast
 from workbench.editor.model_panel import ModelPanel
 from workbench.editor.question_panel import CorpusPanel, MeasurePanel, QuestionPanel
 from workbench.editor.recipe_panel import RecipePanel
+from workbench.editor.scope_title import ScopeTitle
 from workbench.editor.side import Side
 from workbench.editor.side_by_side import SideBySide
 from workbench.editor.sweep_card import SweepCard
+from workbench.editor.variant_figures import BUILDING, VariantFigures
 from workbench.editor.variants_panel import VariantsPanel
-from workbench.icons import icon
 from workbench.theme import Theme
 from workbench.widgets.surfaces import Notice, recolour, scroll_along, scrolled
-from workbench.widgets.text import ElidedLabel, label
 
 if TYPE_CHECKING:
-    from engines.experiment import Experiment
     from engines.fixes import Fix
-
-CHECK_AFTER_MS = 500
-"""How long the keyboard must rest before the inspector builds the model as a check."""
-
-BUILDING = "The model is being built on paper …"
-
-MOST_MENDED = 30
-"""Problems that fixes are looked for at once: an experiment in ruins is mended from the top."""
 
 WIDEST = 1280
 """Pixels of the middle column at most: longer lines are hard to read."""
 
 
 class EditorView(QWidget):
-    """Shows and changes the document. Static problems are found at every change, the rest by the inspector when typing rests."""
+    """Shows and changes the document; what is found out about it (`checks`, `variant_figures`) comes by and by."""
 
     run_asked = Signal(bool)
     """Run the experiment; True for the tiny smoke run."""
@@ -59,20 +49,14 @@ class EditorView(QWidget):
         super().__init__(parent)
         self.setObjectName("page")
         self._desk, self.document = desk, document
-        self._static: list[Problem] = []
-        self._fixes: Fixes = {}
-        self._found: list[Problem] = []
-        self._checked = False
-        self._forecast = Forecast(self)
-        self._figures_of = ""
-        self._known, self._base = Known(), Known()
-        """What was found out about the variant that is looked at, and about the baseline."""
-        self._questions: list[int] = []
         self._merged: Merged | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self._bar())
+        self.bar = ExperimentBar(document, desk.theme)
+        self.bar.run_asked.connect(self.run_asked)
+        self.run_button = self.bar.run_button
+        column.addWidget(self.bar)
         self.variants = VariantsPanel(desk, document)
         self.corpus = CorpusPanel(desk, document)
         self.question = QuestionPanel(document)
@@ -88,16 +72,8 @@ class EditorView(QWidget):
         stack.setSpacing(14)
         self.notice = Notice()
         stack.addWidget(self.notice)
-        titles = QHBoxLayout()
-        self._title = ElidedLabel("heading")
-        titles.addWidget(self._title, 1)
-        self._caption = label("", "caption")
-        titles.addWidget(self._caption)
-        self._revert = QPushButton("Drop all changes of this variant")
-        self._revert.setProperty("quiet", True)
-        self._revert.clicked.connect(self._drop_changes)
-        titles.addWidget(self._revert)
-        stack.addLayout(titles)
+        self.title = ScopeTitle(document)
+        stack.addWidget(self.title)
         self.sweep = SweepCard(desk, document)
         self.sweep.made.connect(self._show_made)
         self.side_by_side = SideBySide(desk, document)
@@ -116,14 +92,15 @@ class EditorView(QWidget):
         column.addWidget(self.splitter, 1)
         self.costs = CostBar()
         column.addWidget(self.costs)
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(CHECK_AFTER_MS)
-        self._rest.timeout.connect(self._check_deeply)
-        self._choice_rest = QTimer(self)
-        self._choice_rest.setSingleShot(True)
-        self._choice_rest.setInterval(CHECK_AFTER_MS)
-        self._choice_rest.timeout.connect(self._figures_of_the_choice)
+        self.checks = Checks(desk, document, self)
+        self.checks.changed.connect(self._show)
+        self.checks.not_mended.connect(lambda sentence: self.notice.say("warning", sentence))
+        self.checks.failed.connect(lambda sentence: self.notice.say("warning", sentence, "Try again", self.checks.build))
+        self.figures = VariantFigures(desk, document, self._looked_at, self)
+        self.checks.planned.connect(self.figures.ask)
+        self.figures.known.connect(self._show_known)
+        self.figures.shaped.connect(self._show_shapes)
+        self.figures.tried.connect(self._show_tried)
         self.variants.scope_chosen.connect(lambda _scope: self._show_another())
         self.variants.sweep_asked.connect(self.open_sweep)
         self.variants.ablation_asked.connect(self.ablate)
@@ -134,7 +111,6 @@ class EditorView(QWidget):
         self.problems.fix_asked.connect(self.apply)
         self.recipe.fix_asked.connect(self.apply)
         document.changed.connect(self._changed)
-        document.named.connect(self._show_name)
         document.replaced.connect(self._start_over)
         desk.catalogue_ready.connect(self._offer)
         desk.theme_changed.connect(self._recolour)
@@ -143,49 +119,12 @@ class EditorView(QWidget):
         else:
             self._show()
 
-    def _bar(self) -> QFrame:
-        bar = QFrame()
-        bar.setObjectName("bar")
-        row = QHBoxLayout(bar)
-        row.setContentsMargins(16, 10, 16, 10)
-        row.setSpacing(10)
-        self.name = QLineEdit()
-        self.name.setProperty("heading", True)
-        self.name.setAccessibleName("Name of the experiment")
-        self.name.setToolTip("Name of the experiment; choose it so that it asks the question")
-        self.name.textEdited.connect(
-            lambda text: self.document.edit("Rename the experiment", lambda data: data.setdefault("experiment", {}).__setitem__("name", text), "name")
-        )
-        row.addWidget(self.name, 1)
-        self._file = label("", "caption")
-        row.addWidget(self._file)
-        self.smoke_button = QPushButton("Smoke test")
-        self.smoke_button.setToolTip("Run every variant for a few steps, to see that all works (Ctrl+Shift+Enter)")
-        self.smoke_button.clicked.connect(lambda: self.run_asked.emit(True))
-        row.addWidget(self.smoke_button)
-        self.run_button = QPushButton("Run")
-        self.run_button.setProperty("primary", True)
-        self.run_button.setIcon(icon("play", self._desk.theme.on_accent))
-        self.run_button.setToolTip("Run all variants (Ctrl+Enter)")
-        self.run_button.clicked.connect(lambda: self.run_asked.emit(False))
-        row.addWidget(self.run_button)
-        return bar
-
     # --- Showing --------------------------------------------------------------------------------------------------------------------------
 
     @property
     def all_problems(self) -> list[Problem]:
-        return self._static or self._found
-
-    @property
-    def checked(self) -> bool:
-        """Whether the inspector has answered about the experiment as it stands."""
-        return self._checked
-
-    @property
-    def foretold(self) -> bool:
-        """Whether what training will take is shown, or why that is not known."""
-        return not self._forecast.running and bool(self._known.found or self._known.refused)
+        """What is wrong, as far as it is known."""
+        return self.checks.problems
 
     def _index(self) -> Index:
         return Index(self._desk.catalogue or {})
@@ -199,43 +138,11 @@ class EditorView(QWidget):
         self.variants.scope = None
 
     def _changed(self) -> None:
-        self._found, self._checked = [], False
-        for number in self._questions:
-            self._desk.inspector.forget(number)
-        if self._base.shapes is None:
-            self._base = Known()  # The question about it is among those that are forgotten.
-        self._questions.clear()
-        self._figures_of = ""
-        self._choice_rest.stop()
-        self._forecast.forget()
+        self.figures.forget()
         self.sweep.foretell("", None)
-        self._fixes = {}
-        if self._desk.catalogue is not None:
-            self._static = self.document.experiment.problems(self._desk.catalogue)
-            if self._static:
-                self._look_for_fixes(self._static, self.document.experiment, self._desk.catalogue)
+        sound = self.checks.start()
         self._show()
-        if not self._static and self._desk.catalogue is not None:
-            self._rest.start()
-            self._know(Known(self._shown()), BUILDING)
-        else:
-            self._rest.stop()
-            self._know(Known(self._shown()), "Figures appear once the problems are mended.")
-
-    def _look_for_fixes(self, problems: list[Problem], experiment: Experiment, catalogue: dict[str, Any]) -> None:
-        """Try out, in a thread, what would mend each problem: every try checks the whole experiment."""
-        from engines.fixes import fixes_of
-
-        def show(found: Fixes) -> None:
-            if problems is self._static:  # Else it was edited meanwhile.
-                self._fixes = found
-                self._show()
-
-        self._desk.errands.run(
-            lambda: {(problem.path, problem.rule): fixes_of(problem, experiment, catalogue, problems) for problem in problems[:MOST_MENDED]},
-            show,
-            lambda sentence: self.notice.say("warning", f"What would mend the problems could not be found: {sentence}"),
-        )
+        self.figures.wait(BUILDING if sound else "Figures appear once the problems are mended.")
 
     def apply(self, fix: Fix) -> None:
         """Mend a problem: one step of the undo history."""
@@ -258,148 +165,52 @@ class EditorView(QWidget):
         scope = self.variants.scope
         self._merged = merged = draft.effective(data, index, scope)
         names = draft.variant_names(data)
-        changes = draft.differences(data, index, scope) if scope is not None else []
-        self._title.setText("Shared base" if scope is None else names[scope])
-        self._caption.setText(
-            "every variant starts from this" if scope is None else "changes of the base are outlined" if changes else "same as the base"
-        )
-        self._revert.setVisible(bool(changes))
+        self.title.show_scope(index, scope)
         self.corpus.show_scope(merged, scope, problems)
         self.model.show_scope(merged, scope, problems)
         self.model.mark_changes(set(model_table(table_of(data["variant"][scope]).get("model"))) if scope is not None else set())
         self._desk.trial = draft.trial(data, index, merged)
-        self.recipe.show_scope(merged, scope, problems, self._fixes)
+        self.recipe.show_scope(merged, scope, problems, self.checks.fixes)
         self.sweep.show_scope(index, scope)
         self.side_by_side.show_document(index, problems)
         for panel in (self.question, self.measure):
             panel.setVisible(scope is None)
             panel.show_problems(problems)
-        self.problems.show_problems(problems, dict(enumerate(names)), checking=not self._checked, fixes=self._fixes)
-        name = str(table_of(data.get("experiment")).get("name", ""))
-        if self.name.text() != name:
-            self.name.setText(name)
-            self.name.setCursorPosition(0)
+        self.problems.show_problems(problems, dict(enumerate(names)), checking=not self.checks.done, fixes=self.checks.fixes)
+        self.bar.show_name()
 
     def _show_another(self) -> None:
-        """Another variant is looked at: its figures are not those of the one before."""
         self._show()
-        if not self._figures_of or self._shown() == self._figures_of:
-            return  # A check is to come, which asks for them; or they are there.
-        self._forecast.forget()
-        self._know(Known(self._shown()), BUILDING)
-        self._choice_rest.start()
+        self.figures.look_at_another()
 
-    def _figures_of_the_choice(self) -> None:
-        from engines.problems import ExperimentError
+    def _looked_at(self) -> str:
+        """The variant whose figures are shown: the chosen one, the baseline beside the shared base."""
+        names = draft.variant_names(self.document.data)
+        return names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
 
-        try:
-            self._ask_figures(self.document.experiment.plans(self._desk.catalogue))
-        except ExperimentError:
-            return  # Mended or broken meanwhile: the check that follows every change tells.
+    def _show_known(self, known: Known, base: Known | None, state: str) -> None:
+        self.costs.show_known(known, base, state, waiting=bool(state))
+        self.problems.forecast.show_known(known, base)
 
-    def _show_name(self) -> None:
-        saved = "not saved yet" if self.document.path is None else self.document.path.name
-        self._file.setText(saved + (" · edited" if self.document.dirty and self.document.path else ""))
-        self._file.setToolTip(str(self.document.path or ""))
+    def _show_shapes(self, shapes: dict[str, Any], merged: Merged) -> None:
+        self.model.canvas.show_figures(shapes, merged)
+        if isinstance(shapes.get("vocabulary"), int):
+            self._desk.trial["vocabulary"] = shapes["vocabulary"]
+
+    def _show_tried(self, known: Known, merged: Merged) -> None:
+        assert known.plan is not None
+        assert known.found is not None
+        self.model.canvas.show_memory(known.found, merged)
+        self.sweep.foretell(known.name, training_seconds(known.plan, known.found))
 
     def _recolour(self, theme: Theme) -> None:
-        self.run_button.setIcon(icon("play", theme.on_accent))
+        self.bar.paint_with(theme)
         recolour(self, theme)
         self._show()
 
     def leave(self) -> None:
         """The window closes."""
-        self._forecast.forget()
-
-    # --- Deep checks ----------------------------------------------------------------------------------------------------------------------
-
-    def _check_deeply(self) -> None:
-        """Let the inspector build every variant: cross-field rules of the plugins, sizes that do not fit."""
-        from engines.problems import ExperimentError
-
-        try:
-            plans = self.document.experiment.plans(self._desk.catalogue)
-        except ExperimentError:
-            return  # A static problem; it is shown already.
-        self._questions.append(self._desk.inspector.ask("validate", self._validated, self._not_validated, plans=plans, runs=self._runs()))
-        self._ask_figures(plans)
-
-    def _runs(self) -> str:
-        """Folder of the runs of the store, which recipes may name; empty before it is opened."""
-        return str(self._desk.store.folder / "runs") if self._desk.store is not None else ""
-
-    def _shown(self) -> str:
-        """The variant whose figures stand at the right: the chosen one, the baseline beside the shared base."""
-        names = draft.variant_names(self.document.data)
-        return names[self.variants.scope] if self.variants.scope is not None else draft.baseline(self.document.data)
-
-    def _ask_figures(self, plans: dict[str, dict[str, Any]]) -> None:
-        shown, base = self._shown(), draft.baseline(self.document.data)
-        if base in plans and base != shown and self._base.plan != plans[base]:
-            self._base = Known(base, plans[base])
-            self._questions.append(self._desk.inspector.ask("shapes", self._keep_base_figures, lambda _sentence: None, plan=plans[base]))
-        if shown in plans:
-            self._figures_of = shown
-            self._questions.append(
-                self._desk.inspector.ask("shapes", lambda answer: self._show_figures(answer, shown, plans), self._no_figures, plan=plans[shown])
-            )
-
-    def _keep_base_figures(self, shapes: dict[str, Any]) -> None:
-        """What the baseline amounts to: the figures of others stand in proportion to it."""
-        self._base = replace(self._base, shapes=shapes)
-
-    def _know(self, known: Known, state: str = "") -> None:
-        """Show what is known of the variant that is looked at. state: what is being done to know more, or why that is not possible."""
-        self._known = known
-        base = draft.baseline(self.document.data)
-        if known.name == base:
-            self._base = known
-        beside = None if known.name == base else self._base if self._base.name == base else Known(base)
-        self.costs.show_known(known, beside, state, waiting=bool(state))
-        self.problems.forecast.show_known(known, beside)
-
-    def _show_figures(self, shapes: dict[str, Any], shown: str, plans: dict[str, dict[str, Any]]) -> None:
-        """What the model amounts to; then what training it will take is tried out."""
-        if shown != self._figures_of:
-            return  # Another variant was chosen meanwhile.
-        merged = draft.effective(self.document.data, self._index(), draft.variant_names(self.document.data).index(shown))
-        self.model.canvas.show_figures(shapes, merged)
-        if isinstance(shapes.get("vocabulary"), int):
-            self._desk.trial["vocabulary"] = shapes["vocabulary"]
-        known = Known(shown, plans[shown], shapes)
-        self._know(known, "A few steps are being tried out …")
-
-        def show(found: Any) -> None:
-            self._know(replace(known, found=found))
-            self.model.canvas.show_memory(found, merged)
-            self.sweep.foretell(shown, training_seconds(plans[shown], found))
-            self._predict_base(plans)
-
-        self._forecast.ask(plans[shown], plans, self._runs(), show, lambda sentence: self._know(replace(known, refused=sentence)))
-
-    def _predict_base(self, plans: dict[str, dict[str, Any]]) -> None:
-        """Once for each state of the baseline: the figures of a variant stand in proportion to it."""
-        base = self._base
-        if base.name == self._known.name or base.plan is None or base.found is not None or base.refused:
-            return
-
-        def keep(**answer: Any) -> None:
-            self._base = replace(self._base, **answer)
-            self._know(self._known)
-
-        self._forecast.ask(base.plan, plans, self._runs(), lambda found: keep(found=found), lambda sentence: keep(refused=sentence))
-
-    def _validated(self, answer: Any) -> None:
-        self._checked = True
-        told = [Problem(p.get("path", ""), p.get("value"), p.get("rule", ""), p.get("hint", "")) for p in answer["problems"]]
-        self._found = self.document.experiment.placed(told, self._desk.catalogue)
-        self._show()
-
-    def _not_validated(self, sentence: str) -> None:
-        self.notice.say("warning", f"The model could not be checked by building it: {sentence}", "Try again", self._check_deeply)
-
-    def _no_figures(self, sentence: str) -> None:
-        self._know(Known(self._shown(), refused=sentence))
+        self.figures.forecast.forget()
 
     # --- Going to places and acting ---------------------------------------------------------------------------------------------------------
 
@@ -417,7 +228,7 @@ class EditorView(QWidget):
                 self._scroll.ensureWidgetVisible(form, 40, 60)
                 return
         if problem.path == "experiment.name":
-            self.name.setFocus()
+            self.bar.name.setFocus()
         elif scope is not None and problem.path.endswith(".name"):
             self.variants.start_rename()
 
@@ -479,12 +290,3 @@ class EditorView(QWidget):
         else:
             return f"{plugin_id} is a {entry['kind']}; it is not part of a variant."
         return f"{entry['title']} is now part of {'the shared base' if scope is None else 'this variant'}."
-
-    def _drop_changes(self) -> None:
-        scope = self.variants.scope
-        if scope is not None:
-
-            def drop(data: draft.Tree) -> None:
-                data["variant"][scope] = {"name": data["variant"][scope].get("name", "")}
-
-            self.document.edit("Drop the changes of a variant", drop)
