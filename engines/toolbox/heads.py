@@ -55,9 +55,14 @@ class VocabularyHead(nn.Module):
         """Scores of a few rows, (N, V), higher for a likelier token."""
         raise NotImplementedError
 
+    @property
+    def numbers_a_row(self) -> int:
+        """How many numbers scoring all tokens for one row makes at once."""
+        return self.vocabulary_size
+
     def chunks(self, *row_tensors: Tensor, columns: int | None = None) -> Iterator[tuple[Tensor, ...]]:
-        """The tensors, cut alike along their rows so that rows x columns (default: V) stays within CHUNK_ELEMENTS."""
-        rows = max(1, CHUNK_ELEMENTS // (columns or self.vocabulary_size))
+        """The tensors, cut alike along their rows so that rows x columns (default: those of scoring all) stays within CHUNK_ELEMENTS."""
+        rows = max(1, CHUNK_ELEMENTS // (columns or self.numbers_a_row))
         yield from zip(*(torch.split(tensor, rows) for tensor in row_tensors), strict=True)
 
     def topk(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ Shapes: V vocabulary size, k samples asked for, S samples drawn.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 ProposalKind = Literal["uniform", "unigram", "log_uniform"]
 Floats = npt.NDArray[np.float64]
+
+STEP = 2.0**-24
+"""What torch.rand counts in, in float32."""
 
 
 def proposal(kind: ProposalKind, counts: np.ndarray, power: float = 1.0) -> Floats:
@@ -69,41 +73,59 @@ def alias_table(q: Floats) -> tuple[np.ndarray, np.ndarray]:
     return accept, other
 
 
-class Poisson(nn.Module):
+class Sampler(nn.Module):
+    """Buffers of probabilities, which stay in float32 or wider where the model around them is cast to half precision.
+
+    Eight bits would make a rare token as frequent as one in 256, while its correction still says how rare it is.
+    """
+
+    log_expected_V: Tensor
+    """Log of how often each token is expected in a sample."""
+
+    def keep(self, **buffers: Floats) -> None:
+        """Register these, in the default type but no less than float32; they are made again from the text and saved with no model."""
+        for name, values in buffers.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.promote_types(torch.get_default_dtype(), torch.float32)), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def wide(buffer: Tensor) -> Tensor:
+            moved = fn(buffer)
+            return buffer.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return super()._apply(wide, recurse)
+
+
+class Poisson(Sampler):
     """Each token is in the sample, once at most, by its own coin of probability pi_i (Poisson sampling): k tokens on average.
 
-    log_expected_V: log pi, exact and the same at every step, as coins do not depend on each other.
+    pi_i is a multiple of the step of torch.rand, one step at least, so that a coin falls as often as log_expected_V says it does; log pi is the
+    same at every draw, as coins do not depend on each other.
     """
+
+    chance_V: Tensor
 
     def __init__(self, q: Floats, k: int) -> None:
         super().__init__()
-        pi = inclusion(q, k)
-        self.chance_V: Tensor
-        self.log_expected_V: Tensor
-        self.register_buffer("chance_V", torch.tensor(pi, dtype=torch.get_default_dtype()), persistent=False)
-        self.register_buffer("log_expected_V", torch.tensor(np.log(pi), dtype=torch.get_default_dtype()), persistent=False)
+        pi = np.maximum(np.rint(inclusion(q, k) / STEP), 1.0) * STEP
+        self.keep(chance_V=pi, log_expected_V=np.log(pi))
 
     def draw(self) -> Tensor:
         """Different ids, (S,), ascending."""
         return (torch.rand_like(self.chance_V) < self.chance_V).nonzero().squeeze(1)
 
 
-class Independent(nn.Module):
-    """k independent draws from q, with replacement, in constant time each (alias table).
+class Independent(Sampler):
+    """k independent draws from q, with replacement, in constant time each (alias table). log_expected_V: log(k q)."""
 
-    log_expected_V: log(k q), how often a token is expected in the sample.
-    """
+    accept_V: Tensor
+    other_V: Tensor
 
     def __init__(self, q: Floats, k: int) -> None:
         super().__init__()
         self.k = k
         accept, other = alias_table(q)
-        self.accept_V: Tensor
-        self.other_V: Tensor
-        self.log_expected_V: Tensor
-        self.register_buffer("accept_V", torch.tensor(accept, dtype=torch.get_default_dtype()), persistent=False)
+        self.keep(accept_V=accept, log_expected_V=np.log(k * q))
         self.register_buffer("other_V", torch.tensor(other, dtype=torch.int64), persistent=False)
-        self.register_buffer("log_expected_V", torch.tensor(np.log(k * q), dtype=torch.get_default_dtype()), persistent=False)
 
     def draw(self, rows: int | None = None) -> Tensor:
         """Ids, (k,), or for each of so many rows its own, (rows, k); some of them possibly equal."""

@@ -65,6 +65,10 @@ class MixtureOfSoftmaxes(NormalisedHead):
             with torch.no_grad():
                 self.output.bias.copy_(log_unigram(target_counts(site)))
 
+    @property
+    def numbers_a_row(self) -> int:
+        return self.components * self.vocabulary_size
+
     def mixed(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
         """log pi, (N, K), and the scores of every component, (N, K, V)."""
         g_NKE = self.latent(hidden_ND).tanh().unflatten(1, (self.components, self.width))  # (1)
@@ -82,16 +86,11 @@ class MixtureOfSoftmaxes(NormalisedHead):
         return self.nll_rows(hidden_ND, target_N).sum()
 
     def nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        columns = self.components * self.vocabulary_size
-        return torch.cat([self.nll_rows(hidden, target) for hidden, target in self.chunks(hidden_ND, target_N, columns=columns)])
+        return torch.cat([self.nll_rows(hidden, target) for hidden, target in self.chunks(hidden_ND, target_N)])
 
     def log_prob_rows(self, hidden_ND: Tensor) -> Tensor:
         log_pi_NK, s_NKV = self.mixed(hidden_ND)
         return (log_pi_NK.unsqueeze(2) + s_NKV.log_softmax(dim=2)).logsumexp(dim=1)  # (3)
-
-    def log_prob(self, hidden_ND: Tensor) -> Tensor:
-        columns = self.components * self.vocabulary_size
-        return torch.cat([self.log_prob_rows(hidden) for (hidden,) in self.chunks(hidden_ND, columns=columns)])
 
 
 @certificate("nll equals the negative log of the explicit mixture of probabilities, gradients included", 1e-5)

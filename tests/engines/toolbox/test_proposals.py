@@ -98,3 +98,27 @@ def test_poisson_samples_differ_and_keep_their_number_on_average() -> None:
 def test_samplers_live_where_the_model_lives() -> None:
     sampler = Independent(proposal("uniform", COUNTS), 5).to("meta")
     assert sampler.draw().device.type == "meta"
+
+
+def test_coins_fall_as_often_as_their_correction_says_however_rare_the_token() -> None:
+    """What torch.rand draws are multiples of 2**-24: a chance between two of them would fall as often as the upper one."""
+    q = np.array([1.0, 1e-3, 1e-9, 3e-12])
+    sampler = Poisson(q / q.sum(), 2)
+    steps = sampler.chance_V.double() * 2**24
+    assert torch.equal(steps, steps.round())
+    assert steps.min() == 1
+    torch.testing.assert_close(sampler.log_expected_V.double(), sampler.chance_V.double().log(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("make", [Poisson, Independent])
+def test_a_model_cast_to_half_precision_draws_what_it_drew_before(make: type[Poisson] | type[Independent]) -> None:
+    q = proposal("unigram", COUNTS, 2.0)
+    drawn = []
+    for sampler in (make(q, 40), make(q, 40).bfloat16(), make(q, 40).half().double()):
+        torch.manual_seed(3)
+        drawn.append(torch.cat([sampler.draw() for _ in range(20)]))
+        assert sampler.log_expected_V.dtype in (torch.float32, torch.float64)
+    torch.testing.assert_close(sampler.log_expected_V.float(), make(q, 40).log_expected_V)
+    assert torch.equal(drawn[0], drawn[1])
+    if make is Poisson:
+        assert len(drawn[0]) < 1.2 * 20 * 40

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engines.api import Trial
-from engines.toolbox import trials
+from engines.toolbox import heads, trials
 from plugins.softmax import full, mixture
 from tests.plugins.checks import EXACT
 from tests.plugins.softmax.rows import rows_and_targets
@@ -47,6 +47,20 @@ def test_a_tied_mixture_shares_the_embedding_and_takes_its_width() -> None:
     assert table.weight.grad.abs().max() > 0
     with pytest.raises(ValueError, match="width = 7 does not fit the embedding's matrix, whose rows have 5 numbers"):
         mixture.Mixture(tied=True, width=7).build(trials.site(EXACT, embedding=table))
+
+
+def test_whatever_is_asked_the_scores_of_all_components_stay_within_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trials.seeded(EXACT):
+        head = mixture.Mixture(components=3).build(trials.site(EXACT))
+    h_ND, y_N = rows_and_targets(EXACT)
+    most = 4 * 3 * EXACT.vocabulary
+    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", most)
+    made = []
+    head.output.register_forward_hook(lambda module, given, scores_NKV: made.append(scores_NKV.numel()))
+    for ask in (lambda: head.nll(h_ND, y_N), lambda: head.log_prob(h_ND), lambda: head.topk(h_ND, 2), lambda: head.rank(h_ND, y_N)):
+        ask()
+        assert max(made) == most
+        made.clear()
 
 
 def test_components_learn_different_things() -> None:
