@@ -34,13 +34,14 @@ class HardNegatives(Block):
     pool: the n hardest of so many tokens drawn from all, by a coin each, one draw for all tokens of the minibatch; 0: of all tokens.
     All tokens are as likely in a pool: a frequent rival is held against its targets in pool / V of the minibatches alone.
     search: (2) by an index over the rows in place of the scan: signs of 512 random projections, or a preview in the 32 leading dimensions of
-    recent hidden states, with max(200, 10 n) tokens scored exactly (see index/lsh, index/svd_preview). It is built anew every T minibatches and
-    stale in between: it looks for rows as they were, and scores those it finds as they are. Signs take the biases as they were too: while these
-    still move fast, a token that has risen since is not found, and a large T ranks worse than frequencies alone.
+    recent hidden states, with max(200, 10 n) tokens scored exactly (see index/lsh, index/svd_preview); or by packages, 32 of 256 inverted lists,
+    a graph with a beam of max(200, 10 n), ScaNN (index/faiss_ivf, /faiss_hnsw, /scann). It is built anew every T minibatches and
+    stale in between: it looks for rows as they were, and scores those it finds as they are. All but the preview take the biases as they were
+    too: while these still move fast, a token that has risen since is not found, and a large T ranks worse than frequencies alone.
 
     Cost: choosing among all tokens takes the full scan of 2 D V floating point operations a token, without the 4 D V of its backward pass;
-    with a pool 2 D pool, with an index what it takes plus a build every T minibatches; then 2 D (n + 1) forward. The index stays in the
-    model's file. A dense gradient and a dense optimiser still touch V D numbers a step (sparse = true hands
+    with a pool 2 D pool, with an index what it takes plus a build every T minibatches (long for a graph); then 2 D (n + 1) forward. The index
+    stays in the model's file. A dense gradient and a dense optimiser still touch V D numbers a step (sparse = true hands
     out row gradients). Judging costs what the full softmax costs.
     Does nothing when: m = 0 and the target leads everywhere.
     Parameters: negatives n, margin m, pool, search, refresh T, tied, bias, sparse.
@@ -55,7 +56,7 @@ class HardNegatives(Block):
     negatives: int = param(20, "How many of the hardest tokens each target is held against.", unit="tokens", symbol="n", ge=1, le=1_000_000)
     margin: float = param(1.0, "By how much the target should lead.", symbol="m", ge=0.0)
     pool: int = param(0, "Hardest among about so many tokens, drawn for each minibatch; 0: among all.", unit="tokens", ge=0)
-    search: Search = param("exact", "How the hardest of all tokens are found: by scoring all, by sign codes, or by a preview.")
+    search: Search = param("exact", "How the hardest of all tokens are found: by scoring all, or by an index; faiss and scann are packages.")
     refresh: int = param(50, "Minibatches between two builds of the index.", symbol="T", ge=1)
     tied: bool = param(False, "Use the embedding's matrix as the output matrix.")
     bias: bool = param(True, "Add one number a token, which starts at its log frequency.", symbol="b")

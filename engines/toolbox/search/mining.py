@@ -12,18 +12,32 @@ import torch
 from torch import Tensor, nn
 
 from engines.toolbox.search.index import Index
+from engines.toolbox.search.libraries import FAISS, SCANN, FaissIndex, ScannIndex, unavailable
 from engines.toolbox.search.preview import Preview, second_moment
 from engines.toolbox.search.signs import SignHashing
 
-Search = Literal["exact", "lsh", "svd_preview"]
+Search = Literal["exact", "lsh", "svd_preview", "faiss_ivf", "faiss_hnsw", "scann"]
+PACKAGES = {"faiss_ivf": FAISS, "faiss_hnsw": FAISS, "scann": SCANN}
 MEMORY = 0.9
 """Weight of earlier minibatches in the second moment of the queries."""
 
 
 def miner(search: Search, *, negatives: int, refresh: int) -> Miner | None:
-    """What mines by an index; None: by the exact scan. Both look exactly at ten rows a negative, at least 200."""
+    """What mines by an index; None: by the exact scan.
+
+    Signs, preview and codes look exactly at ten rows a negative, at least 200; lists at an eighth of 256, a graph with a beam of so many rows.
+    Raises ValueError with a sentence where a package is missing.
+    """
+    if reason := unavailable(PACKAGES.get(search, ())):
+        raise ValueError(f'search = "{search}": {reason[0].lower()}{reason[1:]}')
     candidates = max(200, 10 * negatives)
     match search:
+        case "faiss_ivf":
+            return Miner(FaissIndex("lists", size=256, probed=32), refresh)
+        case "faiss_hnsw":
+            return Miner(FaissIndex("graph", size=32, probed=candidates), refresh)
+        case "scann":
+            return Miner(ScannIndex(256, 32, candidates), refresh)
         case "lsh":
             return Miner(SignHashing(512, candidates), refresh)
         case "svd_preview":
@@ -32,7 +46,8 @@ def miner(search: Search, *, negatives: int, refresh: int) -> Miner | None:
 
 
 class Miner(nn.Module):
-    """`search(h_NE, k, W_VE, b_V)` -> ids of the k best rows that the index finds, (N, k), best first; it counts its calls and builds by them.
+    """`search(h_NE, k, W_VE, b_V)` -> ids of the k best rows that the index finds, (N, k), best first, -1 where it finds no more; it counts its
+    calls and builds by them.
 
     Index, counter and second moment of the queries are in the state_dict, so that training that goes on mines what it would have mined.
     """
@@ -57,7 +72,8 @@ class Miner(nn.Module):
         if self.calls % self.refresh == 0:
             self.index.refresh(W_VE, b_V, self.moment_EE)
         self.calls += 1
-        return self.index.search(h_NE, min(k, len(W_VE)), W_VE, b_V).ids_NK
+        found = self.index.search(h_NE, min(k, len(W_VE)), W_VE, b_V)
+        return found.ids_NK.masked_fill(found.scores_NK.isneginf(), -1)
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.calls)

@@ -13,6 +13,7 @@ from engines.toolbox.search.mining import miner
 from plugins.softmax.hard_negatives import HardNegatives, MarginHead
 
 V, E = 900, 16
+WAYS = ["lsh", "svd_preview", "faiss_ivf", "faiss_hnsw"]
 
 
 def rows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -20,7 +21,7 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(V, E, generator=drawn), torch.randn(12, E, generator=drawn)
 
 
-@pytest.mark.parametrize("search", ["lsh", "svd_preview"])
+@pytest.mark.parametrize("search", WAYS)
 def test_it_is_built_every_so_many_calls(search: Any) -> None:
     made = miner(search, negatives=3, refresh=3)
     assert made is not None
@@ -40,7 +41,7 @@ def head(search: Any = "svd_preview") -> MarginHead:
         return HardNegatives(negatives=4, search=search, refresh=2).build(trials.site(Trial(width=E, vocabulary=V)))
 
 
-@pytest.mark.parametrize("search", ["lsh", "svd_preview"])
+@pytest.mark.parametrize("search", WAYS)
 def test_training_goes_on_with_the_same_negatives(search: Any) -> None:
     first, second = head(search), head(search)
     _, h_NE = rows()
@@ -58,7 +59,7 @@ def test_training_goes_on_with_the_same_negatives(search: Any) -> None:
                 each.output.weight.neg_()
 
 
-@pytest.mark.parametrize("search", ["lsh", "svd_preview"])
+@pytest.mark.parametrize("search", WAYS)
 def test_the_target_is_never_mined_and_most_of_the_hardest_are(search: Any) -> None:
     made = head(search)
     _, h_NE = rows()
@@ -70,6 +71,30 @@ def test_the_target_is_never_mined_and_most_of_the_hardest_are(search: Any) -> N
         exact_Nn = head("exact").hardest(h_NE, y_N)
         shared = [len(set(a) & set(b)) / 4 for a, b in zip(mined_Nn.tolist(), exact_Nn.tolist(), strict=True)]
         assert sum(shared) / 12 > 0.5
+
+
+def test_what_an_index_does_not_find_is_no_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five lists one is looked at: rows beyond it are absent, and not the first token again and again."""
+    made = head("faiss_ivf")
+    assert made.miner is not None
+    index: Any = made.miner.index
+    index.size, index.probed = 300, 1
+    _, h_NE = rows()
+    y_N = torch.full((12,), 700)
+    mined_Nn = made.hardest(h_NE, y_N)
+    assert (mined_Nn < 0).sum() > 12
+    for found in mined_Nn:
+        there = found[found >= 0]
+        assert len(there.unique()) == len(there)
+    assert made.loss_on(h_NE, y_N, mined_Nn).isfinite()
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.extras.missing", lambda packages: list(packages))
+    for search, package in (("faiss_hnsw", "faiss"), ("scann", "scann")):
+        with pytest.raises(ValueError, match=f'search = "{search}": it needs the package {package}.*not installed here: pip install'):
+            head(search)
+    assert head("lsh").miner is not None
 
 
 def test_a_pool_and_an_index_are_two_ways() -> None:
