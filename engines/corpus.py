@@ -21,13 +21,11 @@ class Vocabulary:
     """Token types of a corpus, ids sorted by falling training frequency (id 0 is the most frequent).
 
     counts: occurrences of each id in the training split, shape (V,), int64. unknown: the id of tokens that it lacks, where there is one.
-    joiner: what stands between two tokens of written text.
     """
 
     tokens: tuple[str, ...]
     counts: np.ndarray
     unknown: int | None = None
-    joiner: str = " "
 
     @property
     def size(self) -> int:

@@ -84,7 +84,7 @@ def counting(each: Callable[[Operation], None] | None = None) -> Iterator[Callab
 
 _HEAVY = (
     "mm", "matmul", "conv", "rnn", "lstm", "gru", "fft", "attention", "linear", "dot", "sparse", "einsum", "mv", "quantized", "cdist",
-    "euclidean_dist", "linalg", "cholesky", "solve", "svd", "_compute_linear_combination",
+    "euclidean_dist", "linalg", "cholesky", "solve", "svd", "_compute_linear_combination", "by_package",
 )  # fmt: skip
 _LIGHT = (
     "prepack", "make_quantized", "sparse_coo_tensor", "sparse_compressed_tensor", "sparse_csr_tensor", "sparse_dim", "sparse_mask", "to_sparse",

@@ -192,7 +192,7 @@ def _open(folder: Path) -> Text:
     return Text(
         splits={split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS},
         character_ends={split: np.load(folder / f"{split}.ends.npy", mmap_mode="r") for split in SPLITS},
-        vocabulary=Vocabulary(lexicon.tokens, lexicon.counts, lexicon.unknown, " " if public == "word" else ""),
+        vocabulary=Vocabulary(lexicon.tokens, lexicon.counts, lexicon.unknown),
         fingerprint=folder.name,
         licence=facts["licence"],
         level=public,

@@ -16,7 +16,7 @@ def described(text: Text) -> dict[str, Any]:
     vocabulary, training = text.vocabulary, text.documents.get("train")
     found: dict[str, Any] = {
         "fingerprint": text.fingerprint, "licence": text.licence, "level": text.level, "tokens": list(vocabulary.tokens),
-        "counts": np.asarray(vocabulary.counts).tolist(), "unknown": vocabulary.unknown, "joiner": vocabulary.joiner,
+        "counts": np.asarray(vocabulary.counts).tolist(), "unknown": vocabulary.unknown,
         "pairs": text.pairs,
     }  # fmt: skip
     coder = getattr(text.encode, "__self__", None)
@@ -30,7 +30,7 @@ def described(text: Text) -> dict[str, Any]:
 
 def without_splits(found: Mapping[str, Any]) -> Text:
     """A text of no tokens with the vocabulary, the classes and the coder of the one that was described."""
-    vocabulary = Vocabulary(tuple(found["tokens"]), np.asarray(found["counts"], dtype=np.int64), found["unknown"], found["joiner"])
+    vocabulary = Vocabulary(tuple(found["tokens"]), np.asarray(found["counts"], dtype=np.int64), found["unknown"])
     coder = None
     if settings := found.get("coder"):
         lexicon = Lexicon(vocabulary.tokens, vocabulary.counts, vocabulary.unknown, settings["merges"])

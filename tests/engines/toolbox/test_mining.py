@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from engines.api import Trial
+from engines.runtime.flops import count
 from engines.toolbox import trials
+from engines.toolbox.search.libraries import FAISS, unavailable
 from engines.toolbox.search.mining import miner
 from plugins.softmax.hard_negatives import HardNegatives, MarginHead
 
 V, E = 900, 16
-WAYS = ["lsh", "svd_preview", "faiss_ivf", "faiss_hnsw"]
+MISSING = unavailable(FAISS)
+WITH_FAISS = pytest.mark.skipif(bool(MISSING), reason=MISSING or "here")
+WAYS = ["lsh", "svd_preview", *(pytest.param(search, marks=WITH_FAISS) for search in ("faiss_ivf", "faiss_hnsw"))]
 
 
 def rows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,8 +77,9 @@ def test_the_target_is_never_mined_and_most_of_the_hardest_are(search: Any) -> N
         assert sum(shared) / 12 > 0.5
 
 
-def test_what_an_index_does_not_find_is_no_negative(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of five lists one is looked at: rows beyond it are absent, and not the first token again and again."""
+@WITH_FAISS
+def test_what_an_index_does_not_find_is_no_negative() -> None:
+    """Of 300 lists one is looked at: rows beyond it are absent, and not the first token again and again."""
     made = head("faiss_ivf")
     assert made.miner is not None
     index: Any = made.miner.index
@@ -87,6 +92,13 @@ def test_what_an_index_does_not_find_is_no_negative(monkeypatch: pytest.MonkeyPa
         there = found[found >= 0]
         assert len(there.unique()) == len(there)
     assert made.loss_on(h_NE, y_N, mined_Nn).isfinite()
+
+
+@WITH_FAISS
+def test_operations_of_a_package_are_told_as_not_counted() -> None:
+    made, (_, h_NE) = head("faiss_ivf"), rows()
+    work, _ = count(lambda: made.loss(h_NE, torch.arange(12)))
+    assert work.uncounted == {"workbench.searched_by_package": 1}
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_given_files_are_the_splits(tmp_path: Path, book: Path) -> None:
     assert isinstance(text.splits["train"], np.memmap)
     assert text.facts["tokens"]["train"] == len(WORDS.split()) + 200
     assert text.character_ends["train"][-1] == len(WORDS)
-    assert (text.level, text.vocabulary.joiner, text.licence) == ("word", " ", "not stated")
+    assert (text.level, text.licence) == ("word", "not stated")
 
 
 def test_counts_are_those_of_the_training_split(tmp_path: Path, book: Path) -> None:
