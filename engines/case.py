@@ -16,7 +16,8 @@ class Case:
     """Results of both by key, and what stands behind them. recorded: hook -> facts of what the engine itself recorded (work, memory).
 
     price: key -> {"total", "own", "of_needed_runs", ...} of one run; profile: of a run of the variant; peaks: of the machine; break_even: of
-    sparse formats on the machine (`engines.breakeven`); trained_alike: whether every training loss equals the baseline's.
+    sparse formats on the machine (`engines.breakeven`); trained_alike: whether every training loss equals the baseline's. siblings: results of
+    the other finished variants that are made of the same model, by name; simulated: the savings that exist on paper alone (`engines.savings`).
     """
 
     results: Mapping[str, Result]
@@ -33,6 +34,8 @@ class Case:
     peaks: Mapping[str, Any] | None = None
     break_even: Sequence[Mapping[str, Any]] = ()
     trained_alike: bool = False
+    siblings: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
+    simulated: Sequence[Mapping[str, Any]] = ()
 
     def ratio(self, key: str) -> float | None:
         """None where it was not measured, and of operations where some are in no count, since what was counted then says nothing."""

@@ -67,7 +67,8 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     if not entrants:
         raise ComparisonError(f'The experiment "{experiments[0].name}" has no variants.')
     baseline = next((entrant for entrant in entrants if entrant.baseline), entrants[0])
-    controls = {key: _control(control) for key, control in add_rounds(store, experiments, entrants).items()}
+    timed, remarks = add_rounds(store, experiments, entrants)
+    controls = {key: _control(control) for key, control in timed.items()}
     measure = baseline.plan.get("measure", {})
     margin = float(measure.get("margin", DEFAULT_MARGIN)) if margin is None else margin
     metrics = list(measure.get("metrics") or _judging_metrics(entrants))
@@ -79,7 +80,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
     even = _break_even(store, baseline)
     for entrant in entrants:
         variants[entrant.name]["notes"] += reached.get(entrant.name, [])
-        variants[entrant.name] |= _findings(store, entrant, baseline, variants, margin, metrics, controls, even)
+        variants[entrant.name] |= _findings(store, entrant, entrants, baseline, variants, margin, metrics, controls, even)
     return {
         "experiment": " + ".join(row.name for row in experiments),
         "baseline": baseline.name,
@@ -90,7 +91,7 @@ def compare(store: Store, experiment_ids: Sequence[int], *, margin: float | None
         "level": statistics.LEVEL,
         **({"goal": reaching.stated(goal)} if goal else {}),
         "trials": trials({entrant.name: entrant.plan for entrant in entrants}),
-        "warnings": _warnings(entrants, baseline, variants[baseline.name], controls, margin),
+        "warnings": [*_warnings(entrants, baseline, variants[baseline.name], controls, margin), *remarks],
         "control": controls,
         "conditions": conditions.conditions(baseline, entrants),
         "verdicts": _tally(variants, baseline.name, metrics),
@@ -160,8 +161,8 @@ def _variant(own: Contestant, baseline: Contestant, margin: float, margins: Mapp
 
 
 def _findings(
-    store: Store, own: Contestant, baseline: Contestant, variants: Mapping[str, Any], margin: float, metrics: Sequence[str],
-    controls: Mapping[str, Mapping[str, Any]], even: Sequence[Mapping[str, Any]],
+    store: Store, own: Contestant, entrants: Sequence[Contestant], baseline: Contestant, variants: Mapping[str, Any], margin: float,
+    metrics: Sequence[str], controls: Mapping[str, Mapping[str, Any]], even: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """What follows from the figures of a variant beside the baseline's: savings side by side, why, and what its plan says otherwise."""
     results, effects = variants[own.name]["results"], variants[own.name]["effects"]
@@ -181,9 +182,16 @@ def _findings(
         case = Case(
             results, reference, margin, metrics, effects, new, own.recorded, baseline.recorded, controls, own.price,
             profile=read_profile(store, own.profile), peaks=_peaks(baseline), break_even=even, trained_alike=_trained_alike(own, baseline),
+            siblings={each.name: variants[each.name]["results"] for each in entrants if _is_sibling(each, own) and each is not baseline},
+            simulated=[row for rows in found["savings"].values() for row in rows if row["simulated"]],
         )  # fmt: skip
         found["explanations"] = explanations(case)
     return found
+
+
+def _is_sibling(other: Contestant, own: Contestant) -> bool:
+    """Whether it is another finished variant that started from the same model."""
+    return other is not own and bool(other.done) and other.plan.get("model") == own.plan.get("model")
 
 
 def _break_even(store: Store, baseline: Contestant) -> list[dict[str, Any]]:

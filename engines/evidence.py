@@ -85,18 +85,20 @@ class Control:
     between: Between
 
 
-def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> dict[str, Control]:
-    """Put the rounds of finished timing sessions beside the figures that single runs gave. Returns the control of each key.
+def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Sequence[Contestant]) -> tuple[dict[str, Control], list[str]]:
+    """Put the rounds of finished timing sessions beside the figures that single runs gave. Returns the control of each key, and what has to be said
+    of models that were timed more than once.
 
     With several experiments the control is that of the first one that has it, whose baseline the others are held against.
     """
     by_variant = {contestant.variant_id: contestant for contestant in entrants}
     controls: dict[str, Control] = {}
+    remarks = []
     for experiment in experiments:
         sessions = queries.rounds(store, experiment.id, status=None)
-        for session in sessions:
-            if session.status in (DONE, FAILED):
-                _add_absences(session, sessions, entrants)
+        remarks += [sentence + _suffix(experiment, experiments) + "." for sentence in _timed_again(sessions)]
+        for session in _current(sessions):
+            _add_absences(session, sessions, entrants)
             if session.status != DONE:
                 continue
             key = f"{session.quantity}@{session.target}" if session.target else session.quantity
@@ -114,7 +116,30 @@ def add_rounds(store: Store, experiments: Sequence[ExperimentRow], entrants: Seq
                 contestant.measured[key] = Measured(unit, better, by_seed, every, session.facts, session.id, between)
             if again and baseline:
                 controls.setdefault(key, Control(baseline, again, between))
-    return controls
+    return controls, remarks
+
+
+def _current(sessions: Sequence[TimingRow]) -> list[TimingRow]:
+    """Of each quantity on each target the last session that is done; one that failed only where none is."""
+    found: dict[tuple[str, str], TimingRow] = {}
+    for session in sessions:
+        what = (session.target, session.quantity)
+        if session.status == DONE or (session.status == FAILED and (what not in found or found[what].status == FAILED)):
+            found[what] = session
+    return list(found.values())
+
+
+def _timed_again(sessions: Sequence[TimingRow]) -> list[str]:
+    """Without their full stops: who times until the figures please has chosen among chances, so readers learn how often it was done."""
+    by_quantity: dict[tuple[str, str], list[str]] = {}
+    for session in sessions:
+        if session.status in (DONE, FAILED):
+            by_quantity.setdefault((session.target, session.quantity), []).append(session.status)
+    times = max((statuses.count(DONE) for statuses in by_quantity.values()), default=0)
+    found = [f"Speed was timed {times} times; the figures are those of the last session alone"] if times > 1 else []
+    if any(DONE in statuses and statuses[-1] == FAILED for statuses in by_quantity.values()):
+        found.append("Timing it once more failed, so figures of an earlier session are shown")
+    return found
 
 
 def _add_absences(session: TimingRow, sessions: Sequence[TimingRow], entrants: Sequence[Contestant]) -> None:

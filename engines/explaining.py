@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from engines.case import Case
+from engines.paperreasons import rounded_without_speed, where_sparse_pays, zeros_stored_densely, zeros_without_speed
 from engines.phrases import Phrase
 from engines.pricereasons import faster_steps_longer_way, memory_by_owner, price_of_finishing, price_of_others, quality_paid, within_noise
 from engines.speedreasons import (
@@ -21,10 +22,7 @@ from engines.speedreasons import (
     training_alone,
     waits_and_bounds,
     where_operations_changed,
-    where_sparse_pays,
     without_effect,
-    zeros_stored_densely,
-    zeros_without_speed,
 )
 
 RULES: tuple[Callable[[Case], Iterator[Phrase]], ...] = (
@@ -32,6 +30,7 @@ RULES: tuple[Callable[[Case], Iterator[Phrase]], ...] = (
     zeros_without_speed,
     zeros_stored_densely,
     where_sparse_pays,
+    rounded_without_speed,
     few_against_many,
     smaller_but_slower,
     smaller_and_faster,

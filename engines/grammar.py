@@ -65,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     for add in (
-        _add_running, _add_sweeping, _add_queue, _add_profiling, _add_keeping, _add_comparing, _add_bundling, _add_neighbours, _add_studying,
-        _add_catalogue,
+        _add_running, _add_sweeping, _add_queue, _add_timing, _add_profiling, _add_keeping, _add_comparing, _add_bundling, _add_neighbours,
+        _add_studying, _add_catalogue,
     ):  # fmt: skip
         add(verb)
     return parser
@@ -137,6 +137,21 @@ def _add_queue(verb: Verb) -> None:
     _store(collect)
     for asked in (cancel, resume, collect):
         asked.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_timing(verb: Verb) -> None:
+    again = verb("time", "timing", "time_again", "Time the finished models of an experiment again, and compare them by the new figures.")
+    again.add_argument("id", metavar="ID", help="an experiment (3) whose runs have ended")
+    again.add_argument("--launches", type=int, metavar="N", help="how often the timed processes are started anew; intervals narrow with it")
+    again.add_argument("--rounds", type=int, metavar="N", help="rounds in all of them (default with --launches: two in each)")
+    again.add_argument("--seconds", type=float, metavar="S", help="length of one timed window")
+    again.add_argument("--limit", type=float, metavar="S", help="seconds that the rounds of one session may take")
+    again.add_argument(
+        "--until-narrow", action="store_true", help="go on, within the limit, until every ratio is known as closely as the margin"
+    )
+    again.add_argument("--json", metavar="OUT", help="write the comparison as JSON (-: standard output)")
+    again.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+    _store(again)
 
 
 def _add_profiling(verb: Verb) -> None:

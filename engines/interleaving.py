@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import DONE, FAILED, RUNNING, RoundRow
 
-ALL_MADE = "All rounds were made; more launches (measure.launches, measure.rounds) narrow the intervals."
+ALL_MADE = "All rounds were made; more launches (measure.launches, measure.rounds, or measure.until_narrow) narrow the intervals."
 IDLE_SECONDS = 0.25
 """How long it looks, before each round, at what else the machine does."""
 
@@ -54,6 +54,7 @@ class Session:
         """Launches are the sample, rounds within one are not independent. Fewer are enough where every ratio is known closely by then."""
         self.limit = float(wanted.get("limit", 300.0))
         """Seconds that the rounds of all blocks together may take. How long models take to load says nothing of how closely they are known."""
+        self.until_narrow = bool(wanted.get("until_narrow", False))
         self.measured: dict[Entrant, dict[int, dict[str, float]]] = {}
         """Figures of each round."""
         self.starts: list[int] = []
@@ -126,8 +127,8 @@ class Session:
 
     def _block(self, group: Sequence[Entrant]) -> None:
         """The rounds of the baseline and a group, over several launches of their processes."""
-        begun, first = self.crew.spent["rounds_s"], self._n
-        for launch, rounds in enumerate(_parts(self.rounds, self.launches)):
+        begun, first = dict(self.crew.spent), self._n
+        for launch, rounds in enumerate(self._rounds_of_launches()):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             with ExitStack() as stack:
                 self._tell(f"Loading {len(members)} processes: {self.programme.what}.")
@@ -145,6 +146,13 @@ class Session:
                         return
         self._ended.append(ALL_MADE)
 
+    def _rounds_of_launches(self) -> Iterator[int]:
+        """How many rounds each launch has: those that are planned and, where asked for, as many more of the same length as the limit allows."""
+        planned = _parts(self.rounds, self.launches)
+        yield from planned
+        while self.until_narrow:
+            yield planned[0]
+
     def _round(self, watches: dict[Entrant, Stopwatch]) -> None:
         """One turn each, in random order; stored when all have had theirs."""
         figures: dict[Entrant, dict[str, float]] = {}
@@ -160,8 +168,8 @@ class Session:
         """The baseline and a group, one loaded at a time; each visit is a few turns, and the visits of one cycle are compared."""
         self._notes["alternated"] = "Two of these models do not fit into memory together: they were loaded one at a time, in turns."
         self._tell(self._notes["alternated"])
-        begun, first = self.crew.spent["rounds_s"], self._n
-        for cycle, rounds in enumerate(_parts(self.rounds, self.launches)):
+        begun, first = dict(self.crew.spent), self._n
+        for cycle, rounds in enumerate(self._rounds_of_launches()):
             members = [entrant for entrant in (self.baseline, *group) if entrant.name not in self.crew.absent]
             self._look_around(0)
             visits = {entrant: self.crew.visit(entrant, rounds) for entrant in self._order.sample(members, len(members))}
@@ -194,8 +202,8 @@ class Session:
 
     # --- when it ends -------------------------------------------------------------------------------------------------------------------------
 
-    def _is_enough(self, begun: float, first: int, group: Sequence[Entrant], launch: int) -> bool:
-        """Whether a block may end after this round. begun: what rounds had taken before the block; first: its first round.
+    def _is_enough(self, begun: Mapping[str, float], first: int, group: Sequence[Entrant], launch: int) -> bool:
+        """Whether a block may end after this round. begun: what had been spent before the block; first: its first round.
 
         Raises Stopped where the session was called off in the store.
         """
@@ -207,9 +215,14 @@ class Session:
             return True
         # Every block has its share of the time, by its variants; one of the control alone counts as one.
         share = self.limit * max(1, sum(entrant in self.variants for entrant in group)) / len(self.variants)
+        spent = {what: seconds - begun[what] for what, seconds in self.crew.spent.items()}
         # Fewer rounds would have been for nothing: no verdict stands on them.
-        if self._n - first >= statistics.FEWEST_ROUNDS and self.crew.spent["rounds_s"] - begun > share:
+        if self._n - first >= statistics.FEWEST_ROUNDS and spent["rounds_s"] > share:
             self._ended.append(f"The {share:.0f} s of its rounds were spent (measure.limit).")
+            return True
+        # Launches beyond those that the file names would not end where models load for longer than they are timed.
+        if self.until_narrow and self._n - first >= max(self.rounds, statistics.FEWEST_ROUNDS) and sum(spent.values()) > share:
+            self._ended.append(f"Its {share:.0f} s were spent on {self._n - first} rounds, the loading of models included (measure.limit).")
             return True
         return False
 

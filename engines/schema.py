@@ -135,7 +135,8 @@ class Measure(Table):
     of one timed window of a finished model (those of training are half as long). launches: how often the timed processes are started anew among
     the rounds; it is launches that an interval narrows with. limit: seconds that the rounds of one session may take, loading and
     warm-up apart; as many rounds as a verdict needs (six) are made in any case. A session ends sooner where every ratio is known as closely as
-    the margin. batches: further batch sizes at which finished models are timed.
+    the margin. until_narrow: whether it goes on after its rounds, launch by launch, until they are or the limit is spent, the loading of these
+    further launches counted. batches: further batch sizes at which finished models are timed.
     evaluations: validations during training. held_out_tokens: tokens of a split that are evaluated, 0 for all. quality: the validation figure
     that the time to quality asks for; the baseline's final one where left out.
     """
@@ -146,6 +147,7 @@ class Measure(Table):
     launches: Whole = 5
     seconds: Annotated[float, Field(gt=0)] = 1.0
     limit: Annotated[float, Field(gt=0)] = 300.0
+    until_narrow: bool = False
     batches: list[Whole] = []
     evaluations: Annotated[int, Field(ge=0)] = 10
     held_out_tokens: Annotated[int, Field(ge=0)] = 0

@@ -1,17 +1,15 @@
-"""Rules about zeros, operations, bytes and time: why a variant is faster, smaller or neither."""
+"""Rules about operations, bytes and time: why a variant is faster, smaller or neither."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines.case import Case, Result
 from engines.phrases import Phrase, letter_of, say, times, where
 from engines.profiles import doubts
-from engines.savings import zero_share, zeroing
 
-MANY_ZEROS = 0.2
-"""A smaller share of zeros is not what a variant is about (rounding to a coarse grid makes some)."""
+SPEED = "speed/infer_tokens_per_s"
 LARGE_SHARE = 0.1
 """A smaller share of a step is not worth a sentence."""
 MAIN_SHARE = 0.25
@@ -29,62 +27,6 @@ def without_effect(case: Case) -> Iterator[Phrase]:
             stated = " ".join(effect["sentence"] for effect in rows if effect["hook"] == "stated")
             yield say("{technique} had no effect: training equals the baseline's loss by loss, and no module, parameter or byte changed. {stated}",
                        technique=technique, stated=stated)  # fmt: skip
-
-
-def zeros_without_speed(case: Case) -> Iterator[Phrase]:
-    """Zeros that dense kernels multiply like any other number."""
-    zeros, operations = zero_share(case.results), case.ratio(case.work)
-    if zeros is None or zeros < MANY_ZEROS or operations is None or not case.stayed(operations):
-        return
-    for target, speed, _ in case.timed("speed/infer_tokens_per_s"):
-        if speed["verdict"] != "better":
-            text, figures = times("speed", speed)
-            yield say(
-                "{zeros:share} of the weights are zero, but dense kernels multiply zeros: {operations:times} the operations, inference speed "
-                + text + where(target) + ".", zeros=zeros, operations=operations, target=target, **figures,
-            )  # fmt: skip
-
-
-def zeros_stored_densely(case: Case) -> Iterator[Phrase]:
-    """Zeros that take as many bytes as any other number."""
-    for effect in zeroing(case.effects, case.margin):
-        facts = effect["facts"]
-        packed = case.results.get("size/packed_mib")
-        stored = case.results.get("size/model_mib")
-        smaller = " Packed they would take {packed:figure} MiB." if packed and stored and packed["value"] < stored["value"] else ""
-        yield say(
-            "{technique} left {after:figure} of {before:figure} weights non-zero, and the model holds {bytes:figure} bytes as before: zeros are "
-            "stored like any other number." + smaller, technique=effect["technique"], after=facts["nonzero_after"], before=facts["nonzero_before"],
-            bytes=facts["bytes_after"], **({"packed": packed["value"]} if smaller and packed else {}),
-        )  # fmt: skip
-
-
-def where_sparse_pays(case: Case) -> Iterator[Phrase]:
-    """From how few weights on a sparse format would be faster, as it was measured on this machine, where zeros are multiplied like other numbers."""
-    zeros, operations = zero_share(case.results), case.ratio(case.work)
-    if zeros is None or zeros < MANY_ZEROS or operations is None or not case.stayed(operations):
-        return
-    left = _left(case.effects)
-    for format in dict.fromkeys(row["format"] for row in case.break_even):
-        rows = sorted((row for row in case.break_even if row["format"] == format), key=_even)
-        figures: dict[str, Any] = {"format": format}
-        told = []
-        for name, row in {"least": rows[0], "most": rows[-1]}.items() if len(rows) > 1 else [("least", rows[0])]:
-            figures |= {f"{name}_batch": row["batch"], f"{name}_width": row["width"]}
-            if row["density"] is not None:
-                figures[name] = row["density"]
-            beyond = "any that was measured" if row["always"] else "none that was measured"
-            below = beyond if row["density"] is None else f"below {{{name}:share}}"
-            told.append(f"{below} (batch {{{name}_batch:figure}}, {{{name}_width:figure}} wide)")
-        start = end = ""
-        if left is not None:
-            figures["left"] = left
-            paying = sum(_even(row) > left for row in rows)
-            start = "Of the weights that may be zero {left:share} are left. "
-            end = ": stored so, they would be " + ("faster" if paying == len(rows) else "faster at some of these sizes" if paying else "slower")
-        yield say(
-            f"{start}Measured on this machine, {{format}} is faster than dense where the share of weights left is {', '.join(told)}{end}.", **figures
-        )
 
 
 def few_against_many(case: Case) -> Iterator[Phrase]:
@@ -113,7 +55,7 @@ def smaller_but_slower(case: Case) -> Iterator[Phrase]:
     if size is None or not case.fell(size):
         return
     for target, latency, baseline in case.timed("latency/p50_ms"):
-        throughput = next((result for place, result, _ in case.timed("speed/infer_tokens_per_s") if place == target), None)
+        throughput = next((result for place, result, _ in case.timed(SPEED) if place == target), None)
         if latency["verdict"] == "worse" and (throughput is None or throughput["verdict"] != "better"):
             text, figures = times("latency", latency)
             yield say(
@@ -143,7 +85,7 @@ def fewer_operations(case: Case) -> Iterator[Phrase]:
     operations = case.ratio(case.work)
     if operations is None or not case.fell(operations) or operations <= 0:
         return
-    for target, speed, _ in case.timed("speed/infer_tokens_per_s"):
+    for target, speed, _ in case.timed(SPEED):
         if speed["verdict"] == "better":
             text, figures = times("speed", speed)
             yield say(
@@ -159,7 +101,7 @@ def operations_not_the_limit(case: Case) -> Iterator[Phrase]:
         return
     peak = (case.peaks or {}).get("flops_per_s", {}).get("float32")
     work = case.baseline.get(case.work)
-    for target, speed, baseline in case.timed("speed/infer_tokens_per_s"):
+    for target, speed, baseline in case.timed(SPEED):
         if speed["verdict"] == "better":
             continue
         text, figures = times("speed", speed)
@@ -199,7 +141,7 @@ def training_alone(case: Case) -> Iterator[Phrase]:
     if training is None or scoring is None:
         return
     speeds, figures = "", {"training": training, "scoring": scoring}
-    for name, bare in (("train", "speed/train_tokens_per_s"), ("infer", "speed/infer_tokens_per_s")):
+    for name, bare in (("train", "speed/train_tokens_per_s"), ("infer", SPEED)):
         found = next((result for target, result, _ in case.timed(bare) if not target), None)
         if found is not None:
             text, more = times(name, found)
@@ -244,17 +186,6 @@ def waits_and_bounds(case: Case) -> Iterator[Phrase]:
                    share=bounds[bound] / sum(spent.values()), bound=words.get(bound, bound))  # fmt: skip
 
 
-def _even(row: Mapping[str, Any]) -> float:
-    """The break-even density, beyond all that were measured where there is none among them."""
-    return float(row["density"]) if row["density"] is not None else float(row["always"])
-
-
-def _left(effects: Iterable[Mapping[str, Any]]) -> float | None:
-    """Share of the weights that could be made zero which are not; None where nobody counted them."""
-    counted = [effect["facts"] for effect in effects if effect["facts"].get("prunable_weights")]
-    return 1 - counted[-1]["zero_weights"] / counted[-1]["prunable_weights"] if counted else None
-
-
 def _changed(facts: Mapping[str, Any]) -> bool:
     before_after = [(facts.get(f"{name}_before"), facts.get(f"{name}_after")) for name in ("parameters", "nonzero", "bytes")]
     return any(before != after for before, after in before_after) or bool(facts.get("modules_added")) or bool(facts.get("modules_removed"))
@@ -286,7 +217,7 @@ def _sizes(case: Case) -> Iterator[tuple[str, tuple[str, Result, Result], tuple[
             yield target, (f"At batch {small[0]}", *small[1:]), (f"at batch {large[0]}", *large[1:])
             continue
         one = next((each for each in case.timed("latency/p50_ms") if each[0] == target), None)
-        many = next((each for each in case.timed("speed/infer_tokens_per_s") if each[0] == target), None)
+        many = next((each for each in case.timed(SPEED) if each[0] == target), None)
         if one and many:
             yield target, ("One token at a time", *one[1:]), ("with whole batches", *many[1:])
 

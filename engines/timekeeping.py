@@ -1,6 +1,6 @@
 """When experiments are timed: after their runs, one at a time, while no run is at work. The supervisor's part of a timing session.
 
-A supervisor times only what had a run end in its care, the newest first: nobody waits for what an earlier one left.
+A supervisor times what had a run end in its care, the newest first, and what somebody asked for; nobody waits for what an earlier one left.
 """
 
 from __future__ import annotations
@@ -72,15 +72,23 @@ class Timekeeper:
     @property
     def pending(self) -> bool:
         """Whether a session runs or is due."""
-        return self.busy or any(timetable.is_due(self._store, each) for each in self._candidates)
+        if self.busy:
+            return True
+        self._hear_wishes()
+        return any(timetable.is_due(self._store, each) for each in self._candidates)
 
     def start_next(self) -> None:
         """Start the session of the newest experiment that is due, unless one runs."""
+        self._hear_wishes()
         while not self.busy and self._candidates:
             experiment_id = max(self._candidates)
             self._candidates.remove(experiment_id)
             if timetable.is_due(self._store, experiment_id):
                 self._start(experiment_id)
+
+    def _hear_wishes(self) -> None:
+        for experiment_id in queries.wanted_timings(self._store):
+            self.consider(experiment_id)
 
     def postpone(self) -> None:
         """Ask the session to make way for new runs: what it has measured is given up, and it is made anew when nothing is queued."""

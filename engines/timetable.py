@@ -1,15 +1,16 @@
-"""Which experiments are to be timed, who takes part, and how a session is called off. The store alone answers."""
+"""Which experiments are to be timed, or timed again, who takes part, and how a session is called off. The store alone answers."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engines import probes
 from engines.programmes import INFERENCE, Entrant
 from engines.store import commands, queries
 from engines.store.database import Store
-from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, RunRow, TimingRow
+from engines.store.rows import CANCELLED, DONE, FAILED, LOST, RUNNING, WANTED, RunRow, TimingRow
 
 ORPHANED = "Who started the timing is gone."
 POSTPONED = "New runs came; it is made anew after them."
@@ -22,10 +23,13 @@ def named(store: Store, experiment_id: int) -> str:
 
 
 def is_due(store: Store, experiment_id: int) -> bool:
-    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up.
+    """Whether all runs of an experiment have ended, there is something to compare, and nobody has timed it, is timing it or gave it up; or
+    whether it was asked for.
 
     Who cancelled a run or deleted the experiment wants no more work done on it: then it is not due, until the run is resumed.
     """
+    if wishes(store, experiment_id) and not queries.rounds(store, experiment_id, status=RUNNING):
+        return not why_not(store, experiment_id)
     runs = queries.runs(store, experiment_id)
     if not runs or any(run.smoke or run.status == CANCELLED or not run.over for run in runs):
         return False
@@ -39,14 +43,36 @@ def is_due(store: Store, experiment_id: int) -> bool:
     return len(entrants(store, experiment_id)) > 1
 
 
+def wishes(store: Store, experiment_id: int) -> dict[int, Mapping[str, Any]]:
+    """What was asked for and is not done: id of the wish -> what of `measure` shall be otherwise. The last one counts."""
+    return {row.id: row.facts.get("measure", {}) for row in queries.rounds(store, experiment_id, status=WANTED)}
+
+
+def why_not(store: Store, experiment_id: int) -> str:
+    """What keeps the finished models of an experiment from being timed on demand, in a sentence; empty where nothing does."""
+    if queries.experiment(store, experiment_id).deleted is not None:
+        return "The experiment was deleted."
+    runs = queries.runs(store, experiment_id)
+    if waiting := sum(not run.over for run in runs):
+        return f"{waiting} of its {len(runs)} runs have not ended; models are timed when all have."
+    if any(run.smoke for run in runs):
+        return "It was a smoke test, whose models mean nothing."
+    found = entrants(store, experiment_id)
+    if not found:
+        return "Its baseline has no finished model in this store."
+    return "" if len(found) > 1 else "Only its baseline has a finished model in this store: there is nothing to compare it with."
+
+
 def is_pending(store: Store, experiment_id: int) -> bool:
     """Whether a session of this experiment runs, or is due and in the care of a supervisor that lives."""
     return bool(queries.rounds(store, experiment_id, status=RUNNING)) or (is_due(store, experiment_id) and _is_in_care(store, experiment_id))
 
 
 def _is_in_care(store: Store, experiment_id: int) -> bool:
-    """Whether a supervisor lives that had a run of this experiment; no other one times it."""
+    """Whether a supervisor lives that had a run of this experiment; no other one times it, except where it was asked for."""
     alive = {row.id for row in queries.supervisors(store, alive=True) if row.host != platform.node() or probes.is_alive(row.pid, row.pid_started)}
+    if wishes(store, experiment_id):
+        return bool(alive)
     return any(run.supervisor_id in alive for run in queries.runs(store, experiment_id))
 
 
@@ -79,7 +105,8 @@ def _lose(store: Store, experiment_id: int, running: Sequence[TimingRow], reason
 
 
 def cancel(store: Store, experiment_id: int, reason: str) -> None:
-    """End the session of an experiment at its next turn; one that is due and has not begun is not begun."""
+    """End the session of an experiment at its next turn; one that is due and has not begun is not begun. What was measured before stays."""
+    commands.drop_wishes(store, list(wishes(store, experiment_id)))
     if is_due(store, experiment_id):
         quantity, (unit, better) = next(iter(INFERENCE.items()))
         commands.open_timing(store, experiment_id, "", quantity, {"unit": unit, "better": better})

@@ -20,11 +20,11 @@ from types import FrameType
 from engines.interleaving import Session, Stopped
 from engines.processlog import say
 from engines.programmes import of_plan
-from engines.store import queries
+from engines.store import commands, queries
 from engines.store.address import store_url
 from engines.store.database import Store, StoreError
-from engines.store.rows import CANCELLED, DONE, FAILED, LOST
-from engines.timetable import ORPHANED, POSTPONED, close, entrants, named
+from engines.store.rows import CANCELLED, DONE, FAILED, LOST, WANTED
+from engines.timetable import ORPHANED, POSTPONED, close, entrants, named, wishes
 from engines.timinglock import machine_to_ourselves, who_times
 
 LOOK_SECONDS = 0.5
@@ -41,10 +41,13 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
         tell("There are no two finished variants to time.")
         return FAILED
     plan = next(variant.plan for variant in queries.variants(store, experiment_id) if variant.baseline)
-    known = len(queries.rounds(store, experiment_id, status=None))
+    asked = wishes(store, experiment_id)
+    for changes in asked.values():
+        plan = {**plan, "measure": {**plan.get("measure", {}), **changes}}
+    known = _begun(store, experiment_id)
     try:
         with _machine_lock(stop, tell, named(store, experiment_id)):
-            if len(queries.rounds(store, experiment_id, status=None)) > known:
+            if _begun(store, experiment_id) > known or (asked and not asked.keys() & wishes(store, experiment_id).keys()):
                 raise Stopped("Called off while it waited for another session.")
             if queries.experiment(store, experiment_id).deleted is not None:
                 raise Stopped("The experiment was deleted.")
@@ -53,10 +56,18 @@ def measure(store: Store, experiment_id: int, *, stop: Callable[[], str] = lambd
             outcomes = [session.run() for session in sessions]
     except Stopped as reason:
         # Nobody called it off where its supervisor went or runs came: it may be made anew.
-        close(store, experiment_id, LOST if str(reason) in (ORPHANED, POSTPONED) else CANCELLED, str(reason))
+        again = str(reason) in (ORPHANED, POSTPONED)
+        close(store, experiment_id, LOST if again else CANCELLED, str(reason))
+        commands.drop_wishes(store, [] if again else list(asked))
         tell(f"Cancelled. {reason}")
         return CANCELLED
+    commands.drop_wishes(store, list(asked))
     return FAILED if FAILED in outcomes else DONE
+
+
+def _begun(store: Store, experiment_id: int) -> int:
+    """How many sessions were begun, or called off before they were."""
+    return sum(status != WANTED for _, status, _ in queries.timing_marks(store, experiment_id))
 
 
 @contextmanager

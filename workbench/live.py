@@ -77,13 +77,18 @@ class Update:
     """Whether its runs are over and a supervisor is about to time them."""
     profiled: list[int] = field(default_factory=list)
     """Ids of the profiles of its runs."""
+    waits_for: str = ""
+    """What is timed on this machine while its runs, or its own timing, wait for it; empty where they wait for nothing of that kind."""
 
     @property
     def timing_words(self) -> str:
-        """What is done about the speed of its variants, for a caption; empty where nothing is."""
+        """What is done about the speed of its variants, or keeps its runs from starting, for a caption; empty where nothing is."""
         made = [rounds for _, status, rounds in self.timing if status == "running"]
         if made:
             return f"speed is being timed: round {max(made)}" if max(made) else "speed is being timed: models are loaded"
+        if self.waits_for:
+            what = "the timing of speed waits" if self.timed_next else "its runs wait"
+            return f"{what} for {self.waits_for}, which is being timed on this machine"
         return "speed is timed next" if self.timed_next else ""
 
     @cached_property
@@ -126,6 +131,8 @@ class LiveFeed(QObject):
         self._runs: frozenset[int] = frozenset()
         self._known = _Known()
         self._seen: int | None = None
+        self._timed = ""
+        """What was timed on this machine at the last update: it ends without a change of this store."""
         self._generation = 0
         self._busy = self._again = False
         self._cost = 0.0
@@ -193,20 +200,22 @@ class LiveFeed(QObject):
             self._again = True
             return
         self._busy, self._again = True, False
-        generation, seen = self._generation, self._seen
+        generation, seen, timed = self._generation, self._seen, self._timed
         experiment, keys, preferred, known, series = self._experiment, self._keys, self._runs, self._known, self._series
 
-        def work() -> tuple[int | None, Update | None, float]:
-            started = time.perf_counter()
-            change = store.changed()
-            if change == seen:
-                return change, None, time.perf_counter() - started
-            update = _gather(store, experiment, keys, preferred, known, series=series)
-            return change, update, time.perf_counter() - started
+        def work() -> tuple[int | None, str, Update | None, float]:
+            from engines.timinglock import who_times
 
-        def done(answer: tuple[int | None, Update | None, float]) -> None:
+            started = time.perf_counter()
+            change, whom = store.changed(), who_times()
+            if change == seen and whom == timed:
+                return change, whom, None, time.perf_counter() - started
+            update = _gather(store, experiment, keys, preferred, known, whom, series=series)
+            return change, whom, update, time.perf_counter() - started
+
+        def done(answer: tuple[int | None, str, Update | None, float]) -> None:
             self._busy = False
-            change, update, cost = answer
+            change, self._timed, update, cost = answer
             if generation == self._generation:
                 self._seen = change if self._seen is not None or seen is None else None
                 self._cost = cost
@@ -226,8 +235,10 @@ class LiveFeed(QObject):
             self._timer.start(0 if at_once else self.pause_ms)
 
 
-def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred: frozenset[int], memory: _Known, *, series: bool) -> Update:
-    """One read of the store. Advances what is known, which belongs to this read alone while it is under way."""
+def _gather(
+    store: Any, experiment: int | None, keys: frozenset[str], preferred: frozenset[int], memory: _Known, timed: str, *, series: bool
+) -> Update:
+    """One read of the store. Advances what is known, which belongs to this read alone while it is under way. timed: what is, on this machine."""
     from engines import remaining, timetable
     from engines.store import queries
 
@@ -251,12 +262,22 @@ def _gather(store: Any, experiment: int | None, keys: frozenset[str], preferred:
     left = remaining.of_runs(runs, now=now, peers=runs, jobs=len(at_work))
     timing = queries.timing_marks(store, experiment)
     busy = not runs or any(not run.over for run in runs) or any(status == "running" for _, status, _ in timing)
+    timed_next = not busy and timetable.is_pending(store, experiment)
+    kept_back = timed_next or (not at_work and any(run.status == "queued" for run in runs))
     update = Update(
         experiments, active, paused, experiment, runs, queries.variants(store, experiment), found, pieces, latest, left, queue_left, tags,
-        timing, not busy and timetable.is_pending(store, experiment), queries.profiled(store, experiment),
+        timing, timed_next, queries.profiled(store, experiment), _other(store, experiment, experiments, timed) if kept_back else "",
     )  # fmt: skip
     _ = update.units  # Worked out here, in the thread.
     return update
+
+
+def _other(store: Any, experiment: int, experiments: list[ExperimentRow], timed: str) -> str:
+    """What is timed, by its name where it is another experiment of this store; empty where it is this one."""
+    from engines import timetable
+
+    known = {timetable.named(store, row.id): f"“{row.name}”" for row in experiments if row.id != experiment}
+    return "" if timed == timetable.named(store, experiment) else known.get(timed, timed)
 
 
 def _runs(queries: Any, store: Any, experiment: int | None, memory: _Known) -> list[RunRow]:

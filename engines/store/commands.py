@@ -22,15 +22,26 @@ from engines.store.ordering import move_runs, set_paused
 from engines.store.points import append_points, truncate_points
 from engines.store.rows import ACTIVE, ENDED, EffectRow, ResultRow, RoundRow, SeriesBatch
 from engines.store.studies import begin_study, delete_study, finish_study
-from engines.store.submission import clear_request, delete_experiment, put_note, request_cancel, requeue, restore_experiment, set_tag, submit
+from engines.store.submission import (
+    ask_for_timing,
+    clear_request,
+    delete_experiment,
+    drop_wishes,
+    put_note,
+    request_cancel,
+    requeue,
+    restore_experiment,
+    set_tag,
+    submit,
+)
 from engines.store.supervision import claim_run, end_supervisor, heartbeat, mark_lost, register_supervisor, runs_held, runs_of_dead, set_process
 
 __all__ = [
-    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "add_artifact", "append_points", "begin_study", "claim_run",
-    "clear_request", "close_timing", "delete_experiment", "delete_study", "end_supervisor", "finish_run", "finish_study", "gc", "heartbeat",
-    "mark_lost", "move_runs", "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results", "put_rounds",
-    "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_paused", "set_phase", "set_process",
-    "set_progress", "set_status", "set_tag", "submit", "truncate_points",
+    "ClaimLost", "EffectRow", "ResultRow", "RoundRow", "SeriesBatch", "add_artifact", "append_points", "ask_for_timing", "begin_study", "claim_run",
+    "clear_request", "close_timing", "delete_experiment", "delete_study", "drop_wishes", "end_supervisor", "finish_run", "finish_study", "gc",
+    "heartbeat", "mark_lost", "move_runs", "open_timing", "put_artifact", "put_effects", "put_event", "put_machine", "put_note", "put_results",
+    "put_rounds", "register_supervisor", "request_cancel", "requeue", "restore_experiment", "runs_held", "runs_of_dead", "set_paused", "set_phase",
+    "set_process", "set_progress", "set_status", "set_tag", "submit", "truncate_points",
 ]  # fmt: skip
 
 _run = tables.run.c

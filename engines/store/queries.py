@@ -19,6 +19,7 @@ from engines.store.rows import (
     DONE,
     QUEUED,
     RUNNING,
+    WANTED,
     ArtifactRow,
     Curve,
     EffectRow,
@@ -40,6 +41,7 @@ __all__ = [
     "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
     "experiments", "machine", "marks", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "run_marks", "runs",
     "runs_of", "series", "studies", "study", "supervisors", "tags", "variants",
+    "wanted_timings",
 ]  # fmt: skip
 
 
@@ -213,16 +215,11 @@ def rounds(store: Store, experiment_id: int, status: str | None = "done") -> lis
         rows = connection.execute(of_sessions).all()
         v = tables.variant.c
         baseline = connection.execute(select(v.id).where(v.experiment_id == experiment_id, v.baseline)).scalar()
-    found = []
-    for session in sessions:
-        values: dict[int, dict[int, float]] = {}
-        control: dict[int, float] = {}
-        for row in rows:
-            if row.timing_id == session.id:
-                value = np.nan if row.value is None else row.value
-                (control if row.control else values.setdefault(row.variant_id, {}))[row.n] = value
-        found.append(TimingRow(**session._mapping, baseline=baseline, values=values, control=control))
-    return found
+    found = {row.id: TimingRow(**row._mapping, baseline=baseline, values={}, control={}) for row in sessions}
+    for row in rows:
+        session, value = found[row.timing_id], np.nan if row.value is None else row.value
+        (session.control if row.control else session.values.setdefault(row.variant_id, {}))[row.n] = value
+    return list(found.values())
 
 
 def timing_marks(store: Store, experiment_id: int) -> list[tuple[int, str, int]]:
@@ -240,6 +237,14 @@ def profiled(store: Store, experiment_id: int) -> list[int]:
     asked = select(c.id).join(tables.run, tables.run.c.id == c.run_id).where(tables.run.c.experiment_id == experiment_id, c.kind == "profile")
     with store.reading() as connection:
         return list(connection.execute(asked.order_by(c.id)).scalars())
+
+
+def wanted_timings(store: Store) -> list[int]:
+    """Ids of the experiments whose timing somebody asked for and nobody has finished, in the order in which they were asked for."""
+    c, e = tables.timing.c, tables.experiment.c
+    asked = select(c.experiment_id).join(tables.experiment, e.id == c.experiment_id).where(c.status == WANTED, e.deleted.is_(None))
+    with store.reading() as connection:
+        return list(dict.fromkeys(connection.execute(asked.order_by(c.id)).scalars()))
 
 
 def being_timed(store: Store) -> list[int]:

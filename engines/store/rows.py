@@ -12,6 +12,8 @@ QUEUED, STARTING, RUNNING, DONE, FAILED, CANCELLED, LOST = "queued", "starting",
 ACTIVE = (STARTING, RUNNING)
 ENDED = (DONE, FAILED, CANCELLED, LOST)
 RESUMABLE = (FAILED, CANCELLED, LOST)
+WANTED = "wanted"
+"""Status of a timing session that somebody asked for and that nobody has begun."""
 STARRED, ARCHIVED = "★", "archived"
 """Tags with a meaning of their own: listed first; left out of lists until asked for."""
 

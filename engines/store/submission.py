@@ -12,7 +12,7 @@ from engines.store import tables
 from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.ordering import next_place
-from engines.store.rows import ACTIVE, CANCELLED, DONE, QUEUED, RESUMABLE, RUNNING
+from engines.store.rows import ACTIVE, CANCELLED, DONE, QUEUED, RESUMABLE, RUNNING, WANTED
 
 _run = tables.run.c
 
@@ -167,3 +167,22 @@ def _insert(connection: Connection, table: Any, row: Mapping[str, Any]) -> int:
     made = connection.execute(insert(table).values(row)).inserted_primary_key
     assert made is not None
     return int(made[0])
+
+
+def ask_for_timing(store: Store, experiment_id: int, measure: Mapping[str, Any]) -> int:
+    """Wish that the finished models of an experiment are timed, once more where they have been; returns the id of the wish.
+
+    measure: what shall be otherwise than its file says (rounds, launches, seconds, limit, until_narrow).
+    """
+    with store.writing() as connection:
+        row = {"experiment_id": experiment_id, "target": "", "quantity": "", "status": WANTED, "facts": {"measure": dict(measure)}}
+        made = connection.execute(insert(tables.timing).values(row)).inserted_primary_key
+        assert made is not None
+        return int(made[0])
+
+
+def drop_wishes(store: Store, wishes: Sequence[int]) -> None:
+    """Take wishes for a timing back, or strike off those that were granted; of other sessions nothing is lost."""
+    c = tables.timing.c
+    with store.writing() as connection:
+        connection.execute(delete(tables.timing).where(c.id.in_(wishes), c.status == WANTED))

@@ -45,6 +45,14 @@ def case(own, **more):
 ZEROS = {
     "size/parameters": result(value=1000), "size/nonzero_parameters": result(0.17, "better", value=170), OPERATIONS: result(), SPEED: result(1.003),
 }  # fmt: skip
+SIBLINGS = {
+    "not faster": {"size/parameters": result(0.17, "better", value=170), SPEED: result(1.01)},
+    "rows taken out": {"size/parameters": result(0.2, "better", value=200), SPEED: result(1.6, "better", better="higher")},
+    "less taken out": {"size/parameters": result(0.9, "better", value=900), SPEED: result(1.7, "better", better="higher")},
+    "as large": {"size/parameters": result(value=1000), SPEED: result(1.8, "better", better="higher")},
+    "timed elsewhere": {"size/parameters": result(0.17, "better", value=170), f"{SPEED}@phone": result(1.9, "better", better="higher")},
+}
+"""Of these the second is cited: faster on the same target, and smaller by about as much as there are zeros."""
 MEMORY = {"peak_mib": 100.0, "owners_mib": {"parameters": 20.0, "activations": 80.0}}
 LESS = {"peak_mib": 60.0, "owners_mib": {"parameters": 21.0, "activations": 39.0}}
 PROFILE = {
@@ -71,6 +79,21 @@ SPOKEN = [
         [
             {"results": {key: each for key, each in ZEROS.items() if key != gone}} for gone in ZEROS
         ] + [{"results": ZEROS | {SPEED: result(1.6, "better")}}, {"results": ZEROS | {OPERATIONS: result(0.5, "better")}}],
+    ),
+    (
+        "zeros_without_speed", case(ZEROS, siblings=SIBLINGS),
+        "83% of the weights are zero, but dense kernels multiply zeros: 1.00x the operations, inference speed 1.00x [0.99, 1.01]. "
+        'The same model made smaller instead ("rows taken out", 0.20x the parameters): 1.60x [1.58, 1.62].',
+        [{"results": ZEROS | {SPEED: result(1.6, "better")}}],
+    ),
+    (
+        "rounded_without_speed",
+        case({"size/model_mib": result(value=4.0), SPEED: result(0.995)}, simulated=[{"key": "nominal/bits", "ratio": 0.25}],
+             siblings={"int8": {"size/model_mib": result(0.3, "better", value=1.2), SPEED: result(1.3, "better")}}),
+        "Its weights are rounded to 0.25x the bits, but stored in 1.00x the bytes: inference speed 0.99x [0.99, 1.00]. "
+        'The same model stored in fewer bytes instead ("int8", 0.30x the bytes): 1.30x [1.29, 1.31].',
+        [{"simulated": []}, {"simulated": [{"key": "size/nonzero_parameters", "ratio": 0.2}]}, {"results": {SPEED: result(0.995)}},
+         {"results": {"size/model_mib": result(value=4.0), SPEED: result(1.3, "better")}}],
     ),
     (
         "where_sparse_pays",
@@ -291,7 +314,8 @@ def test_no_explanation_holds_a_number_that_is_not_among_its_figures(own, base, 
     control = {key: {"ratio": 1.0, "ratio_low": 0.5, "ratio_high": 2.0} for key in own}
     price = {"cost/train_s": {"total": total, "own": total, "of_needed_runs": part, "finishing_s": part}, "cost/train_flops": {"of_needed_runs": 0.0}}
     tried = Case(own, base, 0.02, list(KEYS), effects, ["theirs/idea0"], mine, theirs, control, price, PROFILE,
-                 {"flops_per_s": {"float32": 1e12}}, alike)  # fmt: skip
+                 {"flops_per_s": {"float32": 1e12}}, trained_alike=alike, siblings={"other 7": base, "third": own},
+                 simulated=[{"key": "nominal/bits", "ratio": 0.25}])  # fmt: skip
     for found in explanations(tried):
         assert_backed(found)
 

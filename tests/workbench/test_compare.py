@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engines import launching
+from engines import launching, retiming, timetable, timinglock
 from engines.store import commands, queries
 from engines.store.database import Store
 from engines.store.rows import RoundRow
@@ -74,6 +74,54 @@ def test_a_timing_session_is_told_while_it_runs_and_judged_when_it_has_ended(qtb
     commands.close_timing(store, session, "done", {"launches": [0, 3, 6, 9]})
     qtbot.waitUntil(lambda: view.comparison["variants"]["adaptive"]["results"].get(key, {}).get("verdict") == "better", timeout=10_000)
     assert "timed" not in view.head.caption.text()
+
+
+def test_the_models_are_timed_again_as_carefully_as_asked_and_the_session_is_called_off(
+    qtbot: QtBot, view: CompareView, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retiming, "ensure_supervisor", lambda url, jobs=None: None)
+    experiment = samples.finished(store)
+    panel = view.timing
+    qtbot.waitUntil(lambda: view.comparison is not None and panel.button.toolTip().startswith("Time the finished"), timeout=10_000)
+    for run in queries.runs(store, experiment):
+        store.model_folder(run.id).mkdir(parents=True)
+        (store.model_folder(run.id) / "plan.json").write_text("{}", encoding="utf-8")
+    panel.button.click()
+    qtbot.waitUntil(panel.isVisible, timeout=10_000)
+    rows = panel.form.rows
+    assert rows["until_narrow"].field.value() is True
+    rows["launches"].set_value(40, True)
+    panel.start.click()
+    qtbot.waitUntil(lambda: "must not exceed rounds" in panel.notice.text, timeout=10_000)
+    assert timetable.wishes(store, experiment) == {}
+    rows["rounds"].set_value(80, True)
+    panel.start.click()
+    qtbot.waitUntil(lambda: panel.button.text() == "Stop timing", timeout=10_000)
+    assert not panel.isVisible()
+    (asked,) = timetable.wishes(store, experiment).values()
+    assert asked == {"rounds": 80, "launches": 40, "seconds": 1.0, "limit": 300.0, "until_narrow": True}
+    panel.button.click()
+    qtbot.waitUntil(lambda: panel.button.text() == "Time again", timeout=10_000)
+    assert timetable.wishes(store, experiment) == {}
+
+
+def test_what_its_timing_waits_for_is_named(qtbot: QtBot, view: CompareView, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, other = samples.finished(store), samples.submit(store)
+    for run in queries.runs(store, experiment):
+        store.model_folder(run.id).mkdir(parents=True)
+        (store.model_folder(run.id) / "plan.json").write_text("{}", encoding="utf-8")
+    timed = ["experiment 9 of elsewhere.sqlite"]
+    monkeypatch.setattr(timinglock, "who_times", lambda: timed[0])
+    commands.register_supervisor(store, "elsewhere", 1, 1.0)
+    commands.ask_for_timing(store, experiment, {})
+    view.choose(experiment)
+    told = "the timing of speed waits for experiment 9 of elsewhere.sqlite, which is being timed on this machine"
+    qtbot.waitUntil(lambda: view.head.caption.text().endswith(told), timeout=10_000)
+    timed[0] = timetable.named(store, other)  # Nothing in the store has changed.
+    name = queries.experiment(store, other).name
+    qtbot.waitUntil(lambda: f"waits for “{name}”, which" in view.head.caption.text(), timeout=10_000)
+    timed[0] = timetable.named(store, experiment)
+    qtbot.waitUntil(lambda: view.head.caption.text().endswith("speed is timed next"), timeout=10_000)
 
 
 def test_a_baseline_that_failed_is_named_with_its_reason_and_can_be_run_again(

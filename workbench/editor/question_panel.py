@@ -16,6 +16,7 @@ from workbench.editor.draft import Scope, Tree
 from workbench.editor.places import sentence, trouble_of
 from workbench.editor.plugin_card import PluginCard
 from workbench.forms import Form
+from workbench.timing_fields import TIMING
 from workbench.widgets.surfaces import Card, icon_button
 
 UNITS = ("tokens", "steps", "seconds", "epochs")
@@ -42,18 +43,7 @@ MEASURE_SCHEMA: Tree = {
             "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.02, "unit": "ratio − 1",
             "description": "Differences smaller than this are called no practical difference.",
         },
-        "rounds": {"type": "integer", "minimum": 1, "default": 10, "unit": "rounds", "description": "Interleaved timing rounds, at most."},
-        "launches": {
-            "type": "integer", "minimum": 1, "default": 5, "unit": "launches",
-            "description": "How often the timed processes are started anew among the rounds; intervals narrow with it.",
-        },
-        "seconds": {
-            "type": "number", "exclusiveMinimum": 0, "default": 1.0, "unit": "s",
-            "description": "Length of one timed window; those of training last half as long.",
-        },
-        "limit": {
-            "type": "number", "exclusiveMinimum": 0, "default": 300.0, "unit": "s", "description": "What the rounds of one timing session may take.",
-        },
+        **TIMING,
         "batches": {
             "type": "array", "items": {"type": "integer", "minimum": 1}, "default": [],
             "description": "Further batch sizes at which finished models are timed, for example 1, 16.",

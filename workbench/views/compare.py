@@ -15,6 +15,7 @@ from engines.comparability import baseline_missing
 from workbench.comparing import exporting
 from workbench.comparing.subject import Part, Subject
 from workbench.comparing.tabs import Tab, Tabs
+from workbench.comparing.timing_panel import TimingPanel
 from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
 from workbench.theme import Theme
@@ -61,6 +62,12 @@ class CompareView(QWidget):
         column.setSpacing(0)
         self.head = self._head()
         column.addWidget(self.head)
+        self.timing = TimingPanel(desk)
+        self.head.row.insertWidget(1, self.timing.button)
+        around = QVBoxLayout()
+        around.setContentsMargins(14, 10, 14, 0)
+        around.addWidget(self.timing)
+        column.addLayout(around)
         self.notice = Notice()
         self.missing = Notice()
         """Says that the baseline has no finished run, and why."""
@@ -132,6 +139,7 @@ class CompareView(QWidget):
             return
         self._runs = update.runs
         self._timing = update.timing_words
+        self.timing.show_state(update)
         self._caption()
         # Sessions are made after the runs, and a profile may be made at any time: both change what is to be said.
         states = [(run.id, run.status) for run in update.runs], [session[:2] for session in update.timing], update.profiled
