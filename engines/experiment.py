@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines import catalogue as catalogues
-from engines.checking import check_meaning, needs_of, references
+from engines import variants as edits
+from engines.checking import check_meaning, needs_of
 from engines.commented import render
 from engines.keypaths import KeyPathError, assignment, drop, locate, look, put
 from engines.merging import Index, Tree, list_of, merge, plan_of
 from engines.placing import placed
-from engines.problems import ExperimentError, Problem, did_you_mean, join
+from engines.problems import ExperimentError, Problem, did_you_mean
 from engines.schema import ExperimentFile, Variant
 from engines.structure import check_structure
 
@@ -139,13 +140,10 @@ class Experiment:
         return self._with(drop(self.data, locate(self.data, path)))
 
     def add_variant(self, name: str, *, like: str = "", position: int | None = None) -> Experiment:
-        """With a new variant: the base as it is, or a copy of the variant `like`."""
-        source = self.get(join("variant", like)) if like else {}
-        if source is None:
-            raise KeyPathError(f"There is no variant {json.dumps(like)}", did_you_mean(like, self._names()))
-        variants = [*list_of(self.data.get("variant"))]
-        variants.insert(len(variants) if position is None else position, {**source, "name": name})
-        return self._with({**self.data, "variant": variants})
+        """With a new variant: the base as it is, or a copy of the variant `like`. Raises KeyPathError where there is no such variant."""
+        data = copy.deepcopy(self.data)
+        edits.add_variant(data, name, like=self._number(like) if like else None, position=position)
+        return self._with(data)
 
     def with_variants(self, tables: Iterable[Tree]) -> Experiment:
         """With more variants behind the others, each as the table that the file would hold."""
@@ -156,31 +154,16 @@ class Experiment:
         return self._with(data)
 
     def remove_variant(self, name: str) -> Experiment:
-        """Without a variant; where it was the baseline, the first of the others becomes it."""
-        fewer = self.remove(join("variant", name))
-        return fewer.remove("experiment.baseline") if self.get("experiment.baseline") == name else fewer
+        """Without a variant; where it was the baseline, the first of the others becomes it. Raises KeyPathError where there is none so called."""
+        data = copy.deepcopy(self.data)
+        edits.remove_variant(data, self._number(name))
+        return self._with(data)
 
     def rename_variant(self, old: str, new: str, catalogue: Mapping[str, Any] | None = None) -> Experiment:
-        """With a variant under a new name; the baseline and the parameters that name it follow."""
-        index = Index(catalogue if catalogue is not None else catalogues.read())
-        merged = merge(self.data, index)
-        names = {variant.name for variant in merged}
-        places = {path for variant in merged for path, name in references(variant, index, names) if name == old}
-        renamed = self.set(join("variant", old) + ".name", new)
-        if self.get("experiment.baseline") == old:
-            renamed = renamed.set("experiment.baseline", new)
-        for path in sorted(places):
-            value = renamed.get(path)
-            if value is not None:
-                renamed = renamed.set(path, [new if name == old else name for name in value] if isinstance(value, list) else new)
-        return renamed
-
-    def move_variant(self, name: str, position: int) -> Experiment:
-        """With a variant at another place in the order."""
-        variants = [*list_of(self.data.get("variant"))]
-        keys = locate(self.data, join("variant", name))
-        variants.insert(position, variants.pop(int(keys[1])))
-        return self._with({**self.data, "variant": variants})
+        """With a variant under a new name; the baseline and the parameters that name it follow. Raises KeyPathError where there is none so called."""
+        data = copy.deepcopy(self.data)
+        edits.rename_variant(data, Index(catalogue if catalogue is not None else catalogues.read()), self._number(old), new)
+        return self._with(data)
 
     def override(self, assignments: Iterable[str]) -> Experiment:
         """With `key=value` texts of the command line applied in order. Raises ExperimentError for unknown keys and wrong types, all at once."""
@@ -206,8 +189,11 @@ class Experiment:
         small = self.set("experiment.budget", {"steps": 0 if nothing else SMOKE_STEPS}).set("experiment.seeds", self.seeds[:1])
         return small.set("measure", {**small.get("measure", {}), **measure})
 
-    def _names(self) -> list[str]:
-        return [str(item.get("name")) for item in list_of(self.data.get("variant")) if isinstance(item, dict)]
+    def _number(self, name: str) -> int:
+        names = edits.variant_names(self.data)
+        if name not in names:
+            raise KeyPathError(f"There is no variant {json.dumps(name, ensure_ascii=False)}", did_you_mean(name, names))
+        return names.index(name)
 
     def _with(self, data: Tree) -> Experiment:
         # The text follows each edit: what was renamed and what was replaced can only be told apart one edit at a time.

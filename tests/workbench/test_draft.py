@@ -107,6 +107,14 @@ def test_variants_are_added_copied_removed_and_renamed(data: draft.Tree, index: 
     assert draft.baseline(data) == "other"
 
 
+def test_what_names_one_of_two_variants_of_the_same_name_stays(data: draft.Tree, index: Index) -> None:
+    data["variant"][1]["name"] = "baseline"
+    draft.set_recipe(data, index, 1, [{"id": "optimization/adam"}, {"id": "distillation/soft_labels", "teacher": "baseline"}])
+    draft.rename_variant(data, index, 1, "small")
+    assert draft.variant_names(data) == ["baseline", "small"]
+    assert (draft.baseline(data), data["variant"][1]["techniques"][-1]["teacher"]) == ("baseline", "baseline")
+
+
 def test_differences_in_words(data: draft.Tree, index: Index) -> None:
     draft.set_block(data, index, 1, "head", {"id": "softmax/adaptive", "cutoffs": [1000, 4000]})
     draft.set_training(data, 1, "batch", 40)

@@ -10,11 +10,16 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from engines import variants as edits
 from engines.merging import BLOCKS, Index, Merged, Part, is_whole, list_of, model_table, table_of
 from engines.recipes import Scope as Scope
 from engines.recipes import effective as effective
 from engines.recipes import set_recipe as set_recipe
 from engines.teachers import REFERENCES
+from engines.variants import baseline as baseline
+from engines.variants import remove_variant as remove_variant
+from engines.variants import rename_variant as rename_variant
+from engines.variants import variant_names as variant_names
 
 Tree = dict[str, Any]
 SLOTS = ("embedding", "head")
@@ -65,16 +70,6 @@ def raw_layers(merged: Merged) -> list[Tree]:
         table.update({key: value for key, value in layer.table.items() if value is not None})
         layers.append(table)
     return layers
-
-
-def variant_names(data: Tree) -> list[str]:
-    return [str(table_of(variant).get("name", "")) for variant in list_of(data.get("variant"))]
-
-
-def baseline(data: Tree) -> str:
-    """The name of the baseline: the stated one, else the first variant."""
-    names = variant_names(data)
-    return str(table_of(data.get("experiment")).get("baseline") or (names[0] if names else ""))
 
 
 # --- Edits of the model and the recipe ----------------------------------------------------------------------------------------------------
@@ -205,49 +200,16 @@ def _set_or_drop(variant: Tree, table: str, key: str, value: Any) -> None:
 # --- Edits of the list of variants ----------------------------------------------------------------------------------------------------------
 
 
-def free_name(data: Tree, wish: str) -> str:
-    """A variant name that is not taken yet."""
-    names = variant_names(data)
-    number, name = 2, wish
-    while name in names:
-        name, number = f"{wish} {number}", number + 1
-    return name
-
-
 def add_variant(data: Tree, wish: str = "variant", copy_of: int | None = None) -> int:
-    """Append a variant, empty or a copy; returns its number."""
-    variants = data.setdefault("variant", [])
-    original = table_of(variants[copy_of]) if copy_of is not None else {}
-    name = free_name(data, wish if copy_of is None else f"{original.get('name', wish)} copy")
-    variants.append({**deepcopy(original), "name": name})
-    return len(variants) - 1
-
-
-def remove_variant(data: Tree, number: int) -> None:
-    """Remove a variant; where it was the baseline the first one left becomes it."""
-    was = baseline(data)
-    removed = data["variant"].pop(number)
-    names = variant_names(data)
-    if names and table_of(removed).get("name") == was:
-        set_baseline(data, names[0])
+    """Append a variant under a free name, empty or a copy; returns its number."""
+    if copy_of is not None:
+        wish = f"{variant_names(data)[copy_of] or wish} copy"
+    return edits.add_variant(data, edits.free_name(data, wish), like=copy_of)
 
 
 def names_models(schema: Tree) -> bool:
     """Whether a plugin has a parameter that names a variant."""
     return any(each.get("reference") in REFERENCES for each in table_of(schema.get("properties")).values())
-
-
-def rename_variant(data: Tree, index: Index, number: int, name: str) -> None:
-    """Rename a variant; the baseline and techniques that refer to it follow."""
-    was_baseline, old = baseline(data), variant_names(data)[number]
-    data["variant"][number]["name"] = name
-    if was_baseline == old:
-        set_baseline(data, name)
-    recipes = [table_of(data.get("training")).get("techniques"), *(table_of(variant).get("techniques") for variant in data["variant"])]
-    for table in (table for recipe in recipes for table in list_of(recipe) if isinstance(table, dict)):
-        for key, schema in index.properties(str(table.get("id", ""))).items():
-            if schema.get("reference") in REFERENCES and table.get(key) == old:
-                table[key] = name
 
 
 def set_baseline(data: Tree, name: str) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from engines.comparison import compare
 from engines.store.database import Store
 from workbench import theme
+from workbench.comparing.overview import Overview
 from workbench.comparing.subject import Subject
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -37,4 +40,17 @@ def subject(qapp: QApplication, comparison: dict[str, Any]) -> Subject:
     made = Subject(theme.theme("light"))
     theme.apply(qapp, made.theme)
     made.show(comparison)
+    return made
+
+
+@pytest.fixture
+def part(qtbot: QtBot, subject: Subject, comparison: dict[str, Any], settings: QSettings) -> Overview:
+    """The overview with its table of verdicts, as the view wires it."""
+    made = Overview(subject, settings)
+    qtbot.addWidget(made)
+    made.resize(1000, 800)
+    made.draw(comparison)
+    subject.selected.connect(made.mark)
+    made.show()
+    qtbot.waitExposed(made)
     return made

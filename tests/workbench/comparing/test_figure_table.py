@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, QSettings, QSize, Qt
+from PySide6.QtCore import QPoint, QSize, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from workbench.comparing.figure_table import MOST_STAYING, NARROW, TALLEST, FigureTable, share
 from workbench.comparing.overview import Overview
-from workbench.comparing.subject import Subject
 from workbench.comparing.table_half import TableHalf
 from workbench.comparing.verdict_cells import row_height
 
@@ -20,16 +18,10 @@ WIDTHS = (*range(300, 1500, 79), *range(2600, 300, -331), 701, 700, 699, 700)
 
 
 @pytest.fixture
-def part(qtbot: QtBot, subject: Subject, comparison: dict[str, Any], settings: QSettings) -> Overview:
-    made = Overview(subject, settings)
-    qtbot.addWidget(made)
-    made.resize(1000, 800)
-    made.draw(comparison)
-    subject.selected.connect(made.mark)
-    made.verdicts.chooser.all.click()
-    made.show()
-    qtbot.waitExposed(made)
-    return made
+def part(part: Overview) -> Overview:
+    """With every column there is."""
+    part.verdicts.chooser.all.click()
+    return part
 
 
 def shown(half: TableHalf) -> list[int]:

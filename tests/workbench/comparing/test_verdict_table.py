@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from PySide6.QtCore import QPoint, QSettings, Qt
 from pytestqt.qtbot import QtBot
 
@@ -17,17 +16,6 @@ from workbench.comparing.verdict_table import CELL, Row, VerdictTable
 
 SPEED, PERPLEXITY = "speed/infer_tokens_per_s", "quality/test_perplexity"
 UP, DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
-
-
-@pytest.fixture
-def part(qtbot: QtBot, subject: Subject, comparison: dict[str, Any], settings: QSettings) -> Overview:
-    made = Overview(subject, settings)
-    qtbot.addWidget(made)
-    made.resize(1000, 800)
-    made.draw(comparison)
-    subject.selected.connect(made.mark)
-    made.show()
-    return made
 
 
 def column(model: VerdictTable, key: str) -> int:
