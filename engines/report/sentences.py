@@ -53,7 +53,7 @@ def method(comparison: Mapping[str, Any]) -> list[str]:
         "an interval that does neither decides nothing.",
         "Quality and memory: the same seeds side by side, Student t interval of the paired log-ratios, at least 5 seeds. "
         "Speed and latency: interleaved rounds in random order over several launches of the processes, at least 6 rounds; median of the paired "
-        "log-ratios of each launch, Student t interval over launches; "
+        "log-ratios of each launch, Student t interval over launches (of many the most extreme eighth at either end left out); "
         "figures timed in separate runs are shown and not judged. Parameters, bytes and operations: exact counts.",
         chance if made else "This comparison makes no verdict yet.",
         "Each variant ran at the values that stand in its experiment file; what was tried before they were written down is not recorded.",

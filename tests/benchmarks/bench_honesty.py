@@ -1,6 +1,6 @@
 """Proof that the comparison is honest: how often its verdicts are wrong where the truth is known.
 
-    python -m tests.benchmarks honesty [speed] [drift] [seeds] [steps] [NUMBER of comparisons, default 100] [launches=NUMBER, default 8]
+    python -m tests.benchmarks honesty [speed] [drift] [seeds] [steps] [NUMBER] [launches=N] [rounds=N] [most=N] [keep=FILE]
 
 speed     (a) two identical variants: at most 5 of 100 comparisons call a difference; (b) a slow-down of 5% is found in at least 90 of 100, one
           of 2% is never called faster; (c) the intervals cover the known ratios in at least 90%. The slow-down is exact: the slower variant's
@@ -10,6 +10,12 @@ seeds     (e) quality of two identical variants over 5 seeds each: at most 5 of 
           so 40 real short runs are trained once, and each comparison draws 5 against 5 of them.
 steps     (a) to (c) with training steps instead of inference; only where it is asked for, since it takes longer.
 
+NUMBER    of comparisons (100; of drift a tenth of it, at least 10).
+launches  of both processes in a comparison (8; of drift 16), rounds in each (6; of drift 12).
+most      (24; of drift 0) where it is above `launches`: a comparison has more until every interval is as narrow as the margin, as
+          `measure.until_narrow` has it.
+keep      a file that comparisons are added to and taken from, so that several calls make up the 100: `honesty speed 25 keep=x`, then 50, 75, 100.
+
 Two live processes serve all comparisons, timed, paired and judged as by a timing session: rounds in random order, launched anew within a
 comparison. Five comparisons share each launch, which spares hundreds of launches: their errors are alike where processes are lucky, but how
 often the verdicts err is not changed by that. There is no third process as control, so nothing widens the margin.
@@ -17,91 +23,76 @@ often the verdicts err is not changed by that. There is no third process as cont
 
 from __future__ import annotations
 
-import inspect
 import random
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from engines import probes, statistics
+from engines import probes
 from engines.judging import Measured, entry
 from engines.programmes import INFER, TRAIN
-from engines.runtime.finished import save_finished
-from engines.runtime.plan import block, plugin, text_of
-from engines.stopwatches import Stopwatch, of_model, of_training
+from tests.benchmarks.honesty_rounds import MARGIN, Comparison, Shape, collect, splits
 from tests.engines.runtime import session as small
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MARGIN = 0.02
-ROUNDS = 48
-LAUNCHES = 8
-"""A session launches its processes fewer times, but has at least one pair more, the control, to learn from how much launches scatter."""
-TOGETHER = 5
-"""Comparisons that share the launches of the processes."""
-CREDITED = 100
-"""Passes that a window is credited with; one of a variant that is slower by 5% holds 105."""
+SPEED, DRIFT = Shape(launches=8, rounds=6, most=24), Shape(launches=16, rounds=12)
+"""A round of one arm takes some 30 ms and loading two processes 2 to 3 s, which five comparisons share: launches are dear, rounds are cheap."""
 RUNS = 40
 SEEDS = 5
 STEPS = 150
 
 
-@dataclass
-class Comparison:
-    """Figures of one comparison: arm -> (round -> tokens/s of the baseline, round -> tokens/s of the variant)."""
-
-    figures: dict[str, tuple[dict[int, float], dict[int, float]]] = field(default_factory=dict)
-    starts: list[int] = field(default_factory=list)
-
-    def judged(self, arm: str, key: str) -> dict[str, Any]:
-        """The object of the comparison for an arm, by the way that a stored session takes."""
-        base, own = self.figures[arm]
-        between = statistics.between_launches([statistics.paired(own, base)], self.starts)
-        sides = [Measured("tokens/s", "higher", {}, rounds, {}, 1, between) for rounds in (own, base)]
-        return entry(key, *sides, MARGIN)
-
-
 def main(wanted: Sequence[str]) -> int:
-    number = next((int(word) for word in wanted if word.isdigit()), 100)
-    launches = next((int(word.removeprefix("launches=")) for word in wanted if word.startswith("launches=")), LAUNCHES)
+    options = dict(word.split("=", 1) for word in wanted if "=" in word)
     parts = [word for word in wanted if not word.isdigit() and "=" not in word] or ["speed", "drift", "seeds"]
-    known: dict[str, Callable[[int], list[bool]]] = {
-        "speed": lambda number: speed(number, INFER, launches), "drift": lambda number: drift(number, launches), "seeds": seeds,
-        "steps": lambda number: speed(number, TRAIN, launches),
-    }  # fmt: skip
-    if unknown := set(parts) - set(known):
-        print(f"No part named {', '.join(sorted(unknown))}; there are: {', '.join(known)}.", file=sys.stderr)
+    number = next((int(word) for word in wanted if word.isdigit()), 100)
+    keep = Path(options.pop("keep")).expanduser() if "keep" in options else None
+    known: dict[str, Callable[[], list[bool]]] = {
+        "speed": lambda: speed("speed", number, INFER, _shaped(SPEED, options), keep),
+        "drift": lambda: drift(max(10, number // 10), _shaped(DRIFT, options), keep),
+        "seeds": lambda: seeds(number),
+        "steps": lambda: speed("steps", number, TRAIN, _shaped(SPEED, options), keep),
+    }
+    if unknown := {*(set(parts) - set(known)), *(set(options) - {"launches", "rounds", "most"})}:
+        there = ", ".join([*known, "launches=", "rounds=", "most=", "keep="])
+        print(f"No part or option named {', '.join(sorted(unknown))}; there are: {there}.", file=sys.stderr)
         return 2
     held = []
     for part in parts:
         start = time.monotonic()
-        held += known[part](number)
+        try:
+            held += known[part]()
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
         print(f"{part}: {time.monotonic() - start:.0f} s\n", flush=True)
     return 0 if all(held) else 1
+
+
+def _shaped(usual: Shape, options: Mapping[str, str]) -> Shape:
+    return Shape(*(int(options.get(name, getattr(usual, name))) for name in ("launches", "rounds", "most")))
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------------------------------
 
 
-def speed(number: int, key: str, launches: int) -> list[bool]:
+def speed(part: str, number: int, key: str, shape: Shape, keep: Path | None) -> list[bool]:
     """(a), (b) and (c), all from the same rounds."""
     truth = {"same": 1.0, "2% slower": 1 / 1.02, "5% slower": 1 / 1.05}
-    found = _measure(number, key, truth, launches)
-    judged = {arm: [comparison.judged(arm, key) for comparison in found] for arm in truth}
-    _describe(judged, truth)
+    found = collect(number, key, truth, shape, keep, part)
+    number = len(found.comparisons)
+    judged = {arm: [comparison.judged(arm, key) for comparison in found.comparisons] for arm in truth}
+    _describe(judged, truth, found.comparisons)
+    splits(found, "same", shape)
     verdicts = {arm: Counter(each["verdict"] for each in results) for arm, results in judged.items()}
     called = verdicts["same"]["better"] + verdicts["same"]["worse"]
     covered = {arm: sum(each["ratio_low"] <= true <= each["ratio_high"] for each in judged[arm]) for arm, true in truth.items()}
@@ -113,14 +104,15 @@ def speed(number: int, key: str, launches: int) -> list[bool]:
     ]
 
 
-def drift(number: int, launches: int) -> list[bool]:
-    """(d): from the middle round of each comparison on, every core has other work."""
+def drift(number: int, shape: Shape, keep: Path | None) -> list[bool]:
+    """(d): from the middle launch of each comparison on, every core has other work."""
     truth = {"same": 1.0, "5% slower": 1 / 1.05}
     with _load() as switch:
-        found = _measure(number, INFER, truth, launches, lambda n: switch(n >= ROUNDS // 2))
+        found = collect(number, INFER, truth, shape, keep, "drift", lambda launch: switch(launch >= shape.launches // 2)).comparisons
+    number = len(found)
     judged = {arm: [comparison.judged(arm, INFER) for comparison in found] for arm in truth}
-    _describe(judged, truth)
-    half = ROUNDS // 2
+    _describe(judged, truth, found)
+    half = shape.launches // 2 * shape.rounds
     pairs = [comparison.figures["same"] for comparison in found]
     slowed = [np.median(_from(base, half)) / np.median(_until(base, half)) for base, _ in pairs]
     apart = [np.median(_from(own, half)) / np.median(_until(base, half)) for base, own in pairs]
@@ -132,52 +124,6 @@ def drift(number: int, launches: int) -> list[bool]:
         f"{100 * (1 - float(np.median(apart))):.0f}%. Undecided: {_listed(undecided)} of {number}."
     )
     return [_say(f"(d) load switched on halfway: {wrong} of {2 * number} verdicts are against the truth (at most 5%)", wrong <= 0.05 * 2 * number)]
-
-
-def _measure(number: int, key: str, truth: Mapping[str, float], launches: int, before: Callable[[int], None] = lambda n: None) -> list[Comparison]:
-    """The rounds of so many comparisons. before: is told the number of each round."""
-    passes = {arm: (CREDITED, round(CREDITED / true)) for arm, true in truth.items()}
-    order = random.Random(0)
-    found: list[Comparison] = []
-    with tempfile.TemporaryDirectory() as folder:
-        model = _model(Path(folder))
-        arguments = of_model(model, {}) if key == INFER else of_training(model, 0, {})
-        while len(found) < number:
-            batch = [Comparison() for _ in range(min(TOGETHER, number - len(found)))]
-            for launch in range(launches):
-                with ExitStack() as stack:
-                    workers = [stack.enter_context(Stopwatch(arguments, Path(folder) / "log")) for _ in range(2)]
-                    for worker in workers:
-                        worker.loaded()
-                        worker.ask(warm=True)
-                    for comparison in batch:
-                        first, last = (ROUNDS * each // launches for each in (launch, launch + 1))
-                        comparison.starts.append(first)
-                        for n in range(first, last):
-                            before(n)
-                            # Each arm has turns of both processes, so that neither finds the caches warmer than the other.
-                            for arm in order.sample(list(passes), len(passes)):
-                                sides = comparison.figures.setdefault(arm, ({}, {}))
-                                for side in order.sample((0, 1), 2):
-                                    rate = workers[side].ask(turn={key: passes[arm][side]})[key]
-                                    sides[side][n] = rate * CREDITED / passes[arm][side]
-            found += batch
-            print(f"  {len(found)} of {number} comparisons", flush=True)
-    return found
-
-
-def _model(folder: Path) -> Path:
-    """The folder of a small finished LSTM, untrained: its speed is that of a trained one."""
-    source = folder / "source.txt"
-    source.write_text(inspect.getsource(textwrap) * 4, encoding="utf-8")
-    plan = small.plan([{"id": "optimization/sgd", "lr": 0.01}]) | {
-        "corpus": {"id": "corpora/text_files", "train": str(source)}, "training": {"batch": 4, "sequence": 8},
-    }  # fmt: skip
-    text = text_of(plugin(plan["corpus"]), lambda _: None)  # type: ignore[arg-type]
-    torch.manual_seed(0)
-    model = plugin(plan["task"]).assemble(plan["model"], block, text, 8)  # type: ignore[attr-defined]
-    save_finished(model, plan, [], folder / "model", text.fingerprint)
-    return folder / "model"
 
 
 @contextmanager
@@ -231,7 +177,9 @@ def seeds(number: int) -> list[bool]:
 # --- what is printed --------------------------------------------------------------------------------------------------------------------------
 
 
-def _describe(judged: Mapping[str, Sequence[Mapping[str, Any]]], truth: Mapping[str, float]) -> None:
+def _describe(judged: Mapping[str, Sequence[Mapping[str, Any]]], truth: Mapping[str, float], found: Sequence[Comparison]) -> None:
+    made = sorted(len(comparison.starts) for comparison in found)
+    print(f"Launches of a comparison: {made[len(made) // 2]} (median), {made[0]} to {made[-1]}.")
     for arm, results in judged.items():
         off = np.log([each["ratio"] for each in results]) - np.log(truth[arm])
         widths = [each["ratio_high"] / each["ratio_low"] - 1 for each in results]
