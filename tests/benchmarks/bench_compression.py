@@ -34,7 +34,7 @@ from engines.statistics import Interval, paired_ratio, student_interval
 from engines.store import queries
 from engines.store.database import Store
 from engines.toolbox import minilm
-from tests.benchmarks.bench_heads import held, words
+from tests.benchmarks.rounds import held, words
 
 SEEDS = 5
 OBS_REACH = 0.7

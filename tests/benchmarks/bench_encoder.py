@@ -23,7 +23,7 @@ from engines.toolbox.int8 import Int8Module
 from engines.toolbox.specimen import Surroundings
 from plugins.models.sentence_encoder import Encoder
 from plugins.quantization.dynamic_int8 import DynamicInt8
-from tests.benchmarks.bench_heads import held, interleaved, words
+from tests.benchmarks.rounds import held, interleaved, words
 
 ROUNDS = 30
 FASTER, SMALLER = 2.0, 0.27

@@ -25,7 +25,7 @@ from engines.toolbox.specimen import Surroundings
 from plugins.models.pretrained import PretrainedNet
 from plugins.quantization.gptq import GPTQ
 from plugins.quantization.weight_only import WeightOnly
-from tests.benchmarks.bench_heads import held, words
+from tests.benchmarks.rounds import held, words
 
 SEGMENT, REACH, RESAMPLES = 256, 0.7, 4000
 OPTIONS = {"calibration": 8, "held_out": 16, "sequential": 1, "act_order": 1, "layers": 30, "symmetric": 0}

@@ -22,8 +22,8 @@ from engines.toolbox.pruning_technique import ByCriterion
 from engines.toolbox.specimen import Surroundings
 from plugins.pruning.magnitude import Magnitude
 from plugins.pruning.random import Random
-from tests.benchmarks.bench_heads import interleaved
-from tests.benchmarks.bench_heads import words as told
+from tests.benchmarks.rounds import interleaved
+from tests.benchmarks.rounds import words as told
 
 ROUNDS, AMOUNT = 9, 0.9
 

@@ -30,7 +30,7 @@ from plugins.softmax.hard_negatives import HardNegatives
 from plugins.softmax.importance_sampled import ImportanceSampled
 from plugins.softmax.nce import NoiseContrastive
 from plugins.softmax.negative_sampling import NegativeSampling
-from tests.benchmarks.bench_heads import interleaved, words
+from tests.benchmarks.rounds import interleaved, words
 
 WIDTH, ROWS, LENGTH = 200, 20, 35
 ROUNDS = 8

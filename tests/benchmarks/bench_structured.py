@@ -30,7 +30,7 @@ from engines.toolbox.slicing import Part, narrow, parts_of
 from plugins.attention.full import Full
 from plugins.feedforward.dense import Dense
 from plugins.pruning.structured import Structured
-from tests.benchmarks.bench_heads import held, interleaved, words
+from tests.benchmarks.rounds import held, interleaved, words
 
 WIDTH, LAYERS, ROWS, LENGTH = 512, 4, 8, 64
 ROUNDS, CUTS = 30, 9

@@ -45,15 +45,19 @@ PROBED = slice(50, 550)
 def main(wanted: list[str]) -> None:
     rounds = int(wanted.pop()) if wanted and wanted[-1].isdigit() else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        corpus = _corpus(Path(folder), wanted[0] if wanted else "")
-        found: dict[str, list[dict[str, Any]]] = {"engine": [], "gensim": []}
-        for n in range(rounds):
-            for who in ("engine", "gensim") if n % 2 else ("gensim", "engine"):
-                out = Path(folder) / f"{who}{n}.npy"
-                command = [sys.executable, "-m", "tests.benchmarks.bench_words", "--one", who, json.dumps(corpus), str(n), str(out)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found[who].append(json.loads(done.stdout.splitlines()[-1]) | {"vectors": np.load(out)})
-        _tell(found)
+        tell(measured(_corpus(Path(folder), wanted[0] if wanted else ""), rounds, Path(folder)))
+
+
+def measured(corpus: dict[str, Any], rounds: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Of "engine" and "gensim", of every round: {"words_per_s", "words_per_cpu_s", "lists", "vectors"}."""
+    found: dict[str, list[dict[str, Any]]] = {"engine": [], "gensim": []}
+    for n in range(rounds):
+        for who in ("engine", "gensim") if n % 2 else ("gensim", "engine"):
+            out = folder / f"{who}{n}.npy"
+            command = [sys.executable, "-m", "tests.benchmarks.bench_words", "--one", who, json.dumps(corpus), str(n), str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found[who].append(json.loads(done.stdout.splitlines()[-1]) | {"vectors": np.load(out)})
+    return found
 
 
 def _corpus(folder: Path, text: str) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def words_of(text: str, folder: Path) -> dict[str, Any]:
     return {"id": "corpora/text_files", "train": str(folder / "words.txt"), "min_count": 5, **shares}
 
 
-def _tell(found: dict[str, list[dict[str, Any]]]) -> None:
+def tell(found: dict[str, list[dict[str, Any]]]) -> None:
     speeds = {who: [each["words_per_s"] for each in rows] for who, rows in found.items()}
     for who, rows in found.items():
         print(f"{who:8} {np.median(speeds[who]):10,.0f} words/s   of processor time {np.median([each['words_per_cpu_s'] for each in rows]):10,.0f}")
