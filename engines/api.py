@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOOKS", "Axis", "Block", "BreakEven", "Cell", "Conclusion", "Context", "Corpus", "CorpusError", "Documents", "Estimate", "Exponent", "Figure",
-    "Group", "HeldOut", "Measured", "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial", "Vocabulary",
-    "certificate", "param",
+    "Group", "HeldOut", "Matches", "Measured", "Numerics", "Plugin", "Site", "Slot", "Study", "Task", "Technique", "Text", "Trained", "Trial",
+    "Vocabulary", "certificate", "param",
 ]  # fmt: skip
 
 Slot = Literal["embedding", "mixer", "feedforward", "head", "model"]
@@ -166,6 +166,15 @@ class Context(Protocol):
         """End training after this step; the run goes on to finish and evaluation."""
 
 
+@dataclass(frozen=True)
+class Matches:
+    """What a technique would work on in a model, before anything is done. names: of weights, or of modules or parts where it takes these whole;
+    left: sentences about what its patterns find and it leaves alone."""
+
+    names: tuple[str, ...]
+    left: tuple[str, ...] = ()
+
+
 class Technique(Plugin):
     """One paper's idea that changes how a model is built, trained, finished or run.
 
@@ -191,6 +200,11 @@ class Technique(Plugin):
     def hooks(cls) -> tuple[str, ...]:
         """The hooks this technique defines, in the order the engine calls them."""
         return tuple(name for name in HOOKS if callable(getattr(cls, name, None)))
+
+    def matches(self, module: nn.Module) -> Matches | None:
+        """Which parts of this model, as it is built, types and patterns find; None for a technique that does not go by them. The module is looked
+        at and not changed; its weights may be on the meta device."""
+        return None
 
 
 # --- Tasks --------------------------------------------------------------------------------------------------------------------------------

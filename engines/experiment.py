@@ -187,6 +187,8 @@ class Experiment:
         measure = {"evaluations": 1, "rounds": 2, "launches": 2, "seconds": 0.1, "held_out_tokens": min(held_out or SMOKE_TOKENS, SMOKE_TOKENS)}
         nothing = 0 in self.file.experiment.budget.model_dump(exclude_none=True).values()
         small = self.set("experiment.budget", {"steps": 0 if nothing else SMOKE_STEPS}).set("experiment.seeds", self.seeds[:1])
+        for number, variant in enumerate(self.variants):
+            small = small.set(f"variant[{number}].budget", None) if variant.budget else small
         return small.set("measure", {**small.get("measure", {}), **measure})
 
     def _number(self, name: str) -> int:

@@ -83,6 +83,8 @@ class Merged:
     whole: Part | None
     """A whole model in place of embedding, layers and head, which are then None."""
     training: Tree
+    budget: Tree = field(default_factory=dict)
+    """Its own in place of the experiment's; empty where it has none."""
     recipe: list[Part] = field(default_factory=list)
     recipe_path: str = "training.techniques"
 
@@ -221,6 +223,7 @@ def merge(data: Tree, index: Index) -> list[Merged]:
                 head=None if whole else overlay(base["head"], part_of(index, change.get("head"), f"{path}.model.head")),
                 whole=whole,
                 training={key: own_training.get(key, training.get(key)) for key in ("batch", "sequence")},
+                budget=table_of(variant.get("budget")),
                 recipe=merge_recipes(index, recipe, own, without),
                 recipe_path=f"{path}.techniques" if own else f"{path}.without" if without else "training.techniques",
             )
@@ -270,7 +273,7 @@ def plan_of(variant: Merged, settings: Tree, index: Index, folder: Path) -> Tree
         "variant": variant.name,
         "task": _filled(variant.task, index, folder),
         "corpus": _filled(variant.corpus, index, folder),
-        "budget": settings["budget"],
+        "budget": variant.budget or settings["budget"],
         "device": settings["device"],
         "threads": settings["threads"],
         "model": _filled(variant.whole, index, folder)

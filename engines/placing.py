@@ -39,6 +39,8 @@ def _place(variant: Merged, steps: Keys, data: Tree) -> str:
     match steps:
         case ("training", key) if key in ("batch", "sequence"):
             return join(variant.path if key in own("training") else "", "training", key)
+        case ("budget", *_) if variant.budget:
+            return join(variant.path, *steps)
         case ("device" | "threads" | "budget", *_):
             return join("experiment", *steps)
         case ("techniques", *_):

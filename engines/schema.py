@@ -187,9 +187,11 @@ class Target(Table):
 
 
 class Variant(Table):
-    """`[[variant]]`: a name and what differs from the base."""
+    """`[[variant]]`: a name and what differs from the base. budget: in place of the experiment's, for one that is to train as long in all as
+    another that is trained on after it was cut."""
 
     name: Name
+    budget: Budget | None = None
     corpus: Change | None = None
     model: ModelChange = ModelChange()
     training: TrainingChange = TrainingChange()

@@ -165,12 +165,17 @@ def recipe_of_bits(layers: Sequence[Mapping[str, Any]], bits: Mapping[str, float
     return {"id": "quantization/weight_only", "types": kinds, "include": included, "layer_bits": chosen}
 
 
-def recipe_of_sparsity(layers: Sequence[Mapping[str, Any]], names: Sequence[str], sparsity: float) -> dict[str, Any] | None:
-    """The entry of a recipe that prunes these layers, and no others, to one sparsity; None where there are none."""
-    kinds = list(dict.fromkeys(row["kinds"][0] for row in layers if row["name"] in names))
-    if not names:
+def recipe_of_sparsity(layers: Sequence[Mapping[str, Any]], sparsity: Mapping[str, float]) -> dict[str, Any] | None:
+    """The entry of a recipe that prunes these layers, and no others, each to its share; None where there are none."""
+    if not sparsity:
         return None
-    return {"id": "pruning/magnitude", "sparsity": sparsity, "types": kinds, "include": list(names), "exclude": [], "fine_tune_tokens": 0}
+    kinds = list(dict.fromkeys(row["kinds"][0] for row in layers if row["name"] in sparsity))
+    most = max(sparsity.values())
+    own = {name: share for name, share in sparsity.items() if share != most}
+    return {
+        "id": "pruning/magnitude", "sparsity": most, **({"layer_sparsity": own} if own else {}), "types": kinds, "include": list(sparsity),
+        "exclude": [], "fine_tune_tokens": 0,
+    }  # fmt: skip
 
 
 def _module(name: str) -> str:

@@ -42,6 +42,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "own transformer": own("tests.plugins.models.nets:Transformer"),
     "own LSTM": own("tests.plugins.models.nets:Recurrent", layers=1),
     "own convolutions": own("own_net:make", str(Path(__file__).parents[1] / "resources" / "experiments"), width=24, layers=2),
+    "own GRU": own("tests.plugins.models.nets:Gated"),
+    "own windows": own("tests.plugins.models.nets:Windows") | {"task": {"id": "tasks/text_classification"}},
     "own classifier": own("tests.plugins.models.nets:Reader") | {"task": {"id": "tasks/text_classification"}},
     "blocks": blocks("attention/full"),
     "blocks, classifier": blocks("attention/bidirectional") | {"task": {"id": "tasks/text_classification"}},
@@ -127,7 +129,10 @@ UNEXPORTED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("id", "name"), [*((id, "own classifier") for id in EXPORTED), *((id, "blocks, classifier") for id in FORMS)])
+@pytest.mark.parametrize(
+    ("id", "name"),
+    [*((id, name) for name in ("own classifier", "own windows") for id in EXPORTED), *((id, "blocks, classifier") for id in FORMS)],
+)
 def test_programs_and_graphs_equal_it_or_are_refused(id: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equality is what `export.write` measures before it keeps anything; further shapes are tried in test_export."""
     monkeypatch.setattr(export, "loaded_afresh", in_this_process)

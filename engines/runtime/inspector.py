@@ -40,10 +40,10 @@ def _shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
     return shapes(plan)
 
 
-def _matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict[str, Any]:
+def _matches(plan: Mapping[str, Any]) -> dict[str, Any]:
     from engines.runtime.shapes import matches
 
-    return matches(plan, pattern, type)
+    return {"matches": matches(plan)}
 
 
 def _verify(plugin: str, trial: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ def layers_of(model: nn.Module, mode: Mode) -> list[Layer]:
 def changed(weight: Tensor, mode: Mode, level: float) -> Tensor:
     """The matrix at a level: its round(s n) smallest numbers zero, or rounded as `quantization/weight_only` rounds by default."""
     if mode == "bits":
-        return quantise(weight, Scheme(int(level))).dense().to(weight.dtype)
+        return quantise(weight, Scheme(int(level))).dense().view_as(weight).to(weight.dtype)
     made = nn.Parameter(weight.detach().clone(), requires_grad=False)
     zero({"": made}, smallest({"": made.abs()}, level, "layer"))
     return made.detach()
@@ -194,27 +194,17 @@ def _suggested(
 ) -> dict[str, Any]:
     """The mix that saves most within what may be lost, as a recipe, what it was foretold to lose, and what it did lose when it was measured."""
     by_name = {layer.name: layer for layer in layers}
+    saved_by = (lambda level: FLOAT_BITS - level) if mode == "bits" else (lambda level: level)
+    choices = [Choice(row["name"], each["level"], row["weights"] * saved_by(each["level"]), each["loss"]) for row in rows for each in row["levels"]]
+    level = sensitivity.mix(choices, allowed)
     if mode == "bits":
-        choices = [
-            Choice(row["name"], each["level"], row["weights"] * (FLOAT_BITS - each["level"]), each["loss"]) for row in rows for each in row["levels"]
-        ]
-        recipe = sensitivity.recipe_of_bits(rows, sensitivity.mix(choices, allowed))
+        recipe = sensitivity.recipe_of_bits(rows, level)
         level = {name: bits for name, bits in (recipe or {"layer_bits": {}})["layer_bits"].items() if name in by_name}
     else:
-        # One technique has one sparsity: the one whose layers save most.
-        best: tuple[float, float, dict[str, float]] = (0.0, 0.0, {})
-        for tried in sorted({each["level"] for row in rows for each in row["levels"]}):
-            choices = [Choice(row["name"], tried, row["weights"] * tried, _loss(row, tried)) for row in rows]
-            chosen = sensitivity.mix(choices, allowed)
-            best = max(best, (sum(by_name[name].weight.numel() * tried for name in chosen), tried, chosen), key=lambda each: each[:2])
-        level = best[2]
-        recipe = sensitivity.recipe_of_sparsity(rows, list(level), best[1])
+        recipe = sensitivity.recipe_of_sparsity(rows, level)
     foretold = sum(_loss(row, level[row["name"]]) for row in rows if row["name"] in level)
-    weights = sum(row["weights"] for row in rows)
-    if mode == "bits":
-        saved = sum(row["weights"] * level.get(row["name"], FLOAT_BITS) for row in rows) / weights
-    else:
-        saved = sum(row["weights"] * level.get(row["name"], 0.0) for row in rows) / weights
+    weights, untouched = sum(row["weights"] for row in rows), FLOAT_BITS if mode == "bits" else 0.0
+    saved = sum(row["weights"] * level.get(row["name"], untouched) for row in rows) / weights
     with exchanged({name: (by_name[name].weight, changed(by_name[name].weight, mode, each)) for name, each in level.items()}):
         together = judged(finished, tokens).against(dense)
     return {"allowed": allowed, "levels": level, "recipe": recipe, "foretold": foretold, "mean": saved, **together}

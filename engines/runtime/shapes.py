@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
+from engines.api import Technique
+from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime import work
 from engines.runtime.flops import Work
+from engines.runtime.plan import PlanError, plugin
 from engines.runtime.sketch import Sketch, assemble, sketch
 
 LARGEST_REAL = 50_000_000
@@ -20,7 +23,7 @@ LARGEST_REAL = 50_000_000
 def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
     """{"rows": [{name, type, shape_in, shape_out, parameters, flops_per_token, bytes_per_token, executed_flops_per_token}], "parameters",
     "trainable", "weights_mib", "flops_per_token", "bytes_per_token", "executed_flops_per_token", "uncounted", "vocabulary",
-    "vocabulary_assumed", "fitted"} of the model of a plan before any technique.
+    "vocabulary_assumed", "matches", "fitted"} of the model of a plan before any technique.
 
     Shapes are those of one row of the training length. flops_per_token: scoring one token (one multiply-add is two operations).
     executed_flops_per_token: without what kernels skip, where that is less. bytes_per_token: moved by scoring one token in the training batch,
@@ -48,21 +51,30 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
         "uncounted": sorted(done.uncounted) if done else ["the whole model: its operations depend on values"],
         "vocabulary": built.text.vocabulary.size,
         "vocabulary_assumed": built.assumed,
+        "matches": matches(plan, built.model),
         "fitted": callable(getattr(built.model, "fit", None)),
     }
     return answer | (_per_token(done, targets) if done else {})
 
 
-def matches(plan: Mapping[str, Any], pattern: str = "*", type: str = "") -> dict[str, Any]:
-    """{"names": full names of the parameters that `pattern` matches (* matches anything) in modules of `type` (none: all), "of": all}."""
-    names, total = [], 0
-    for prefix, module in sketch(plan).model.named_modules():
-        for name, _ in module.named_parameters(recurse=False):
-            full = f"{prefix}.{name}".lstrip(".")
-            total += 1
-            if fnmatchcase(full, pattern) and (not type or type in {kind.__name__ for kind in module.__class__.__mro__}):
-                names.append(full)
-    return {"names": names, "of": total}
+def matches(plan: Mapping[str, Any], model: nn.Module | None = None) -> list[dict[str, Any]]:
+    """[{"technique": its place in the recipe, "id", "names", "weights", "left"}] of the techniques that go by types and patterns: what each finds
+    in the model as it is built, before any technique has changed it. weights: numbers in what is found; left: sentences about what is left
+    alone. model: that of the plan, where the caller has it."""
+    built = sketch(plan).model if model is None else model
+    held = dict(built.named_parameters(remove_duplicate=False))
+    answer = []
+    for place, choice in enumerate(plan["techniques"]):
+        try:
+            found = cast(Technique, plugin(choice)).matches(built)
+        except (PlanError, UnknownPlugin, BrokenPlugin):
+            continue  # what is wrong with a choice is told by `validate`
+        if found is not None:
+            inside = {id(p): p for name in found.names for full, p in held.items() if full == name or full.startswith(f"{name}.")}
+            answer.append({
+                "technique": place, "id": choice["id"], "names": list(found.names), "weights": _size(inside.values()), "left": list(found.left),
+            })  # fmt: skip
+    return answer
 
 
 def _trace(built: Sketch, batch: int, length: int) -> tuple[list[dict[str, Any]], Work, int]:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from engines.toolbox.batches import detach, split_state
+from engines.toolbox.inputs import Taker, watched
 from engines.toolbox.precise import at_least_float32
-
-Visit = Callable[[str, Tensor], None]
-"""(name of a weight, the inputs x_NI of one call)."""
 
 
 @contextmanager
@@ -73,48 +70,15 @@ def _add(total: Mapping[str, Tensor], gradients: Sequence[Tensor | None], of: Ca
             sum_ += of(gradient.to_dense() if gradient.is_sparse else gradient)
 
 
-def visit_inputs(module: nn.Module, weights: Mapping[str, nn.Parameter], batches: Sequence[Any], visit: Visit) -> None:
-    """Show `visit` what each of these weights is multiplied with: the input of a linear layer; of a recurrent layer its input
-    (weight_ih_l0) and its hidden states one step before (weight_hh_l0).
+def visit_inputs(module: nn.Module, weights: Mapping[str, nn.Parameter], batches: Sequence[Any], visit: Taker) -> None:
+    """Show `visit` what each of these weights is multiplied with.
 
-    Weights whose inputs no call shows are not visited: of deeper or bidirectional recurrent layers inside one module, of other types, and of
-    layers whose weight is used without calling them.
+    Weights whose inputs no call shows are not visited (engines.toolbox.inputs), nor those of layers whose weight is used without calling them.
     """
-    owners: dict[str, list[str]] = {}
-    for name in weights:
-        owners.setdefault(name.rpartition(".")[0], []).append(name)
-    handles = []
-    for path, names in owners.items():
-        handles.append(module.get_submodule(path).register_forward_hook(partial(_show, names, visit)))
-    try:
-        with _aside(module), torch.no_grad():
-            state = None
-            for batch in batches:
-                _, _, state, _ = module(batch, state)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _show(names: Sequence[str], visit: Visit, child: nn.Module, args: Any, output: Any) -> None:
-    for name in names:
-        own = name.rpartition(".")[2]
-        if isinstance(child, nn.Linear) and args:
-            visit(name, args[0].reshape(-1, args[0].shape[-1]))
-        elif isinstance(child, nn.RNNBase) and args and isinstance(args[0], Tensor) and args[0].dim() == 3:
-            if own == "weight_ih_l0":
-                visit(name, args[0].reshape(-1, args[0].shape[-1]))
-            elif own == "weight_hh_l0" and child.num_layers == 1 and not child.bidirectional and not child.proj_size:
-                visit(name, _hidden_before(child, args, output[0]))
-
-
-def _hidden_before(child: nn.RNNBase, args: Any, y: Tensor) -> Tensor:
-    """The hidden state that each step began with, (N, H)."""
-    y_BTH = y if child.batch_first else y.transpose(0, 1)
-    given = args[1] if len(args) > 1 else None
-    h_LBH = given[0] if isinstance(given, tuple) else given
-    first_BH = torch.zeros_like(y_BTH[:, 0]) if h_LBH is None else h_LBH[0]
-    return torch.cat([first_BH[:, None], y_BTH[:, :-1]], dim=1).flatten(0, 1)
+    with watched(module, list(weights), visit), _aside(module), torch.no_grad():
+        state = None
+        for batch in batches:
+            _, _, state, _ = module(batch, state)
 
 
 def input_norms(module: nn.Module, weights: Mapping[str, nn.Parameter], batches: Sequence[Any]) -> dict[str, Tensor]:

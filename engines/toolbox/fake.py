@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engines.toolbox.inputs import first_input
 from engines.toolbox.quantisers import Scheme, grid, scales_of, spread
 
 
@@ -46,12 +47,13 @@ class FakeWeight:
     def __call__(self, module: nn.Module, weight: Tensor) -> Tensor:
         if not self.memory.get("rounding"):
             return weight
-        scale, zero = (spread(part, weight.shape[1], self.scheme) for part in scales_of(weight, self.scheme))
-        return fake_quantise(weight, scale, zero, self.scheme.top)
+        rows_ED = weight.flatten(1)
+        scale, zero = (spread(part, rows_ED.shape[1], self.scheme) for part in scales_of(rows_ED, self.scheme))
+        return fake_quantise(rows_ED, scale, zero, self.scheme.top).view_as(weight)
 
 
 class FakeInput:
-    """Forward pre-hook: the input on a grid whose range is an average over training, until memory["frozen"] is set.
+    """Forward pre-hook, with keywords: the input on a grid whose range is an average over training, until memory["frozen"] is set.
 
     Ranges are two numbers each, by name in memory["ranges"], so that a resumed run goes on with them.
     """
@@ -59,15 +61,18 @@ class FakeInput:
     def __init__(self, name: str, scheme: Scheme, momentum: float, memory: dict[str, Any]) -> None:
         self.name, self.scheme, self.momentum, self.memory = name, scheme, momentum, memory
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        x = args[0]
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        x = first_input(args, named)
+        if x is None:
+            return args, named
         ranges: dict[str, Any] = self.memory.setdefault("ranges", {})
         if module.training and not self.memory.get("frozen"):
             fresh = torch.stack([x.detach().amin(), x.detach().amax()]).float()
             old = ranges.get(self.name)
             ranges[self.name] = fresh if old is None else old.to(fresh.device).lerp(fresh, self.momentum)
         if self.name not in ranges or not self.memory.get("rounding"):
-            return args
+            return args, named
         low, high = ranges[self.name].to(x.device)
         scale, zero = grid(low, high, self.scheme)
-        return fake_quantise(x, scale, zero, self.scheme.top), *args[1:]
+        rounded = fake_quantise(x, scale, zero, self.scheme.top)
+        return ((rounded, *args[1:]), named) if args else (args, {**named, "input": rounded})

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engines.toolbox.inputs import first_input
 from engines.toolbox.packed import stock
 
 TRIED = 1e-9
@@ -40,9 +41,14 @@ def divide(module: nn.Module, s_D: Tensor) -> None:
             bias.div_(s_D.to(bias))
 
 
+def takes(module: nn.Module) -> bool:
+    """Whether a layer reads channels that a scale can be multiplied into: of a convolution they do not lie along the last dimension."""
+    return isinstance(module, nn.Linear | nn.LSTM | nn.GRU)
+
+
 def multiply(module: nn.Module, s_D: Tensor) -> None:
     """What a layer multiplies its inputs with, times s along its inputs."""
-    weight: Any = module.weight_ih_l0 if isinstance(module, nn.LSTM) else module.weight
+    weight: Any = module.weight_ih_l0 if isinstance(module, nn.RNNBase) else module.weight
     with torch.no_grad():
         weight.mul_(s_D.to(weight))
 
@@ -73,9 +79,9 @@ def candidates(module: nn.Module, names: Iterable[str], batch: Any) -> list[Fold
     guesses: dict[str, list[str]] = {}
 
     def watch(name: str) -> Any:
-        def hook(child: nn.Module, args: Any, output: Any) -> None:
-            if name in wanted:
-                x = args[0]
+        def hook(child: nn.Module, args: Any, named: Any, output: Any) -> None:
+            x = first_input(args, named)
+            if name in wanted and x is not None:
                 fitting = [(who, y) for who, y in given if y.shape[-1] == x.shape[-1]]
                 same = [who for who, y in fitting if y.data_ptr() == x.data_ptr() and y.numel() == x.numel()]
                 if same:
@@ -89,7 +95,7 @@ def candidates(module: nn.Module, names: Iterable[str], batch: Any) -> list[Fold
 
     for name, child in module.named_modules():
         if name and (name in wanted or _width(child) is not None):
-            handles.append(child.register_forward_hook(watch(name)))
+            handles.append(child.register_forward_hook(watch(name), with_kwargs=True))
     try:
         with torch.no_grad():
             module(batch, None)

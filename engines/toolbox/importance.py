@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from engines.toolbox.inputs import Convolution, first_input, patches
 from engines.toolbox.slicing import Part, Slab
 
 Criterion = Literal["magnitude", "activation", "gradient"]
@@ -48,7 +49,8 @@ def unit_scores(model: nn.Module, parts: Sequence[Part], criterion: Criterion, b
         return {part.name: _squares(model, part) for part in parts}
     means = {part.name: Mean() for part in parts}
     see = _first_order if criterion == "gradient" else _second_moments
-    _read(model, [Tap(*part.tap, see(part, means[part.name])) for part in parts], batches, gradients=criterion == "gradient")
+    taps = [Tap(*part.tap, see(part, means[part.name], model.get_submodule(part.tap[0]))) for part in parts]
+    _read(model, taps, batches, gradients=criterion == "gradient")
     for part in parts:
         if not means[part.name].count:
             raise ValueError(f"{part.tap[0]} was not called on the calibration text, so its units cannot be ranked: exclude {part.name}.")
@@ -83,20 +85,25 @@ def layer_scores(model: Any, layers: Sequence[int], criterion: Criterion, batche
 
 def _squares(model: nn.Module, part: Part) -> Tensor:
     """Sum of the squares of all weights that a unit is made of."""
-    return torch.stack([_by_unit(slab.of(model), slab, part.units).square().sum((1, 2)).cpu() for slab in part.slabs]).sum(0)
+    held = [(slab.of(model), slab) for slab in part.slabs if isinstance(slab.of(model), nn.Parameter)]
+    return torch.stack([_by_unit(weight, slab, part.units).square().sum((1, 2)).cpu() for weight, slab in held]).sum(0)
 
 
 def _by_unit(weight: Tensor, slab: Slab, units: int) -> Tensor:
     """The numbers of one parameter that belong to each unit, (U, blocks K, others)."""
-    split = weight.detach().double().movedim(slab.dim, 0).reshape(slab.blocks, units, slab.width, -1)
+    rows = weight.detach().double()
+    # A kernel reads a channel at each of its places: these are the numbers of the unit.
+    rows = (rows.flatten(1) if slab.reads and rows.dim() > 2 else rows).movedim(slab.dim, 0)
+    split = rows.reshape(slab.blocks, units, len(rows) // (slab.blocks * units), -1)
     return split.transpose(0, 1).flatten(1, 2)
 
 
-def _second_moments(part: Part, mean: Mean) -> Callable[[Tensor, Tensor | None], None]:
-    """E a_u a_u^T over all tokens, (U, K, K)."""
+def _second_moments(part: Part, mean: Mean, reader: nn.Module) -> Callable[[Tensor, Tensor | None], None]:
+    """E a_u a_u^T over all tokens (of a convolution that reads them: over all places of its kernel), (U, K, K)."""
 
     def see(values: Tensor, gradient: Tensor | None) -> None:
-        a_UNK = values.detach().double().reshape(-1, part.units, values.shape[-1] // part.units).transpose(0, 1)
+        values = patches(reader, values.detach()) if isinstance(reader, Convolution) else values.detach()
+        a_UNK = values.double().reshape(-1, part.units, values.shape[-1] // part.units).transpose(0, 1)
         mean.add(a_UNK.transpose(1, 2) @ a_UNK, a_UNK.shape[1])
 
     return see
@@ -108,12 +115,15 @@ def _added(model: nn.Module, part: Part, moments_UKK: Tensor) -> Tensor:
     return ((w_UKE @ w_UKE.transpose(1, 2)) * moments_UKK).sum((1, 2)).cpu()
 
 
-def _first_order(part: Part, mean: Mean) -> Callable[[Tensor, Tensor | None], None]:
+def _first_order(part: Part, mean: Mean, reader: nn.Module) -> Callable[[Tensor, Tensor | None], None]:
     """Mean over rows of |sum over the row's tokens of a_u^T dL/da_u|: how the row's loss would change without the unit, to first order."""
 
     def see(values: Tensor, gradient: Tensor | None) -> None:
         assert gradient is not None
-        product = (values.detach().double() * gradient.double()).reshape(len(values), -1, part.units, values.shape[-1] // part.units)
+        product = values.detach().double() * gradient.double()
+        if isinstance(reader, Convolution):
+            product = product.movedim(1, -1)
+        product = product.reshape(len(values), -1, part.units, product.shape[-1] // part.units)
         mean.add(product.sum((1, 3)).abs().sum(0), len(values))
 
     return see
@@ -124,8 +134,10 @@ def _read(model: nn.Module, taps: Sequence[Tap], batches: Sequence[Any], *, grad
     caught: list[tuple[Tap, Tensor]] = []
 
     def listen(tap: Tap) -> Callable[..., None]:
-        def catch(module: nn.Module, args: Any, output: Any = None) -> None:
-            caught.append((tap, args[0] if tap.side == "input" else output[0] if isinstance(output, tuple) else output))
+        def catch(module: nn.Module, args: Any, named: Any, output: Any = None) -> None:
+            values = first_input(args, named) if tap.side == "input" else output[0] if isinstance(output, tuple) else output
+            if values is not None:
+                caught.append((tap, values))
 
         return catch
 
@@ -133,7 +145,7 @@ def _read(model: nn.Module, taps: Sequence[Tap], batches: Sequence[Any], *, grad
     for tap in taps:
         module = model.get_submodule(tap.module)
         register: Any = module.register_forward_pre_hook if tap.side == "input" else module.register_forward_hook
-        handles.append(register(listen(tap)))
+        handles.append(register(listen(tap), with_kwargs=True))
     try:
         with evaluated(model, gradients=gradients):
             for batch in batches:

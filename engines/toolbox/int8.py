@@ -115,10 +115,10 @@ class Int8Linear(Int8Module):
     def make_packed(self) -> Any:
         return self.pack("levels", self.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         # reduce_range: 7-bit activations, since products of 8 bits could overflow the 16-bit sums of processors without VNNI.
-        y: torch.Tensor = torch.ops.quantized.linear_dynamic(x.float(), self.packed(x), reduce_range=True)
-        return y.to(x.dtype)
+        y: torch.Tensor = torch.ops.quantized.linear_dynamic(input.float(), self.packed(input), reduce_range=True)
+        return y.to(input.dtype)
 
 
 class Int8LSTM(Int8Module):
@@ -153,18 +153,18 @@ class Int8LSTM(Int8Module):
                 cells.append(torch.ops.quantized.make_quantized_cell_params_dynamic(w_ih, w_hh, b_ih, b_hh, True))
         return cells
 
-    def forward(self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor] | None = None) -> tuple[torch.Tensor, Any]:
-        """x (B, T, D) where batch_first, else (T, B, D); state (h, c), each (layers * directions, B, H)."""
-        cells = self.packed(x)
-        if state is None:
+    def forward(self, input: torch.Tensor, hx: tuple[torch.Tensor, torch.Tensor] | None = None) -> tuple[torch.Tensor, Any]:
+        """input (B, T, D) where batch_first, else (T, B, D); hx = (h, c), each (layers * directions, B, H)."""
+        cells = self.packed(input)
+        if hx is None:
             directions = 2 if self.bidirectional else 1
-            zeros = torch.zeros(self.num_layers * directions, x.shape[0 if self.batch_first else 1], self.hidden_size)
-            state = (zeros, zeros)
-        h, c = (part.float().contiguous() for part in state)
+            zeros = torch.zeros(self.num_layers * directions, input.shape[0 if self.batch_first else 1], self.hidden_size)
+            hx = (zeros, zeros)
+        h, c = (part.float().contiguous() for part in hx)
         y, h, c = torch.quantized_lstm(
-            x.float(), (h, c), cells, True, self.num_layers, 0.0, False, self.bidirectional, self.batch_first, dtype=torch.qint8, use_dynamic=True
+            input.float(), (h, c), cells, True, self.num_layers, 0.0, False, self.bidirectional, self.batch_first, dtype=torch.qint8, use_dynamic=True
         )
-        return y.to(x.dtype), (h.to(x.dtype), c.to(x.dtype))
+        return y.to(input.dtype), (h.to(input.dtype), c.to(input.dtype))
 
 
 def reason_against(module: nn.Module) -> str | None:

@@ -71,13 +71,13 @@ class StaticInt8Linear(nn.Module):
         """q, int8."""
         return (torch.round(x_ND.float() * (1 / self.input_scale)) + self.input_zero).clamp(-128, 127).to(torch.int8)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x_ND = x.reshape(-1, self.in_features)
+    def forward(self, input: Tensor) -> Tensor:
+        x_ND = input.reshape(-1, self.in_features)
         sums_NE = integer_product(self.codes(x_ND), self.levels)
         y_NE = (sums_NE - self.input_zero.int() * self.row_sums).float() * (self.input_scale * self.scale.flatten())
         if self.bias is not None:
             y_NE = y_NE + self.bias
-        return y_NE.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        return y_NE.to(input.dtype).view(*input.shape[:-1], self.out_features)
 
 
 def integer_product(q_ND: Tensor, levels_ED: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Modules whose matrices are kept as packed codes: Linear, LSTM and Embedding that unpack them when they are called.
+"""Modules whose matrices are kept as packed codes: Linear, convolutions, LSTM, GRU and Embedding that unpack them when they are called.
 
 A matrix is stored in the bytes that its bits need (uint8, plain tensors, so safetensors keep them); products stay in float. Inference only.
-Shapes: E outputs (rows), D inputs (columns), N rows asked for.
+Shapes: E outputs (rows), D inputs (columns; of a convolution channels times places of its kernel), N rows asked for.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from engines.toolbox.exchanging import exchange
 from engines.toolbox.quantisers import Quantised, Scheme, dequantise, pack, packed_bytes, unpack
 
-Kind = Literal["Linear", "LSTM", "Embedding"]
-KINDS: dict[str, type[nn.Module]] = {"Linear": nn.Linear, "LSTM": nn.LSTM, "Embedding": nn.Embedding}
+Kind = Literal["Linear", "LSTM", "GRU", "Conv1d", "Conv2d", "Embedding"]
+KINDS: dict[str, type[nn.Module]] = {
+    "Linear": nn.Linear, "LSTM": nn.LSTM, "GRU": nn.GRU, "Conv1d": nn.Conv1d, "Conv2d": nn.Conv2d, "Embedding": nn.Embedding,
+}  # fmt: skip
 
 
 class StoredMatrix(nn.Module):
@@ -156,8 +158,34 @@ class PackedLinear(nn.Module):
         """The weight as floats, for code that reads rows of it."""
         return self.matrix.dense()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.matrix.dense().to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.matrix.dense().to(input.dtype), None if self.bias is None else self.bias.to(input.dtype))
+
+
+class PackedConv(nn.Module):
+    """nn.Conv1d or nn.Conv2d with a packed kernel, one row an output channel: the same calls and shapes."""
+
+    def __init__(self, like: nn.Conv1d | nn.Conv2d, matrices: Mapping[str, StoredMatrix]) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.kernel_size = like.in_channels, like.out_channels, like.kernel_size
+        self.stride, self.padding, self.dilation, self.groups = like.stride, like.padding, like.dilation, like.groups
+        self.padding_mode, self.around, self.shape = like.padding_mode, like._reversed_padding_repeated_twice, like.weight.shape
+        self.matrix = matrices["weight"]
+        self.bias = None if like.bias is None else nn.Parameter(like.bias.detach().clone(), requires_grad=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The kernel as floats."""
+        return self.matrix.dense().view(self.shape)
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight, bias = self.weight.to(input.dtype), None if self.bias is None else self.bias.to(input.dtype)
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self.around, mode=self.padding_mode), 0
+        convolve: Any = F.conv1d if len(self.shape) == 3 else F.conv2d
+        convolved: Tensor = convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return convolved
 
 
 class PackedEmbedding(nn.Module):
@@ -174,14 +202,14 @@ class PackedEmbedding(nn.Module):
         """The whole table as floats."""
         return self.matrix.dense()
 
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.matrix.some(ids)
+    def forward(self, input: Tensor) -> Tensor:
+        return self.matrix.some(input)
 
 
-class PackedLSTM(nn.Module):
-    """nn.LSTM with packed matrices and float biases: the same calls and shapes."""
+class PackedRecurrent(nn.Module):
+    """nn.LSTM or nn.GRU with packed matrices and float biases: the same calls and shapes."""
 
-    def __init__(self, like: nn.LSTM, matrices: Mapping[str, StoredMatrix]) -> None:
+    def __init__(self, like: nn.LSTM | nn.GRU, matrices: Mapping[str, StoredMatrix]) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers, self.proj_size = like.input_size, like.hidden_size, like.num_layers, like.proj_size
         self.batch_first, self.bidirectional, self.bias = like.batch_first, like.bidirectional, like.bias
@@ -191,21 +219,37 @@ class PackedLSTM(nn.Module):
             if name not in matrices:
                 self.register_parameter(name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x (B, T, D) where batch_first, else (T, B, D); state (h, c)."""
-        weights = [self.matrices[name].dense() if name in self.matrices else self.get_parameter(name) for name in self.order]  # type: ignore[operator]
-        if state is None:
-            places = self.num_layers * (2 if self.bidirectional else 1)
-            rows = x.shape[0 if self.batch_first else 1]
-            state = (x.new_zeros(places, rows, self.proj_size or self.hidden_size), x.new_zeros(places, rows, self.hidden_size))
+    def weights(self, input: Tensor) -> list[Tensor]:
+        """All matrices and biases as floats, as torch's recurrent kernels want them."""
+        found = [self.matrices[name].dense() if name in self.matrices else self.get_parameter(name) for name in self.order]  # type: ignore[operator]
+        return [weight.to(input.dtype) for weight in found]
+
+    def zeros(self, input: Tensor, width: int) -> Tensor:
+        """A state of nothing."""
+        return input.new_zeros(self.num_layers * (2 if self.bidirectional else 1), input.shape[0 if self.batch_first else 1], width)
+
+
+class PackedLSTM(PackedRecurrent):
+    """input (B, T, D) where batch_first, else (T, B, D); hx (h, c)."""
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        state = hx or (self.zeros(input, self.proj_size or self.hidden_size), self.zeros(input, self.hidden_size))
         y, h, c = torch.lstm(
-            x, state, [w.to(x.dtype) for w in weights], self.bias, self.num_layers, 0.0, False, self.bidirectional, self.batch_first
+            input, state, self.weights(input), self.bias, self.num_layers, 0.0, False, self.bidirectional, self.batch_first
         )  # fmt: skip
         return y, (h, c)
 
 
+class PackedGRU(PackedRecurrent):
+    """input (B, T, D) where batch_first, else (T, B, D); hx (layers, B, H)."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = self.zeros(input, self.hidden_size) if hx is None else hx
+        return torch.gru(input, state, self.weights(input), self.bias, self.num_layers, 0.0, False, self.bidirectional, self.batch_first)
+
+
 FORMS: dict[type[nn.Module], Callable[[Any, Mapping[str, StoredMatrix]], nn.Module]] = {
-    nn.Linear: PackedLinear, nn.LSTM: PackedLSTM, nn.Embedding: PackedEmbedding,
+    nn.Linear: PackedLinear, nn.Conv1d: PackedConv, nn.Conv2d: PackedConv, nn.LSTM: PackedLSTM, nn.GRU: PackedGRU, nn.Embedding: PackedEmbedding,
 }  # fmt: skip
 
 
@@ -217,8 +261,8 @@ def stock(module: nn.Module) -> type[nn.Module] | None:
 def matrices_of(
     module: nn.Module, kinds: Sequence[Kind], include: Sequence[str], exclude: Sequence[str]
 ) -> tuple[dict[str, nn.Parameter], list[str]]:
-    """Matrices of all children of these kinds whose module name matches a pattern of `include` and none of `exclude`, by full parameter name;
-    and sentences about those that match but cannot be packed. A tied weight stands under each of its names."""
+    """Matrices, and kernels of convolutions, of all children of these kinds whose module name matches a pattern of `include` and none of `exclude`,
+    by full parameter name; and sentences about those that match but cannot be packed. A tied weight stands under each of its names."""
     wanted_types = tuple(KINDS[kind] for kind in kinds)
     found: dict[str, nn.Parameter] = {}
     skipped: list[str] = []
@@ -231,7 +275,7 @@ def matrices_of(
         elif getattr(child, "max_norm", None) is not None:
             skipped.append(f"{name} (an embedding with max_norm changes its rows as it reads them)")
         else:
-            found |= {f"{name}.{own}": parameter for own, parameter in child.named_parameters(recurse=False) if parameter.ndim == 2}
+            found |= {f"{name}.{own}": parameter for own, parameter in child.named_parameters(recurse=False) if parameter.ndim > 1}
     return found, skipped
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from copy import deepcopy
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -10,7 +12,7 @@ import torch
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from engines.api import Context, Technique, param
+from engines.api import Context, Matches, Technique, param
 from engines.toolbox.packed import GridMatrix, Kind, StoredMatrix, bytes_of, matrices_of, record_of, restored, store
 from engines.toolbox.quantisers import Granularity, Range, Scheme
 
@@ -20,15 +22,19 @@ FLOAT = "Products are computed in float from the unpacked weights: bytes are sav
 class Packing(Technique):
     """A technique that stores matrices in fewer bits. A subclass says by `compress` how each is rounded."""
 
-    replaces: ClassVar[tuple[str, ...]] = ("Linear", "LSTM", "Embedding", "LookupTable")
+    replaces: ClassVar[tuple[str, ...]] = ("Linear", "LSTM", "GRU", "Conv1d", "Conv2d", "Embedding", "LookupTable")
     after: ClassVar[tuple[str, ...]] = ("pruning/magnitude", "pruning/structured")
 
-    types: tuple[Kind, ...] = param(("Linear", "LSTM"), "Types of modules whose matrices are packed.")
+    types: tuple[Kind, ...] = param(("Linear", "LSTM", "GRU", "Conv1d", "Conv2d"), "Types of modules whose matrices are packed.")
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param((), "Patterns over full module names; none may match.")
     keep_unpacked: bool = param(
         False, "Unpack once, at the first call, and keep the floats: the speed and memory of a float model, a small file. Else at each call."
     )
+
+    def matches(self, module: nn.Module) -> Matches:
+        weights, skipped = matrices_of(module, self.types, self.include, self.exclude)
+        return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 
     def prepare(self, module: nn.Module, weights: Mapping[str, nn.Parameter], ctx: Context) -> str:
         """Changes weights without changing the model, before they are rounded; what is to be said of it, or nothing."""
@@ -49,9 +55,10 @@ class Packing(Technique):
                 f"{list(self.exclude)}.{left}"
             )
             return module, {"matrices": {}}
+        shared, size = _shared_outside(module, weights), bytes_of(module)
+        weights = _separated(module, weights, ctx)
         prepared = self.prepare(module, weights, ctx)
-        before, size = {name: weight.detach().clone() for name, weight in weights.items()}, bytes_of(module)
-        shared = _shared_outside(module, weights)
+        before = {name: weight.detach().clone() for name, weight in weights.items()}
         matrices, said = self.compress(module, weights, ctx)
         said = " ".join(part for part in (prepared, said) if part)
         for matrix in matrices.values():
@@ -113,7 +120,7 @@ def relative(error: Tensor, reference: Tensor) -> float:
 @torch.no_grad()
 def told(before: Mapping[str, Tensor], matrices: Mapping[str, StoredMatrix]) -> tuple[str, dict[str, float]]:
     """Sizes and errors of the stored matrices: a sentence, and figures with those of each layer. Tied ones are counted once."""
-    errors = {name: relative(matrix.dense().to(before[name].device) - before[name], before[name]) for name, matrix in matrices.items()}
+    errors = {name: relative(matrix.dense().to(before[name].device) - before[name].flatten(1), before[name]) for name, matrix in matrices.items()}
     single = {id(matrix): (name, matrix) for name, matrix in reversed(list(matrices.items()))}.values()
     weights = sum(matrix.rows * matrix.columns for _, matrix in single)
     stored_bytes = sum(matrix.bytes() for _, matrix in single)
@@ -144,6 +151,23 @@ def once_each(weights: Mapping[str, nn.Parameter]) -> dict[str, str]:
     """{name: the first name of the same weight}: tied weights stand under several."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(weight), name) for name, weight in weights.items()}
+
+
+def _separated(module: nn.Module, weights: Mapping[str, nn.Parameter], ctx: Context) -> dict[str, nn.Parameter]:
+    """The weights by name, where those that a module outside shares are copies of their own now: what is done to them is not done to that module.
+    An optimizer that moved the shared one moves the copy too, with the same memory."""
+    outside = {id(p) for name, p in module.named_parameters(remove_duplicate=False) if name not in weights}
+    copies = {id(weight): nn.Parameter(weight.detach().clone(), weight.requires_grad) for weight in weights.values() if id(weight) in outside}
+    for name, weight in weights.items():
+        if id(weight) in copies:
+            owner, _, own = name.rpartition(".")
+            setattr(module.get_submodule(owner), own, copies[id(weight)])
+    with suppress(RuntimeError):  # a model that was not trained by steps has no optimizer
+        for group in ctx.optimizer.param_groups:
+            for weight in [each for each in group["params"] if id(each) in copies]:
+                group["params"].append(copies[id(weight)])
+                ctx.optimizer.state[copies[id(weight)]] = deepcopy(ctx.optimizer.state[weight])
+    return {name: copies.get(id(weight), weight) for name, weight in weights.items()}
 
 
 def _shared_outside(module: nn.Module, weights: Mapping[str, nn.Parameter]) -> str:

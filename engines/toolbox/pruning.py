@@ -10,11 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-Prunable = Literal["Linear", "LSTM", "GRU", "Embedding", "Conv1d"]
+Prunable = Literal["Linear", "LSTM", "GRU", "Conv1d", "Conv2d", "Embedding"]
+WithInputs = Literal["Linear", "LSTM", "GRU", "Conv1d", "Conv2d"]
+"""Whose calls show what their matrices are multiplied with."""
 Scope = Literal["layer", "global", "row"]
 Granularity = Literal["weight", "block", "row", "2:4"]
 
-TYPES: dict[str, type[nn.Module]] = {"Linear": nn.Linear, "LSTM": nn.LSTM, "GRU": nn.GRU, "Embedding": nn.Embedding, "Conv1d": nn.Conv1d}
+TYPES: dict[str, type[nn.Module]] = {
+    "Linear": nn.Linear, "LSTM": nn.LSTM, "GRU": nn.GRU, "Conv1d": nn.Conv1d, "Conv2d": nn.Conv2d, "Embedding": nn.Embedding,
+}  # fmt: skip
 
 
 def weights_of(module: nn.Module, types: Iterable[Prunable], include: Sequence[str], exclude: Sequence[str]) -> dict[str, nn.Parameter]:
@@ -37,10 +41,14 @@ def weights_of(module: nn.Module, types: Iterable[Prunable], include: Sequence[s
 
 
 def smallest(
-    scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope, granularity: Granularity = "weight", block: tuple[int, int] = (1, 1)
+    scores: Mapping[str, torch.Tensor],
+    sparsity: float | Mapping[str, float],
+    scope: Scope,
+    granularity: Granularity = "weight",
+    block: tuple[int, int] = (1, 1),
 ) -> dict[str, torch.Tensor]:
     """Which entries have the smallest scores: bool tensors, exactly round(sparsity * n) groups of entries True among the n of each tensor
-    ("layer"), of all together ("global") or of each row of a tensor ("row").
+    ("layer"), of all together ("global") or of each row of a tensor ("row"). sparsity: one for all, or (but for "global") one for each tensor.
 
     granularity: a group is one entry, a block of (rows, columns), cut smaller at the edges, or an output row; its score is the mean of its
     entries. "2:4": the two smallest of each four neighbours in a row, whatever sparsity and scope say. Tensors with more than two dimensions are
@@ -57,13 +65,15 @@ def smallest(
     return {name: _spread(chosen[name], sizes[name], matrix).view_as(scores[name]) for name, matrix in matrices.items()}
 
 
-def _smallest(scores: Mapping[str, torch.Tensor], sparsity: float, scope: Scope) -> dict[str, torch.Tensor]:
+def _smallest(scores: Mapping[str, torch.Tensor], sparsity: float | Mapping[str, float], scope: Scope) -> dict[str, torch.Tensor]:
+    each = {name: sparsity[name] if isinstance(sparsity, Mapping) else sparsity for name in scores}
     if scope == "row":
-        return {name: _smallest_of(score.flatten(1), sparsity).view_as(score) for name, score in scores.items()}
+        return {name: _smallest_of(score.flatten(1), each[name]).view_as(score) for name, score in scores.items()}
     if scope == "layer" or not scores:
-        return {name: _smallest_of(score.flatten(), sparsity).view_as(score) for name, score in scores.items()}
+        return {name: _smallest_of(score.flatten(), each[name]).view_as(score) for name, score in scores.items()}
+    (one,) = set(each.values())
     home = next(iter(scores.values())).device
-    together = _smallest_of(torch.cat([score.flatten().to(home) for score in scores.values()]), sparsity)
+    together = _smallest_of(torch.cat([score.flatten().to(home) for score in scores.values()]), one)
     parts = torch.split(together, [score.numel() for score in scores.values()])
     return {name: part.view_as(score).clone().to(score.device) for (name, score), part in zip(scores.items(), parts, strict=True)}
 
@@ -124,6 +134,18 @@ def sparsity_sentence(module: nn.Module, weights: Mapping[str, nn.Parameter]) ->
         f"parameters.{spread} Stored and multiplied like others (simulated): size and speed need a sparse format.",
         figures,
     )
+
+
+def overall(weights: Mapping[str, torch.Tensor], sparsity: Mapping[str, float]) -> float:
+    """The share of all these weights together."""
+    return sum(sparsity[name] * weight.numel() for name, weight in weights.items()) / max(1, sum(weight.numel() for weight in weights.values()))
+
+
+def shared_with(module: nn.Module, weights: Mapping[str, nn.Parameter]) -> list[tuple[str, str]]:
+    """(name of a weight, another name that it goes by in the model)."""
+    first = {id(weight): name for name, weight in weights.items()}
+    everything = module.named_parameters(remove_duplicate=False)
+    return [(first[id(weight)], name) for name, weight in everything if id(weight) in first and name != first[id(weight)]]
 
 
 def sparsity_after(share: float, final: float) -> float:

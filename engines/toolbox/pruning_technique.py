@@ -6,15 +6,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 from torch import nn
 
-from engines.api import Context, Technique, param
-from engines.toolbox.pruning import Granularity, Prunable, Scope, cubic, smallest, sparsity_after, sparsity_sentence, weights_of, zero
+from engines.api import Context, Matches, Technique, param
+from engines.toolbox.pruning import (
+    Granularity,
+    Prunable,
+    Scope,
+    cubic,
+    overall,
+    shared_with,
+    smallest,
+    sparsity_after,
+    sparsity_sentence,
+    weights_of,
+    zero,
+)  # fmt: skip
 
 FINE_TUNE_SHARE = 0.1
 """Tokens of fine-tuning after cuts in a finished model unless told otherwise, as a share of the tokens trained so far."""
@@ -29,13 +43,51 @@ class Pruning(Technique):
     """A technique that sets weights to zero and keeps them there."""
 
     sparsity: float = param(0.8, "Share of the matched weights that become zero.", unit="share", symbol="s", ge=0, lt=1)
-    types: tuple[Prunable, ...] = param(("Linear", "LSTM", "GRU", "Conv1d"), "Types of modules whose matrices may be cut.")
+    layer_sparsity: dict[str, float] = param(
+        {}, "Pattern over full parameter names -> sparsity of what matches, in place of `sparsity`. A later match wins.", unit="share"
+    )
+    types: tuple[Prunable, ...] = param(("Linear", "LSTM", "GRU", "Conv1d", "Conv2d"), "Types of modules whose matrices may be cut.")
     include: tuple[str, ...] = param(("*",), "Patterns over full parameter names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param(("head*",), "Patterns over full parameter names; none may match.")
+
+    @field_validator("layer_sparsity")
+    @classmethod
+    def _shares(cls, layer_sparsity: dict[str, float]) -> dict[str, float]:
+        for pattern, sparsity in layer_sparsity.items():
+            if not 0 <= sparsity < 1:
+                raise ValueError(f'"{pattern}" is given sparsity {sparsity:g}: it is a share of the weights, from 0 to below 1.')
+        return layer_sparsity
+
+    @model_validator(mode="after")
+    def _one_ranking_has_one_sparsity(self) -> Self:
+        if self.layer_sparsity and getattr(self, "scope", "layer") == "global":
+            raise ValueError(
+                'scope = "global" ranks all matrices together, so they have no sparsity of their own: take scope = "layer" or no layer_sparsity.'
+            )
+        return self
 
     def matched(self, module: nn.Module) -> Weights:
         """The matrices that may be cut."""
         return weights_of(module, self.types, self.include, self.exclude)
+
+    def matches(self, module: nn.Module) -> Matches:
+        weights = self.matched(module)
+        shared = tuple(f"{name} is also {other}, which loses the same weights." for name, other in shared_with(module, weights))
+        return Matches(tuple(weights), shared)
+
+    def sparsity_of(self, name: str) -> float:
+        """What is to be zero of one matrix in the end; the last pattern that matches wins."""
+        given = (sparsity for pattern, sparsity in reversed(list(self.layer_sparsity.items())) if fnmatchcase(name, pattern))
+        return next(given, self.sparsity)
+
+    def sparsities(self, weights: Weights, of: Callable[[float], float] = lambda final: final) -> dict[str, float]:
+        """Of each matrix; of: from the final one to that of the moment."""
+        return {name: of(self.sparsity_of(name)) for name in weights}
+
+    @property
+    def cuts(self) -> bool:
+        """Whether any sparsity is above zero."""
+        return max((self.sparsity, *self.layer_sparsity.values())) > 0
 
     def step(self, update: Callable[[], None], ctx: Context) -> Callable[[], None]:
         """The update, after which removed weights are zero again."""
@@ -72,8 +124,9 @@ class Pruning(Technique):
         """Say what is zero now; the record."""
         sentence, counted = sparsity_sentence(module, weights)
         sentence += self.remark(weights)
+        sentence += "".join(f" {name} is also {other}, which lost the same weights." for name, other in shared_with(module, weights))
         left = [name for name in weights if name not in ctx.state.get("removed", {name: None})]
-        if left and self.sparsity > 0:
+        if left and self.cuts:
             sentence += f" {len(left)} matched matrices were left alone, since their inputs cannot be seen: {', '.join(left[:4])}."
         ctx.effect(sentence, **counted, **figures)
         return {**counted, **figures}
@@ -110,6 +163,8 @@ class ByCriterion(Pruning):
             raise ValueError(f'mode = "{self.mode}" cuts {" or ".join(allowed)} training, not {self.when}: choose another mode, or leave out when.')
         if self.granularity == "row" and self.scope == "row":
             raise ValueError('granularity = "row" and scope = "row" leave one thing to rank in each row: choose scope = "layer" or "global".')
+        if self.granularity == "2:4" and self.layer_sparsity:
+            raise ValueError('granularity = "2:4" removes half of every matrix: leave layer_sparsity out, and exclude what is to stay whole.')
         if self.granularity == "2:4" and (self.sparsity != 0.5 or self.mode != "one_shot"):
             raise ValueError(
                 f'granularity = "2:4" removes two of each four weights at once, and here sparsity = {self.sparsity:g} and mode = "{self.mode}": set '
@@ -123,17 +178,17 @@ class ByCriterion(Pruning):
         """What each weight is worth, shaped as the weight: the smallest go."""
         raise NotImplementedError(f"{type(self).__name__} does not define scores(weights, module, ctx).")
 
-    def cut(self, weights: Weights, sparsity: float, module: nn.Module, ctx: Context) -> Removed:
-        """Which weights are gone at this sparsity, those that went before among them. Kept in the technique's state, so that a resumed run
+    def cut(self, weights: Weights, sparsity: Mapping[str, float], module: nn.Module, ctx: Context) -> Removed:
+        """Which weights are gone at these sparsities, those that went before among them. Kept in the technique's state, so that a resumed run
         keeps its zeros."""
         removed: Removed = {}
-        if weights and sparsity > 0:
+        if any(share > 0 for share in sparsity.values()):
             removed = self.chosen(weights, sparsity, module, ctx)
         ctx.state["removed"] = removed
         zero(weights, removed)
         return removed
 
-    def chosen(self, weights: Weights, sparsity: float, module: nn.Module, ctx: Context) -> Removed:
+    def chosen(self, weights: Weights, sparsity: Mapping[str, float], module: nn.Module, ctx: Context) -> Removed:
         """The smallest scores. What is gone scores lowest, whatever the criterion says of a zero."""
         gone = ctx.state.get("removed", {})
         scores = self.scores(weights, module, ctx)
@@ -162,7 +217,7 @@ class ByCriterion(Pruning):
 
         def cut_first(*args: Any, **options: Any) -> Any:
             if "removed" not in ctx.state:
-                self.cut(weights, self.sparsity, ctx.model, ctx)
+                self.cut(weights, self.sparsities(weights), ctx.model, ctx)
             return backward(*args, **options)
 
         return cut_first
@@ -172,8 +227,8 @@ class ByCriterion(Pruning):
         due = self._due(ctx.progress) if self.moment == "during" else 0
         if due > ctx.state.get("round", 0):
             ctx.state["round"] = due
-            sparsity = cubic(due / self._rounds, self.sparsity)
-            ctx.log("sparsity", sparsity, "share of the matched weights")
+            sparsity = self.sparsities(weights, partial(cubic, due / self._rounds))
+            ctx.log("sparsity", overall(weights, sparsity), "share of the matched weights")
             self.cut(weights, sparsity, ctx.model, ctx)
 
     @property
@@ -196,11 +251,12 @@ class ByCriterion(Pruning):
         done = {"after": 0, "before": self._rounds if "removed" in ctx.state else 0, "during": ctx.state.get("round", 0)}[self.moment]
         tokens = self.fine_tune_tokens
         if tokens is None:
-            tokens = round(FINE_TUNE_SHARE * ctx.tokens) if self.moment == "after" and self.sparsity > 0 else 0
+            tokens = round(FINE_TUNE_SHARE * ctx.tokens) if self.moment == "after" and self.cuts else 0
         # Rounds with fine-tuning between them; what training did not reach is cut at once.
         rounds = range(1, self._rounds + 1) if self.moment == "after" else [self._rounds] if done < self._rounds else []
         for j in rounds:
-            self.cut(weights, self.sparsity if j == self._rounds else sparsity_after(j / self._rounds, self.sparsity), module, ctx)
+            now = self.sparsities(weights) if j == self._rounds else self.sparsities(weights, partial(sparsity_after, j / self._rounds))
+            self.cut(weights, now, module, ctx)
             if part := tokens * j // len(rounds) - tokens * (j - 1) // len(rounds) if self.moment == "after" else 0:
                 ctx.train(tokens=part, lr_scale=self.fine_tune_lr)
         zero(weights, ctx.state.get("removed", {}))

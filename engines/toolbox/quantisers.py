@@ -1,6 +1,7 @@
 """The linear quantiser: grids of 2 to 8 bits for whole matrices, rows or groups of a row, how their ranges are chosen, and codes packed in bytes.
 
-Shapes: E outputs (rows), D inputs (columns), G groups a row, R rows of scales (E, or 1 where one scale serves the whole matrix).
+Shapes: E outputs (rows), D inputs (columns), G groups a row, R rows of scales (E, or 1 where one scale serves the whole matrix). The kernel of a
+convolution is the matrix `weight.flatten(1)`, one row an output channel.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def ranges(block_RGn: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def scales_of(weight_ED: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor]:
     """(scale_RG, zero_RG) of a matrix, float32."""
-    found = [grid(*ranges(block, scheme), scheme) for block in blocks(weight_ED.detach().float(), scheme)]
+    found = [grid(*ranges(block, scheme), scheme) for block in blocks(weight_ED.detach().float().flatten(1), scheme)]
     return torch.cat([scale for scale, _ in found], dim=1), torch.cat([zero for _, zero in found], dim=1)
 
 
@@ -155,9 +156,10 @@ def spread(part_RG: Tensor, columns: int, scheme: Scheme) -> Tensor:
 @torch.no_grad()
 def quantise(weight_ED: Tensor, scheme: Scheme) -> Quantised:
     """Round to the nearest level of each scale's grid. An error is at most half a step within the range."""
+    weight_ED = weight_ED.detach().float().flatten(1)
     scale_RG, zero_RG = scales_of(weight_ED, scheme)
     s, z = spread(scale_RG, weight_ED.shape[1], scheme), spread(zero_RG, weight_ED.shape[1], scheme)
-    return stored(nearest(weight_ED.detach().float(), s, z, scheme.top), scale_RG, zero_RG, scheme)
+    return stored(nearest(weight_ED, s, z, scheme.top), scale_RG, zero_RG, scheme)
 
 
 def stored(codes_ED: Tensor, scale_RG: Tensor, zero_RG: Tensor, scheme: Scheme) -> Quantised:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Context, Matches, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
 from engines.toolbox.distillation import TEACHER
 from engines.toolbox.heads import IGNORED
@@ -65,6 +65,12 @@ class Layerwise(Technique):
     normalise: bool = param(False, "Compare directions of hidden states only.")
     distance: Distance = param("squared", "Of attention: squared difference of scores, or divergence of what the softmax makes of them.")
     layers: str = param("layers", "Full name of the list of layers, the same in both models.")
+
+    def matches(self, module: nn.Module) -> Matches:
+        try:
+            return Matches(tuple(matching(module, f"{self.layers}.*")))
+        except ValueError as error:
+            return Matches((), (str(error),))
 
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:
         """The projections become a child, so that they are trained, saved and restored with the student."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Context, Matches, Technique, Trial, certificate, param
 from engines.toolbox.batches import Batch, detach
 from engines.toolbox.distillation import TEACHER, check_pair, divergence, log_prob_of
 from engines.toolbox.heads import IGNORED
@@ -45,6 +45,12 @@ class Pretraining(Technique):
     soft_weight: float = param(0.5, "Share of the loss that follows the teacher's distribution.", symbol="alpha", ge=0, le=1)
     cosine_weight: float = param(0.1, "Share of the loss that turns hidden states towards the teacher's.", symbol="beta", ge=0, le=1)
     layers: str = param("layers", "Full name of the list of layers, the same in both models.")
+
+    def matches(self, module: nn.Module) -> Matches:
+        layers = _count(module.state_dict(), self.layers)
+        if self.initialise and not layers:
+            return Matches((), (f'The model has no layers under "{self.layers}": name where they stand with `layers`, or set initialise = false.',))
+        return Matches(tuple(f"{self.layers}.{place}" for place in range(layers)))
 
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:
         """(1) and (2): the student's own weights are overwritten, none is shared with the teacher."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, get_args
 
 import torch
 from torch import nn
 
 from engines.api import Context, Trial, certificate, param
 from engines.toolbox.calibrated import input_norms
-from engines.toolbox.pruning import Scope
+from engines.toolbox.pruning import Scope, WithInputs
 from engines.toolbox.pruning_technique import ByCriterion, Weights
 from engines.toolbox.specimen import Surroundings, batches, specimen
 
@@ -24,23 +24,24 @@ class Activation(ByCriterion):
 
     W (O, I). A small weight on a loud input does more than a large one on a silent input. Rows are compared within themselves, since (1)
     says nothing of how much each output matters. It is `pruning/obs` with a diagonal Hessian and nothing adapted afterwards.
-    Of recurrent layers: x is the layer's input for weight_ih_l0 and the hidden state one step before for weight_hh_l0; weights whose inputs
-    cannot be seen from outside (deeper layers of one module, convolutions) are left alone and named.
+    Of recurrent layers: x is the layer's input for weight_ih_l0 and the hidden state one step before for the last weight_hh; of convolutions the
+    window under the kernel. Weights whose inputs cannot be seen from outside (deeper layers of one module, groups of channels) are left alone
+    and named.
     Cost: one forward pass of each calibration batch a round; I numbers a matrix.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: calibration, and those of pruning: sparsity s, types, include, exclude, scope, granularity, block, mode, when,
+    Parameters: calibration, and those of pruning: sparsity s, layer_sparsity, types, include, exclude, scope, granularity, block, mode, when,
     fine_tune_tokens, fine_tune_lr, begin, end, rounds.
     """
 
     paper: ClassVar[str] = "Sun, Liu, Bair and Kolter (2024), https://arxiv.org/abs/2306.11695"
 
-    types: tuple[Literal["Linear", "LSTM", "GRU"], ...] = param(("Linear", "LSTM", "GRU"), "Types of modules whose matrices may be cut.")
+    types: tuple[WithInputs, ...] = param(get_args(WithInputs), "Types of modules whose matrices may be cut.")
     scope: Scope = param("row", "Rank weights within each output row, within each matrix, or all matrices together.")
     calibration: int = param(8, "Training batches whose inputs are measured.", unit="batches", ge=1)
 
     def scores(self, weights: Weights, module: nn.Module, ctx: Context) -> dict[str, torch.Tensor]:
         norms = input_norms(module, weights, ctx.calibration(self.calibration))
-        return {name: weights[name].detach().abs() * norm for name, norm in norms.items()}  # (1)
+        return {name: weights[name].detach().abs() * norm.view(weights[name].shape[1:]) for name, norm in norms.items()}  # (1)
 
 
 @certificate("The score of a weight is the change of its layer's outputs, in Euclidean norm, when it alone becomes zero", tolerance=1e-5)

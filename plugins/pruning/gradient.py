@@ -28,7 +28,7 @@ class Gradient(ByCriterion):
     Symbols: s sparsity, n weights of a matrix (scope layer), of all (global) or of a row (row).
     Cost: one forward and backward pass of each calibration batch a round, a copy of the weights meanwhile.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: calibration, and those of pruning: sparsity s, types, include, exclude, scope, granularity, block, mode, when,
+    Parameters: calibration, and those of pruning: sparsity s, layer_sparsity, types, include, exclude, scope, granularity, block, mode, when,
     fine_tune_tokens, fine_tune_lr, begin, end, rounds.
     """
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from engines.api import Context, Trial, certificate, param
-from engines.toolbox.pruning import smallest, sparsity_after, zero
+from engines.toolbox.pruning import overall, smallest, sparsity_after, zero
 from engines.toolbox.pruning_technique import Pruning, Removed, Weights
 from engines.toolbox.specimen import Surroundings, specimen
 
@@ -35,7 +36,7 @@ class LotteryTicket(Pruning):
     Symbols: s sparsity, n rounds, k rewind_step, N weights of a matrix (scope layer) or of all (global).
     Cost: n further trainings (from step k), counted in the price; a copy of weights and optimiser state in memory.
     Does nothing when: s = 0 (it still trains again), or no weight matches (it then says so). Speed and size stay as they were in dense kernels.
-    Parameters: sparsity s, types, include, exclude, scope, rounds n, rewind_step k, control.
+    Parameters: sparsity s, layer_sparsity, types, include, exclude, scope, rounds n, rewind_step k, control.
     """
 
     paper: ClassVar[str] = (
@@ -61,7 +62,8 @@ class LotteryTicket(Pruning):
             return module, self.nothing(ctx)
         removed: Removed = {}
         for j in range(1, self.rounds + 1):
-            removed = self._cut(weights, sparsity_after(j / self.rounds, self.sparsity), removed)  # (1), (2)
+            now = self.sparsities(weights, partial(sparsity_after, j / self.rounds))  # (1)
+            removed = self._cut(weights, now, removed)  # (2)
             last = j == self.rounds
             ctx.rewind(0 if last and self.control == "reinitialised" else self.rewind_step)  # (3)
             if last:
@@ -69,11 +71,11 @@ class LotteryTicket(Pruning):
             ctx.state["removed"] = removed
             zero(weights, removed)
             ctx.train()  # (4)
-            ctx.log("sparsity", sparsity_after(j / self.rounds, self.sparsity), "share of the matched weights")
+            ctx.log("sparsity", overall(weights, now), "share of the matched weights")
         return module, self.told(module, weights, ctx, rounds=self.rounds, rewind_step=self.rewind_step)
 
-    def _cut(self, weights: Weights, sparsity: float, gone: Removed) -> Removed:
-        if sparsity == 0:
+    def _cut(self, weights: Weights, sparsity: Mapping[str, float], gone: Removed) -> Removed:
+        if not self.cuts:
             return {}
         size = {name: weight.detach().abs() for name, weight in weights.items()}
         return smallest({name: s.masked_fill(gone[name], -1.0) if name in gone else s for name, s in size.items()}, sparsity, self.scope)

@@ -31,8 +31,8 @@ class Magnitude(ByCriterion):
     |w| of theirs. 2:4: of each four neighbours in a row the two smallest go (Mishra et al., 2021), a pattern that GPUs multiply and CPUs do not.
     Cost: one sort of the weights a round, one pass over them a step, one bit of mask a weight (a byte here); fine-tuning is training.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: sparsity s, types, include, exclude, scope, granularity, block, mode, when, fine_tune_tokens, fine_tune_lr, begin b, end e,
-    rounds k.
+    Parameters: sparsity s, layer_sparsity, types, include, exclude, scope, granularity, block, mode, when, fine_tune_tokens, fine_tune_lr,
+    begin b, end e, rounds k.
 
     Embeddings and everything in the head are spared unless named. Vectors are never cut.
     """

@@ -39,7 +39,7 @@ class Movement(Pruning):
     Cost: a copy of each matched matrix with its gradient and optimizer state while training; one selection (hard) and two products a matrix and
     forward pass. Afterwards nothing: scores are dropped, zeros stay.
     Does nothing when: s = 0 (hard), or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: sparsity s, types, include, exclude, threshold, tau, penalty lambda, score_lr eta_S, begin b, end e.
+    Parameters: sparsity s, layer_sparsity, types, include, exclude, threshold, tau, penalty lambda, score_lr eta_S, begin b, end e.
     """
 
     paper: ClassVar[str] = "Sanh, Wolf and Rush (2020), https://arxiv.org/abs/2005.07683"
@@ -64,7 +64,7 @@ class Movement(Pruning):
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:
         """The same module; matched weights are masked by their scores around each call."""
         weights = self.matched(module)
-        if self.sparsity > 0 or self.threshold == "soft":
+        if self.cuts or self.threshold == "soft":
             for name in weights:
                 gated(module, name, Gate(self.threshold))
         return module
@@ -93,8 +93,8 @@ class Movement(Pruning):
 
         def masked(batch: Any, state: Any) -> Any:
             share = self._share(ctx.progress)
-            for _, gate, _ in gated_weights:
-                gate.kept, gate.tau = 1 - cubic(share, self.sparsity), cubic(share, self.tau)  # (6)
+            for name, gate, _ in gated_weights:
+                gate.kept, gate.tau = 1 - cubic(share, self.sparsity_of(name)), cubic(share, self.tau)  # (6)
             loss_sum, count, state, extras = loss_of(batch, state)
             if self.threshold == "soft" and gated_weights:
                 size = sum(score.numel() for _, _, score in gated_weights)
@@ -110,8 +110,8 @@ class Movement(Pruning):
 
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """The final mask is applied and the scores are dropped. Names and structure are as before, so nothing needs restoring."""
-        for _, gate, _ in gates(module):
-            gate.kept, gate.tau = 1 - self.sparsity, self.tau
+        for name, gate, _ in gates(module):
+            gate.kept, gate.tau = 1 - self.sparsity_of(name), self.tau
         ctx.state["removed"] = ungate(module)
         weights = self.matched(module)
         if not weights:

@@ -29,7 +29,7 @@ class OBD(ByCriterion):
     Symbols: s sparsity; removed are the round(s n) smallest (2) of a matrix (scope layer), of all (global) or of each row (row).
     Cost: one forward and backward pass a row of each calibration batch, slower than a batch at once; two copies of the weights meanwhile.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: calibration, and those of pruning: sparsity s, types, include, exclude, scope, granularity, block, mode, when,
+    Parameters: calibration, and those of pruning: sparsity s, layer_sparsity, types, include, exclude, scope, granularity, block, mode, when,
     fine_tune_tokens, fine_tune_lr, begin, end, rounds.
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from pydantic import model_validator
@@ -12,7 +13,7 @@ from torch import nn
 from engines.api import Context, Trial, certificate, param
 from engines.toolbox.brain_surgery import damped, greedy, inverse, refit, removal, saliency, sweep
 from engines.toolbox.calibrated import input_moments
-from engines.toolbox.pruning import Scope
+from engines.toolbox.pruning import Scope, WithInputs
 from engines.toolbox.pruning_technique import ByCriterion, Removed, Weights
 
 GREEDY = 1e10
@@ -36,11 +37,12 @@ class OBS(ByCriterion):
     Cholesky factor of H^-1, all rows at once, 128 columns' masks at a time; each column's error is made up for by those to its right. It is
     faster and leaves a larger error, the more so the more the inputs depend on one another.
     lambda: damping times the mean diagonal. sequential: each matrix sees the inputs that the matrices cut before it leave.
-    Of recurrent layers, the outputs of (1) are what goes into the gates; weights whose inputs cannot be seen are left alone and named.
+    Of recurrent layers, the outputs of (1) are what goes into the gates, of convolutions x is the window under the kernel; weights whose inputs
+    cannot be seen are left alone and named.
     Cost: sweep O(I^3 + O I^2) a matrix; greedy O(O I^3), for I up to a few hundred; the calibration batches forward once a matrix
     (sequential) or once.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: order, damping, sequential, calibration, and those of pruning: sparsity s, types, include, exclude, scope, mode, when,
+    Parameters: order, damping, sequential, calibration, and those of pruning: sparsity s, layer_sparsity, types, include, exclude, scope, mode, when,
     fine_tune_tokens, fine_tune_lr, begin, end, rounds; granularity is always weight.
     """
 
@@ -49,7 +51,7 @@ class OBS(ByCriterion):
         "Frantar and Alistarh (2022), https://arxiv.org/abs/2208.11580, and (2023), https://arxiv.org/abs/2301.00774"
     )
 
-    types: tuple[Literal["Linear", "LSTM", "GRU"], ...] = param(("Linear", "LSTM", "GRU"), "Types of modules whose matrices may be cut.")
+    types: tuple[WithInputs, ...] = param(get_args(WithInputs), "Types of modules whose matrices may be cut.")
     scope: Scope = param("layer", "The same sparsity for each matrix (layer) or for each of its rows (row).")
     order: Literal["greedy", "sweep", "auto"] = param(
         "auto", "Weight by weight in each row; column by column for all rows at once; or greedy where O I^3 is at most 10^10, else sweep."
@@ -68,7 +70,7 @@ class OBS(ByCriterion):
         return self
 
     @torch.no_grad()
-    def chosen(self, weights: Weights, sparsity: float, module: nn.Module, ctx: Context) -> Removed:
+    def chosen(self, weights: Weights, sparsity: Mapping[str, float], module: nn.Module, ctx: Context) -> Removed:
         """The removed weights of each matrix whose inputs are seen; the others of it are adapted on the way."""
         batches = ctx.calibration(self.calibration)
         earlier: Removed = ctx.state.get("removed", {})
@@ -78,8 +80,9 @@ class OBS(ByCriterion):
             for name, moment in moments.items():
                 weight = weights[name]
                 gone = earlier.get(name, torch.zeros_like(weight, dtype=torch.bool)).to(weight.device)
-                adapted, removed[name] = self.operate(weight, damped(moment, self.damping), sparsity, gone)
-                weight.copy_(adapted)
+                adapted, out = self.operate(weight.flatten(1), damped(moment, self.damping), sparsity[name], gone.flatten(1))
+                removed[name] = out.view_as(weight)
+                weight.copy_(adapted.view_as(weight))
         return removed
 
     def operate(self, weight: torch.Tensor, H: torch.Tensor, sparsity: float, gone: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

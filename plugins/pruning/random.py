@@ -24,7 +24,8 @@ class Random(ByCriterion):
     same in each round, so that later masks hold the earlier ones.
     Cost: one random number a weight and round.
     Does nothing when: s = 0, or no weight matches (it then says so). Speed and size stay as they were in dense kernels and files.
-    Parameters: sparsity s, types, include, exclude, scope, granularity, block, mode, when, fine_tune_tokens, fine_tune_lr, begin, end, rounds.
+    Parameters: sparsity s, layer_sparsity, types, include, exclude, scope, granularity, block, mode, when, fine_tune_tokens, fine_tune_lr,
+    begin, end, rounds.
     """
 
     paper: ClassVar[str] = "Blalock, Gonzalez Ortiz, Frankle and Guttag (2020), https://arxiv.org/abs/2003.03033"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Context, Matches, Technique, Trial, certificate, param
 from engines.toolbox.importance import Criterion, evaluated, layer_scores, unit_scores
 from engines.toolbox.optimization import largest_difference
-from engines.toolbox.slicing import Found, Kind, Part, mask, narrow, parts_of, removable_layers, remove_layers
+from engines.toolbox.parts import parts_of
+from engines.toolbox.slicing import Found, Kind, Part, mask, narrow, removable_layers, remove_layers
 from engines.toolbox.specimen import Surroundings, batches, stacked_lstm, transformer
 from engines.toolbox.trials import relative_error
 
@@ -37,13 +39,16 @@ class Structured(Technique):
         removed = the units with the smallest s_u, kept up to k with k K a multiple of m        (5)
         V <- rows of the kept, W <- columns of the kept                     (6)
 
-    Units: neurons of a feed-forward network or of a chain Linear - activation - Linear (K = 1); key heads of attention with the queries that
-    share them (head width stays); hidden units of an LSTM that only the next LSTM or a linear head reads. A whole layer that adds x back is
-    removed by leaving x. Its scores: (2) of all its weights, E |z - x|^2 / E |x|^2, or (4) of z - x. Layers go first, then units.
+    Units: neurons of a feed-forward network or of a chain Linear - activation - Linear (K = 1); channels between the convolutions of an
+    nn.Sequential, or before its Flatten - Linear, with their share of a batch norm (K places of the kernel that reads them); key heads of
+    attention with the queries that share them (head width stays); hidden units of an LSTM that only the next LSTM or a linear head reads. A
+    whole layer that adds x back is removed by leaving x. Its scores: (2) of all its weights, E |z - x|^2 / E |x|^2, or (4) of z - x. Layers go
+    first, then units.
     Symbols: m multiple, E expectation over calibration text from the training split.
     Cost: a pass over the calibration text, two for (4), then fine-tuning, which is training. Memory, size and products shrink by what is cut.
     Does nothing when: every share is 0, no part matches, or m leaves nothing to remove (it then says so).
-    Parameters: neurons, heads, recurrent, layers, criterion, scope, multiple m, calibration, include, exclude, fine_tune_tokens, fine_tune_lr.
+    Parameters: neurons, channels, heads, recurrent, part_shares, layers, criterion, scope, multiple m, calibration, include, exclude,
+    fine_tune_tokens, fine_tune_lr.
 
     Equal to the masked network, which is checked on calibration text before the run goes on. Left alone, with a sentence: experts, torch's
     MultiheadAttention, matrices that serve in two places, what a norm or an unknown module reads at once.
@@ -59,8 +64,10 @@ class Structured(Technique):
     }
 
     neurons: float = param(0.5, "Share of the neurons of each feed-forward network that goes.", unit="share", ge=0, lt=1)
+    channels: float = param(0.5, "Share of the channels between the convolutions of a chain that goes.", unit="share", ge=0, lt=1)
     heads: float = param(0.0, "Share of the heads (key heads with their queries) of each attention that goes.", unit="share", ge=0, lt=1)
     recurrent: float = param(0.0, "Share of the hidden units of each LSTM that goes.", unit="share", ge=0, lt=1)
+    part_shares: dict[str, float] = param({}, "Pattern over names of parts -> share of their units that goes. A later match wins.", unit="share")
     layers: int = param(0, "Whole layers that go.", unit="layers", ge=0, le=1024)
     criterion: Criterion = param("activation", "What makes a unit important: its weights, what it adds, or what the loss says.")
     scope: Literal["layer", "global"] = param("layer", "Rank units within each part, or all of a kind together, each part's scores scaled to norm 1.")
@@ -71,6 +78,22 @@ class Structured(Technique):
     fine_tune_tokens: int | None = param(None, "Tokens trained on after the cut; default: a tenth of those before it.", unit="tokens", ge=0)
     fine_tune_lr: float = param(0.1, "Learning rate of the fine-tuning, as a share of the optimizer's.", unit="share", gt=0)
 
+    @model_validator(mode="after")
+    def _shares_of_parts(self) -> Self:
+        for pattern, share in self.part_shares.items():
+            if not 0 <= share < 1:
+                raise ValueError(f'part_shares gives "{pattern}" {share:g}: it is a share of the units, from 0 to below 1.')
+        if self.part_shares and self.scope == "global":
+            raise ValueError(
+                'scope = "global" ranks the units of all parts together, so none has a share of its own: take scope = "layer" or no part_shares.'
+            )
+        return self
+
+    def matches(self, module: nn.Module) -> Matches:
+        found = parts_of(module)
+        layers = [f"layers.{i}" for i in removable_layers(module) if self._wanted(f"layers.{i}")] if self.layers else []
+        return Matches((*layers, *(part.name for part in self._chosen(found))), tuple(self._reasons(found)))
+
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """Cut, check, fine-tune. The record says what stays, which is what `restore` needs."""
         before = sum(p.numel() for p in module.parameters())
@@ -80,7 +103,7 @@ class Structured(Technique):
         if gone:
             remove_layers(module, gone, optimizer)
         found = parts_of(module)
-        parts = [part for part in found.parts if self._share(part) > 0 and self._wanted(part.name)]
+        parts = self._chosen(found)
         kept = self._kept(module, parts, text)
         for part in parts:
             staying = torch.zeros(part.units, dtype=torch.bool)
@@ -107,8 +130,19 @@ class Structured(Technique):
         return module
 
     def _share(self, part: Part) -> float:
-        shares: dict[Kind, float] = {"neurons": self.neurons, "heads": self.heads, "recurrent": self.recurrent}
-        return shares[part.kind]
+        given = (share for pattern, share in reversed(list(self.part_shares.items())) if fnmatchcase(part.name, pattern))
+        return next(given, self._shares[part.kind])
+
+    def _chosen(self, found: Found) -> list[Part]:
+        return [part for part in found.parts if self._share(part) > 0 and self._wanted(part.name)]
+
+    def _reasons(self, found: Found) -> list[str]:
+        """Why others are left alone, of the kinds that are asked for."""
+        return [sentence for kind, sentence in found.reasons if self._shares[kind] > 0]
+
+    @property
+    def _shares(self) -> dict[Kind, float]:
+        return {"neurons": self.neurons, "channels": self.channels, "heads": self.heads, "recurrent": self.recurrent}
 
     def _wanted(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.include) and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
@@ -152,15 +186,14 @@ class Structured(Technique):
         words, figures = [], {"parameters_before": float(before), "parameters_after": float(after), "layers_removed": float(len(gone))}
         if gone:
             words.append(f"layers {', '.join(map(str, gone))}")
-        names: dict[Kind, str] = {"neurons": "neurons", "heads": "heads", "recurrent": "recurrent units"}
+        names: dict[Kind, str] = {"neurons": "neurons", "channels": "channels", "heads": "heads", "recurrent": "recurrent units"}
         for kind, name in names.items():
             same = [part for part in parts if part.kind == kind]
             units, staying = sum(part.units for part in same), sum(len(kept[part.name]) for part in same)
             if same:
                 words.append(f"{units - staying:,} of {units:,} {name} in {len(same)} parts")
                 figures |= {f"{kind}_before": float(units), f"{kind}_after": float(staying)}
-        asked = {kind for kind in names if {"neurons": self.neurons, "heads": self.heads, "recurrent": self.recurrent}[kind] > 0}
-        left = [sentence for kind, sentence in found.reasons if kind in asked]
+        left = self._reasons(found)
         if self.layers > len(gone):
             left.append(f"{self.layers - len(gone)} of {self.layers} layers stay: only those that add their input back around all they do can go.")
         if after == before:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from engines.api import Context, Trial, certificate, param
 from engines.toolbox import folding
-from engines.toolbox.calibration import Moments, output_error, run, watched
+from engines.toolbox.calibration import Moments, output_error, run
+from engines.toolbox.inputs import watched
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.packed import StoredMatrix
 from engines.toolbox.packing import GridPacking, grid_matrices, once_each
@@ -49,7 +50,7 @@ class AWQ(GridPacking):
     def prepare(self, module: nn.Module, weights: Mapping[str, nn.Parameter], ctx: Context) -> str:
         """(1) to (3) for each group of layers that one part feeds: the model, scaled and the same."""
         texts = ctx.calibration(self.batches)
-        owners = list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
+        owners = [owner for owner in dict.fromkeys(name.rpartition(".")[0] for name in weights) if folding.takes(module.get_submodule(owner))]
         seen = Moments(products=True)
         with watched(module, list(weights), seen.take):
             run(module, texts)

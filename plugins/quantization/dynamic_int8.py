@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Context, Matches, Technique, Trial, certificate, param
 from engines.toolbox.exchanging import exchange
 from engines.toolbox.int8 import dequantise, int8_form, quantise, reason_against
 from engines.toolbox.optimization import largest_difference
@@ -72,6 +72,10 @@ class DynamicInt8(Technique):
         for name in record["modules"]:
             exchange(module, name, int8_form(module.get_submodule(name), record["per_channel"], empty=True))
         return module
+
+    def matches(self, module: nn.Module) -> Matches:
+        names, skipped = self._matches(module)
+        return Matches(tuple(names), tuple(f"{each} is skipped." for each in skipped))
 
     def _matches(self, module: nn.Module) -> tuple[list[str], list[str]]:
         """Names of the modules to exchange, and sentences about those that match but cannot be."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from engines.api import Context, Trial, certificate, param
-from engines.toolbox.calibration import Moments, output_error, run, watched
+from engines.toolbox.calibration import Moments, output_error, run
+from engines.toolbox.inputs import readers, watched
 from engines.toolbox.packed import StoredMatrix
 from engines.toolbox.packing import GridPacking, grid_matrices, once_each
 from engines.toolbox.quantisers import Quantised, Scheme, grid, nearest, quantise, ranges, scales_of, spread, stored
@@ -36,7 +37,8 @@ class GPTQ(GridPacking):
     inputs that matter most are rounded while all others can still make up for them. sequential: a layer's inputs are those that the layers
     before it give after they were rounded.
     Symbols: W (E, D), x (D), H (D, D); grids as in quantization/weight_only.
-    Cost: calibration passes (one a matrix where sequential), D^3 for (4) and E D^2 for (3); stored and executed as weight_only.
+    Cost: calibration passes (where sequential one for all matrices that read the same tensor), D^3 for (4) and E D^2 for (3); stored and
+    executed as weight_only.
     Does nothing when: no module matches. A matrix that calibration never reached (it then says so) is rounded to nearest.
     Parameters: those of weight_only, batches, damping, act_order, sequential.
 
@@ -59,20 +61,22 @@ class GPTQ(GridPacking):
         with watched(module, list(weights), whole.take):
             run(module, texts)
         order = [name for name in dict.fromkeys(whole.order) if first[name] == name or first[name] not in whole.rows]
+        groups = readers(module, order, lambda: run(module, texts[:1])) if self.sequential else [order]
         made: dict[str, Quantised] = {}
         errors: dict[str, tuple[float, float]] = {}
-        for name in order:
+        for group in groups:
             seen = whole
             if self.sequential:
                 seen = Moments(products=True)
-                with watched(module, [name], seen.take):
+                with watched(module, group, seen.take):
                     run(module, texts)
-            weight, H, scheme = weights[name].detach().clone(), seen.hessian(name), self.scheme(first[name])
-            made[first[name]] = found = gptq(weight, H, scheme, self.damping, self.act_order)
-            plain = quantise(weight, scheme).dense()
-            errors[name] = output_error(found.dense() - weight, weight, H), output_error(plain - weight, weight, H)
-            with torch.no_grad():
-                weights[name].copy_(found.dense())
+            for name in group:
+                weight, H, scheme = weights[name].detach().flatten(1).clone(), seen.hessian(name), self.scheme(first[name])
+                made[first[name]] = found = gptq(weight, H, scheme, self.damping, self.act_order)
+                plain = quantise(weight, scheme).dense()
+                errors[name] = output_error(found.dense() - weight, weight, H), output_error(plain - weight, weight, H)
+                with torch.no_grad():
+                    weights[name].copy_(found.dense().view_as(weights[name]))
         for name in dict.fromkeys(first.values()):
             if name not in made:
                 made[name] = quantise(weights[name], self.scheme(name))

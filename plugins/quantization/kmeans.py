@@ -98,7 +98,7 @@ class KMeans(Packing):
         for name, code in codes.items():
             flat = code.flatten()
             values = torch.zeros(sizes[name], device=code.device).scatter_(0, flat, weights[name].detach().float().flatten())
-            made[name] = CodebookMatrix.of(code, values, bits_for(name, self.layer_bits, self.bits))
+            made[name] = CodebookMatrix.of(code.flatten(1), values, bits_for(name, self.layer_bits, self.bits))
             counts = torch.bincount(flat, minlength=sizes[name]).cpu().numpy()
             length = mean_length(huffman(counts), counts) if len(counts) > 1 else 0.0
             coded += code.numel() * length + 32 * sizes[name]  # (4)

@@ -108,7 +108,7 @@ class MixedHessian(GridPacking):
 
     def cost(self, weight: Tensor, matter: float, bits: int) -> float:
         """(3)."""
-        weight = weight.detach().float()
+        weight = weight.detach().float().flatten(1)
         return matter * float((quantise(weight, self.grid(bits)).dense() - weight).double().square().sum()) / 2
 
     def _matter(self, module: nn.Module, own: dict[str, nn.Parameter], ctx: Context) -> tuple[dict[str, float], str]:

@@ -70,7 +70,7 @@ class QuantisationAwareTraining(GridPacking):
             child = module.get_submodule(owner)
             substitute(child, [own], FakeWeight(self.scheme(name), ctx.state))
             if self.activations:
-                child.register_forward_pre_hook(FakeInput(owner, ACTIVATIONS, self.momentum, ctx.state))
+                child.register_forward_pre_hook(FakeInput(owner, ACTIVATIONS, self.momentum, ctx.state), with_kwargs=True)
         return module
 
     def step(self, update: Callable[[], None], ctx: Context) -> Callable[[], None]:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from engines.api import Context, Technique, Trial, certificate, param
+from engines.api import Context, Matches, Technique, Trial, certificate, param
 from engines.toolbox import folding
-from engines.toolbox.calibration import Moments, run, watched
+from engines.toolbox.calibration import Moments, run
 from engines.toolbox.exchanging import exchange
+from engines.toolbox.inputs import watched
 from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear
 from engines.toolbox.packed import matrices_of
 from engines.toolbox.quantisers import Observer, grid
@@ -45,6 +46,10 @@ class SmoothQuant(Technique):
     batches: int = param(16, "Training batches that are read for calibration.", ge=1)
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param((), "Patterns over full module names; none may match.")
+
+    def matches(self, module: nn.Module) -> Matches:
+        weights, skipped = matrices_of(module, ("Linear",), self.include, self.exclude)
+        return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """The module, smoothed, with its Linear children in int8; the record names them."""

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from engines.api import Context, Technique, Trial, certificate, param
-from engines.toolbox.calibration import run, watched
+from engines.api import Context, Matches, Technique, Trial, certificate, param
+from engines.toolbox.calibration import run
 from engines.toolbox.exchanging import exchange
+from engines.toolbox.inputs import watched
 from engines.toolbox.integer import ACTIVATIONS, StaticInt8Linear, weight_levels
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.packed import matrices_of
@@ -51,6 +52,10 @@ class StaticInt8(Technique):
     batches: int = param(16, "Training batches that are read for calibration.", ge=1)
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param((), "Patterns over full module names; none may match.")
+
+    def matches(self, module: nn.Module) -> Matches:
+        weights, skipped = matrices_of(module, ("Linear",), self.include, self.exclude)
+        return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """The module with its Linear children exchanged; the record names them."""

@@ -101,7 +101,7 @@ def begin_as(module: nn.Module, teacher: nn.Module, name: str) -> None:
 @torch.no_grad()
 def ternary(weight_ED: Tensor, scheme: Scheme, threshold: Threshold) -> Quantised:
     """(1) with (2) or (3). A scale whose weights are all zero is 1."""
-    weight_ED = weight_ED.detach().float()
+    weight_ED = weight_ED.detach().float().flatten(1)
     found = [_levels(block.abs(), threshold) for block in blocks(weight_ED, scheme)]
     scale_RG, least_RG = (torch.cat([pair[i] for pair in found], dim=1) for i in (0, 1))
     kept_ED = weight_ED.abs() >= spread(least_RG, weight_ED.shape[1], scheme)
@@ -128,7 +128,8 @@ class FakeTernary:
         self.scheme, self.threshold = scheme, threshold
 
     def __call__(self, module: nn.Module, weight: Tensor) -> Tensor:
-        made: Tensor = _StraightThrough.apply(weight, ternary(weight, self.scheme, self.threshold).dense().to(weight.dtype))
+        rounded = ternary(weight, self.scheme, self.threshold).dense().view_as(weight)
+        made: Tensor = _StraightThrough.apply(weight, rounded.to(weight.dtype))
         return made
 
 

@@ -41,7 +41,7 @@ def layers(width: int) -> nn.Sequential:
 
 
 def ours(technique: ByCriterion, module: nn.Module) -> None:
-    technique.cut(technique.matched(module), AMOUNT, module, Surroundings(module))
+    technique.cut(weights := technique.matched(module), dict.fromkeys(weights, AMOUNT), module, Surroundings(module))
 
 
 def theirs(method: Any, module: nn.Sequential) -> None:

@@ -25,8 +25,9 @@ from engines.api import Site, Trial
 from engines.statistics import median_interval, median_ratio
 from engines.toolbox import trials
 from engines.toolbox.assembly import LanguageModel, Layer
+from engines.toolbox.parts import parts_of
 from engines.toolbox.pruning import smallest, weights_of, zero
-from engines.toolbox.slicing import Part, narrow, parts_of
+from engines.toolbox.slicing import Part, narrow
 from plugins.attention.full import Full
 from plugins.feedforward.dense import Dense
 from plugins.pruning.structured import Structured

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engines.experiment import Experiment, dump, from_dict, load, parse
-from engines.problems import ExperimentError
+from engines.problems import ExperimentError, Problem
 from tests.engines.sample import CATALOGUE, TEXT
 
 
@@ -145,6 +145,19 @@ def test_digest_is_of_the_values() -> None:
     plain = from_dict(experiment().data)
     assert plain.digest() == experiment().digest()
     assert plain.set("seeds", [1]).digest() != plain.digest()
+
+
+def test_a_variant_may_train_for_a_budget_of_its_own() -> None:
+    longer = experiment().set("variant.adaptive.budget", {"steps": 50})
+    assert longer.problems(CATALOGUE) == []
+    assert (plan("adaptive", longer)["budget"], plan("full", longer)["budget"]) == ({"steps": 50}, {"tokens": 2_000_000})
+    assert {tuple(plan(name, longer.smoke())["budget"]) for name in ("adaptive", "full")} == {("steps",)}
+    assert plan("adaptive", longer.smoke())["budget"] == plan("full", longer.smoke())["budget"]
+    two = experiment().set("variant.adaptive.budget", {"steps": 5, "tokens": 5})
+    assert ["exactly one of tokens, steps" in problem.rule for problem in two.problems(CATALOGUE)] == [True]
+    told = longer.placed([Problem("adaptive.budget.steps", 50, "rule"), Problem("full.budget.tokens", 1, "rule")], CATALOGUE)
+    number = [variant.name for variant in longer.variants].index("adaptive")
+    assert [problem.path for problem in told] == [f"variant[{number}].budget.steps", "experiment.budget.tokens"]
 
 
 def test_smoke_is_tiny_and_valid() -> None:

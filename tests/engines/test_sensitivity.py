@@ -158,6 +158,17 @@ def test_a_module_is_packed_whole_or_not_at_all() -> None:
     assert sensitivity.recipe_of_bits(rows, {"lstm.weight_ih_l0": 4}) is None
 
 
+def test_layers_are_pruned_each_to_its_own_share() -> None:
+    rows = [{"name": name, "names": [name], "kinds": [kind]} for name, kind in (("a.weight", "Linear"), ("b.weight", "Conv1d"), ("c.weight", "GRU"))]
+    recipe = sensitivity.recipe_of_sparsity(rows, {"a.weight": 0.5, "b.weight": 0.9})
+    assert recipe == {
+        "id": "pruning/magnitude", "sparsity": 0.9, "layer_sparsity": {"a.weight": 0.5}, "types": ["Linear", "Conv1d"],
+        "include": ["a.weight", "b.weight"], "exclude": [], "fine_tune_tokens": 0,
+    }  # fmt: skip
+    assert "layer_sparsity" not in (sensitivity.recipe_of_sparsity(rows, {"a.weight": 0.5, "c.weight": 0.5}) or {})
+    assert sensitivity.recipe_of_sparsity(rows, {}) is None
+
+
 # --- The command ------------------------------------------------------------------------------------------------------------------------------
 
 

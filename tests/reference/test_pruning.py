@@ -49,7 +49,7 @@ def test_random_masks_equal_random_unstructured(amount: float) -> None:
     weights = weights_of(module, ["Linear", "LSTM"], ["*"], [])
     context = Surroundings(module)
     context.seed = 7
-    ours = Random(exclude=()).chosen(weights, amount, module, context)
+    ours = Random(exclude=()).chosen(weights, dict.fromkeys(weights, amount), module, context)
     reference = specimen(TRIAL).float()  # torch draws in the type of the weight
     torch.manual_seed(7)
     for name, (child, own) in parts(reference).items():

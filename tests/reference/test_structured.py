@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from engines.toolbox.slicing import narrow, parts_of
+from engines.toolbox.parts import parts_of
+from engines.toolbox.slicing import narrow
 
 transformers = pytest.importorskip("transformers")
 

@@ -124,3 +124,18 @@ def test_a_click_or_enter_shows_the_card_beside_and_escape_closes_it(qtbot: QtBo
     card.text.setFocus()
     qtbot.keyClick(card.text, Qt.Key.Key_Escape)
     assert card.isHidden()
+
+
+def test_what_a_technique_finds_in_the_model_stands_under_it(editor: EditorView) -> None:
+    names = [f"layers.{n}.weight" for n in range(50)]
+    found = {"technique": 2, "id": PRUNE, "names": names, "weights": 12345, "left": ["layers.9 is left alone."]}
+    editor.recipe.show_matches([found])
+    line = editor.recipe._cards[2]._found
+    assert [card._found.isVisible() for card in editor.recipe._cards] == [False, False, True]
+    assert line.text() == "Finds 50, 12,345 numbers: layers.0.weight, layers.1.weight, layers.2.weight …"
+    assert line.toolTip().splitlines()[-2:] == ["…", "layers.9 is left alone."]
+    editor.recipe.show_matches([found | {"names": [], "weights": 0, "left": []}])
+    assert "Finds nothing" in line.text()
+    assert line.property("role") == "error"
+    editor.recipe.move_technique(2, 1)
+    assert not any(card._found.isVisible() for card in editor.recipe._cards), "of other techniques by now"

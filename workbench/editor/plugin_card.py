@@ -80,6 +80,7 @@ class PluginCard(QFrame):
         self.corner.setSpacing(0)
         row.addLayout(self.corner)
         column.addLayout(row)
+        self._column = column
         self._wrong = label("", "error", wrap=True)
         self._wrong.hide()
         column.addWidget(self._wrong)
@@ -91,6 +92,10 @@ class PluginCard(QFrame):
         self._inside.setContentsMargins(30, 4, 6, 4)
         self._room.hide()
         column.addWidget(self._room)
+
+    def add_below(self, widget: QWidget) -> None:
+        """Something under the choice, above what is wrong and the parameters."""
+        self._column.insertWidget(1, widget)
 
     def add_action(self, icon_name: str, tip: str, act: Callable[[], object]) -> QToolButton:
         """A small button at the right end."""

@@ -134,6 +134,14 @@ class RecipePanel(Card):
         self._wrong.setText("\n".join(shown))
         self._wrong.setVisible(bool(shown))
 
+    def show_matches(self, found: Sequence[Tree]) -> None:
+        """What the techniques find in the model that is shown: the inspector's answers."""
+        by_place = {each["technique"]: each for each in found}
+        ids = [part.id for part in self._merged.recipe] if self._merged is not None else []
+        for place, card in enumerate(self._cards):
+            each = by_place.get(place)
+            card.show_matches(each if each is not None and place < len(ids) and each["id"] == ids[place] else None)
+
     def add(self, plugin_id: str) -> None:
         """Append a technique; one of the same group (an optimizer, a schedule) takes the place of the one that is there."""
         index = Index(self._desk.catalogue or {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence, QMouseEvent, QShortcut
 from PySide6.QtWidgets import QApplication
@@ -9,7 +12,10 @@ from PySide6.QtWidgets import QApplication
 from workbench.desk import Desk
 from workbench.editor import order
 from workbench.editor.plugin_card import PluginCard
-from workbench.widgets.text import flag
+from workbench.widgets.text import flag, label
+
+NAMED, LISTED = 3, 40
+"""Names of what a technique finds: beside it, and when the pointer rests on them."""
 
 
 class TechniqueCard(PluginCard):
@@ -28,6 +34,11 @@ class TechniqueCard(PluginCard):
         self._number = number
         self._pressed: QPoint | None = None
         self._dragging = False
+        self._found = label("", "muted", wrap=True)
+        self._found.setContentsMargins(30, 0, 6, 0)
+        self._found.hide()
+        self._found_of: str | None = None
+        self.add_below(self._found)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleDescription("Enter shows the card, Alt with an arrow key moves it, Delete removes it.")
         self.up = self.add_action("up", "Earlier in the recipe (Alt+Up)", lambda: self.shifted.emit(-1))
@@ -39,11 +50,27 @@ class TechniqueCard(PluginCard):
 
     def show_stages(self) -> None:
         """Say when the technique acts, which is what the order is about."""
+        if self._found_of != self._id:
+            self.show_matches(None)  # of another technique, that stood here before
         entry = self._desk.entry(self._id or "") or {}
         when, hooks = order.stages(entry), entry.get("hooks", ())
         self._caption.setText(when or f"Technique {self._number}")
         self._caption.setToolTip(f"Acts on {order.places(hooks)}. Techniques that act on the same thing do so in this order." if hooks else "")
         self.setAccessibleName(f"Technique {self._number}: {entry.get('title', self._id)}" + (f", {when}" if when else ""))
+
+    def show_matches(self, found: Mapping[str, Any] | None) -> None:
+        """What the technique finds in the model, one answer of the inspector; None where it does not go by types and patterns, or nothing is
+        known."""
+        self._found_of = self._id if found is not None else None
+        self._found.setVisible(found is not None)
+        if found is None:
+            return
+        count = len(found["names"])
+        shown = ", ".join(found["names"][:NAMED]) + (" …" if count > NAMED else "")
+        nothing = "Finds nothing in this model: it would leave it as it is."
+        self._found.setText(f"Finds {count}, {found['weights']:,} numbers: {shown}" if count else nothing)
+        self._found.setToolTip("\n".join([*found["names"][:LISTED], *(["…"] if count > LISTED else []), *found["left"]]))
+        flag(self._found, "role", "muted" if count else "error")
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         at = event.position().toPoint()

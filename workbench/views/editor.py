@@ -194,6 +194,7 @@ class EditorView(QWidget):
 
     def _show_shapes(self, shapes: dict[str, Any], merged: Merged) -> None:
         self.model.canvas.show_figures(shapes, merged)
+        self.recipe.show_matches(shapes.get("matches", ()))
         if isinstance(shapes.get("vocabulary"), int):
             self._desk.trial["vocabulary"] = shapes["vocabulary"]
 

@@ -134,11 +134,17 @@ def test_the_size_of_a_text_that_was_never_tokenised_is_an_assumption_that_is_sa
     assert (answer["vocabulary"], answer["vocabulary_assumed"]) == (10_000, True)
 
 
-def test_matches_names_the_parameters_that_a_pattern_finds(asked: Inspector) -> None:
-    assert asked.ask("matches", plan=plan(), pattern="*weight_hh*")["names"] == ["layers.0.mixer.lstm.weight_hh_l0"]
-    found = asked.ask("matches", plan=plan(), pattern="*", type="Linear")
-    assert found["names"] == ["head.output.weight", "head.output.bias"]
-    assert found["of"] == 7
+def test_matches_names_what_each_technique_of_a_recipe_finds(asked: Inspector) -> None:
+    recipe = [
+        {"id": "optimization/adam"},
+        {"id": "pruning/magnitude", "include": ["*weight_hh*"]},
+        {"id": "quantization/weight_only", "types": ["Linear"]},
+        {"id": "quantization/dynamic_int8", "include": ["nothing"]},
+    ]
+    found = asked.ask("matches", plan=plan() | {"techniques": recipe})["matches"]
+    assert [(each["technique"], each["id"]) for each in found] == [(place, each["id"]) for place, each in enumerate(recipe)][1:]
+    assert [each["names"] for each in found] == [["layers.0.mixer.lstm.weight_hh_l0"], ["head.output.weight"], []]
+    assert [each["weights"] > 0 for each in found] == [True, True, False]
 
 
 def test_certificates_are_measured_on_the_trial_that_is_asked_for(asked: Inspector) -> None:
@@ -157,7 +163,7 @@ def test_what_is_asked_wrongly_is_a_sentence_and_the_next_question_is_answered(a
         asked.ask("shapes", plan={})
     with pytest.raises(InspectorError, match="no store at"):
         asked.ask("generate", store="sqlite:////no/such/store.sqlite", run=1)
-    assert asked.ask("matches", plan=plan(), pattern="nothing")["names"] == []
+    assert asked.ask("matches", plan=plan())["matches"] == []
 
 
 def test_lines_that_are_no_questions_get_an_error_line() -> None:

@@ -8,7 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from engines.toolbox.packed import CodebookMatrix, GridMatrix, PackedEmbedding, PackedLinear, PackedLSTM, empty, matrices_of, stock
+from engines.toolbox.packed import (
+    CodebookMatrix,
+    GridMatrix,
+    PackedConv,
+    PackedEmbedding,
+    PackedGRU,
+    PackedLinear,
+    PackedLSTM,
+    empty,
+    matrices_of,
+    stock,
+)
 from engines.toolbox.quantisers import Observer, Scheme, nearest, pack, packed_bytes, quantise, scales_of, unpack
 
 
@@ -133,6 +144,39 @@ def test_an_lstm_computes_as_torchs_own_with_the_same_weights(options: dict) -> 
     assert torch.equal(ours, theirs)
     assert all(torch.equal(*pair) for pair in zip(packed(x, state)[1], lstm(x, expected)[1], strict=True))
     assert torch.equal(copy.deepcopy(packed)(x)[0], ours)
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}, {"bias": False, "batch_first": False}])
+def test_a_gru_computes_as_torchs_own_with_the_same_weights(options: dict) -> None:
+    gru = nn.GRU(6, 5, **{"batch_first": True, **options}).eval()
+    matrices = {name: grid_of(p) for name, p in gru.named_parameters() if p.ndim > 1}
+    packed = PackedGRU(gru, matrices)
+    with torch.no_grad():
+        for name, matrix in matrices.items():
+            gru.get_parameter(name).copy_(matrix.dense())
+    x = torch.randn(4, 4, 6)
+    with torch.no_grad():
+        (ours, state), (theirs, expected) = packed(x), gru(x)
+        # To rounding: kernels add up in an order of their own where matrices lie otherwise in memory.
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        torch.testing.assert_close(packed(x, hx=state)[0], gru(x, expected)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("conv", "shape"),
+    [
+        (nn.Conv1d(6, 4, 3, padding="same", dilation=2), (2, 6, 9)),
+        (nn.Conv1d(6, 4, 3, padding=1, padding_mode="circular", bias=False), (2, 6, 9)),
+        (nn.Conv2d(6, 4, (2, 3), stride=2, groups=2), (2, 6, 5, 7)),
+    ],
+)
+def test_a_convolution_computes_as_torchs_own_with_the_same_weights(conv: nn.Module, shape: tuple[int, ...]) -> None:
+    packed = PackedConv(conv, {"weight": grid_of(conv.weight)})
+    with torch.no_grad():
+        conv.weight.copy_(packed.weight)
+    x = torch.randn(shape)
+    assert torch.equal(packed(input=x), conv(x))
+    assert packed.matrix.bytes() < conv.weight.numel() * 4
 
 
 def test_what_is_kept_unpacked_follows_new_codes() -> None:

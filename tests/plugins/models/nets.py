@@ -83,6 +83,38 @@ class Reader(nn.Module):
         return scores
 
 
+class Windows(nn.Module):
+    """Scores of the classes from convolutions: one of each dimension, a batch norm in a chain, and layers that are called by keyword."""
+
+    def __init__(self, vocabulary_size: int, classes: int, width: int = 16, channels: int = 32) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.wide = nn.Conv2d(1, 8, (3, width), padding=(1, 0))
+        self.chain = nn.Sequential(nn.Conv1d(8, channels, 1), nn.BatchNorm1d(channels), nn.ReLU(), nn.Conv1d(channels, width, 1))
+        self.scores = nn.Linear(width, classes)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = self.table(input=ids) * mask.unsqueeze(-1)
+        y = self.chain(self.wide(x.unsqueeze(1)).squeeze(3))
+        scores: Tensor = self.scores(input=y.masked_fill(~mask.unsqueeze(1), -1e4).amax(-1))
+        return scores
+
+
+class Gated(nn.Module):
+    """A GRU whose state has rows first, under a table that is tied to the scores."""
+
+    def __init__(self, vocabulary_size: int, width: int = 24) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width)
+        self.gru = nn.GRU(width, width, batch_first=True)
+        self.scores = nn.Linear(width, vocabulary_size, bias=False)
+        self.scores.weight = self.table.weight
+
+    def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, after = self.gru(input=self.table(ids), hx=None if state is None else state.transpose(0, 1).contiguous())
+        return self.scores(y), after.transpose(0, 1)
+
+
 averaged = Averaged
 recurrent = Recurrent
 transformer = Transformer

@@ -140,7 +140,7 @@ def test_no_match_is_said_loudly_and_changes_nothing() -> None:
     context = Training(module, technique)
     expected = {name: value.clone() for name, value in module.state_dict().items()}
     _, record = technique.finish(module, context)
-    assert "Nothing was pruned: 0 weights of type Linear, LSTM, GRU, Conv1d match include = ['encoder.*']" in context.effects[0][0]
+    assert "Nothing was pruned: 0 weights of type Linear, LSTM, GRU, Conv1d, Conv2d match include = ['encoder.*']" in context.effects[0][0]
     assert record == {"modules": 0}
     assert all(torch.equal(value, expected[name]) for name, value in module.state_dict().items())
 

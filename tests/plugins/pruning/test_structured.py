@@ -15,7 +15,8 @@ from engines.api import Trial
 from engines.runtime.finished import load_finished, save_finished
 from engines.runtime.train import Trainer
 from engines.toolbox.importance import layer_scores, unit_scores
-from engines.toolbox.slicing import mask, narrow, parts_of
+from engines.toolbox.parts import parts_of
+from engines.toolbox.slicing import mask, narrow
 from engines.toolbox.specimen import Surroundings, batches, stacked_lstm, transformer
 from plugins.pruning import structured
 from plugins.pruning.structured import Structured

@@ -5,14 +5,21 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from engines.toolbox.calibration import Moments, output_error, run, watched
+from engines.toolbox.calibration import Moments, output_error, run
+from engines.toolbox.inputs import watched
+from engines.toolbox.packed import PackedLinear
 from engines.toolbox.quantisers import Scheme, quantise
-from plugins.quantization.gptq import gptq
+from engines.toolbox.specimen import Surroundings
+from plugins.quantization import gptq as plugin
+from plugins.quantization.gptq import GPTQ, gptq
+from plugins.quantization.kmeans import KMeans
+from plugins.quantization.weight_only import WeightOnly
 from tests.engines.runtime import session as small
 
 
@@ -108,3 +115,46 @@ def test_what_calibration_does_not_reach_is_named(tmp_path: Path) -> None:
     trainer.pipeline.finish()
     said = [effect.sentence for effect in trainer.pipeline.stated_effects() if effect.technique == "quantization/gptq"]
     assert any("Rounded to nearest, since calibration shows none of their inputs: spare.weight." in sentence for sentence in said)
+
+
+class Tied(nn.Module):
+    """A head that shares its table with an embedding, behind matrices that read one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.query, self.key, self.head = nn.Embedding(40, 16), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 40, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids: torch.Tensor, state: None = None) -> tuple[torch.Tensor, int, None, dict]:
+        x = self.table(ids)
+        scores = self.head(self.query(input=x) * self.key(x).sigmoid())
+        return nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten(), reduction="sum"), ids.numel(), None, {}
+
+
+@pytest.mark.parametrize("technique", [GPTQ(bits=2), KMeans(bits=2), WeightOnly(bits=2)], ids=lambda each: type(each).__name__)
+def test_a_table_that_is_not_packed_stays_bit_for_bit(technique: Any) -> None:
+    torch.manual_seed(0)
+    module = Tied().eval()
+    table, around = module.table.weight.detach().clone(), Surroundings(module)
+    around.batches = [torch.randint(40, (2, 12)) for _ in range(3)]
+    technique.finish(module, around)
+    assert torch.equal(module.table.weight, table)
+    assert isinstance(module.head, PackedLinear)
+
+
+def test_matrices_that_read_one_tensor_share_a_pass_and_are_what_a_pass_for_each_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, passes = [], [0, 0]
+    for apart in (False, True):
+        torch.manual_seed(0)
+        module = Tied().eval()
+        around = Surroundings(module)
+        around.batches = [torch.randint(40, (2, 12)) for _ in range(3)]
+        calls = module.register_forward_hook(lambda *_, own=int(apart): passes.__setitem__(own, passes[own] + 1))
+        if apart:
+            monkeypatch.setattr(plugin, "readers", lambda module, names, run: [[name] for name in names])
+        GPTQ(bits=3, group_size=8).finish(module, around)
+        calls.remove()
+        made.append(module.state_dict())
+    assert made[0].keys() == made[1].keys()
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+    assert passes == [3 + 1 + 2 * 3, 3 + 3 * 3]

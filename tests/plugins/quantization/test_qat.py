@@ -43,7 +43,7 @@ def test_values_and_gradients_are_torchs(bits: int) -> None:
 def test_ranges_are_averages_until_they_are_frozen() -> None:
     memory: dict = {"rounding": True}
     linear = nn.Linear(4, 2)
-    linear.register_forward_pre_hook(FakeInput("it", ACTIVATIONS, 0.25, memory))
+    linear.register_forward_pre_hook(FakeInput("it", ACTIVATIONS, 0.25, memory), with_kwargs=True)
     data = [torch.randn(3, 4) + i for i in range(4)]
     expected = None
     for x in data[:3]:
