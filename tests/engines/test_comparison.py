@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from engines.comparison import VERDICTS, ComparisonError, compare
 from engines.report import labels, writing
 from engines.store import commands, queries
-from engines.store.commands import EffectRow, ResultRow, RoundRow, SeriesBatch
+from engines.store.commands import EffectRow, ResultRow
 from engines.store.database import Store
-
-PLAN = {
-    "task": {"id": "tasks/language_model"}, "corpus": {"id": "corpora/text_files", "test": "/t.txt"}, "budget": {"tokens": 1000}, "device": "cpu",
-    "threads": 1, "techniques": [{"id": "optimization/adam"}], "measure": {"margin": 0.02, "metrics": [], "held_out_tokens": 0}, "targets": [],
-}  # fmt: skip
-DETAIL = {"device": "cpu", "threads": 1}
+from tests.engines.compared import DETAIL, submit, time_rounds, work
 
 
 @pytest.fixture
@@ -25,65 +19,6 @@ def store(store_url):
     opened = Store.open(store_url)
     yield opened
     opened.close()
-
-
-def submit(store, variants=("full", "small"), seeds=(0, 1, 2, 3, 4), smoke=False, name="Which?", targets=()):
-    plan = PLAN | {"targets": list(targets)}
-    rows = [{"name": each, "plan": plan | {"variant": each}, "baseline": each == variants[0], "needs": []} for each in variants]
-    text = f'[experiment]\nname = "{name}"\n'
-    return commands.submit(store, name=name, digest="d" * 64, text=text, document={}, folder="/f", variants=rows, seeds=list(seeds), smoke=smoke)
-
-
-def perplexity(run):
-    return {"full": 180.0, "small": 200.0}.get(run.variant, 150.0) * (1 + 0.001 * np.sin(3.0 * run.seed + len(run.variant)))
-
-
-def work(store, *, fail=(), machine="here", extra=None, digests=None, conditions=None, effects=None):
-    """Claim and finish every queued run with figures that depend on variant and seed. fail: variants that fail.
-
-    conditions: variant -> facts about the conditions of its runs. effects: further rows of a run.
-    """
-    machine_id = commands.put_machine(store, machine, {"cpu": "test", "versions": {"torch": "2"}, "gpus": []})
-    supervisor = commands.register_supervisor(store, "host", 1, 1.0, machine_id)
-    while (run := commands.claim_run(store, supervisor)) is not None:
-        claim = run.claim
-        commands.set_status(store, run.id, claim, "running")
-        if run.variant in fail:
-            commands.finish_run(store, run.id, claim, "failed", "It broke <b>badly</b>.", "Mend it.")
-            continue
-        scale = {"full": 1.0}.get(run.variant, 0.5)
-        figures = {
-            ("quality/test_perplexity", "", "lower"): perplexity(run), ("quality/test_unigram_perplexity", "", "none"): 700.0,
-            ("speed/train_tokens_per_s", "tokens/s", "higher"): 5000 / scale + run.seed, ("size/model_mib", "MiB", "lower"): 30 * scale,
-            ("speed/infer_tokens_per_s", "tokens/s", "higher"): 9000 / scale, ("cost/train_tokens", "tokens", "lower"): 1000.0,
-        }  # fmt: skip
-        rows = [ResultRow(key=key, value=value, unit=unit, better=better, detail=DETAIL) for (key, unit, better), value in figures.items()]
-        commands.put_results(store, run.id, claim, [*rows, *(extra(run) if extra else [])])
-        digest = (digests or {}).get(run.variant, run.variant)
-        changed = [
-            EffectRow("", "training", "10 updates.", {"loss_digest": digest}),
-            EffectRow("pruning/magnitude", "finish", "Half are zero.", {"zeros": 5}),
-        ]
-        if run.variant in (conditions or {}):
-            changed.append(EffectRow("", "conditions", "Text.", conditions[run.variant]))
-        commands.put_effects(store, run.id, claim, [*changed, *(effects(run) if effects else [])])
-        losses = SeriesBatch("train/loss", "nats/token", "lower", [1, 2, 3], [1.0, 2.0, 3.0], [5, float("nan"), 4])
-        commands.append_points(store, run.id, claim, [losses])
-        commands.finish_run(store, run.id, claim, "done")
-
-
-def time_rounds(store, experiment, scale=0.5, count=10, control=1.0, status="done", target="", load=1.0):
-    """A timing session whose machine wanders by half."""
-    generator = np.random.default_rng(0)
-    facts = {"unit": "tokens/s", "better": "higher", "load": {"machine_percent": load}}
-    session = commands.open_timing(store, experiment, target, "speed/infer_tokens_per_s", facts)
-    full, small = queries.variants(store, experiment)[:2]
-    for n in range(count):
-        drift = float(np.exp(generator.normal(0, 0.4)))
-        rate = 9000 * drift
-        measured = [RoundRow(full.id, n, 0, rate), RoundRow(small.id, n, 1, rate / scale), RoundRow(full.id, n, 2, rate * control, control=True)]
-        commands.put_rounds(store, session, measured)
-    commands.close_timing(store, session, status)
 
 
 def test_the_object_has_the_shape_of_the_design(store):
@@ -120,102 +55,6 @@ def test_three_seeds_are_not_enough_for_quality_but_for_counts(store):
     assert results["quality/test_perplexity"]["verdict"] == "not enough data"
     assert list(results["quality/test_perplexity"]["points"]) == ["0", "1", "2"]
     assert results["size/model_mib"]["verdict"] == "better"
-
-
-def test_interleaved_rounds_take_the_place_of_separate_timings(store):
-    experiment = submit(store, seeds=(0,))
-    work(store)
-    time_rounds(store, experiment)
-    found = compare(store, [experiment])
-    speed = found["variants"]["small"]["results"]["speed/infer_tokens_per_s"]
-    assert speed["interleaved"]
-    assert (speed["n"], speed["verdict"]) == (10, "better")
-    assert speed["ratio"] == pytest.approx(2.0)
-    assert speed["points"] == {"0": 18000.0}
-    assert found["control"]["speed/infer_tokens_per_s"]["ratio"] == pytest.approx(1.0)
-    assert found["variants"]["small"]["results"]["speed/train_tokens_per_s"]["verdict"] == "not enough data"
-
-
-def test_a_session_that_was_not_finished_is_not_judged(store):
-    experiment = submit(store, seeds=(0,))
-    work(store)
-    time_rounds(store, experiment, status="cancelled")
-    assert not compare(store, [experiment])["variants"]["small"]["results"]["speed/infer_tokens_per_s"]["interleaved"]
-
-
-@pytest.mark.parametrize("status", ["done", "failed", "cancelled"])
-def test_what_a_session_left_out_is_noted_with_its_reason(store, status):
-    experiment = submit(store, variants=("full", "small", "small: steps"), seeds=(0,))
-    work(store)
-    facts = {"unit": "ms", "better": "lower", "absent": {"small": "No graph.", "small: steps": "Too large.", "full: steps": "It grows."}}
-    for quantity in ("latency/p50_ms", "latency/p95_ms"):
-        commands.close_timing(store, commands.open_timing(store, experiment, "graph", quantity, facts), status)
-    notes = {name: variant["notes"] for name, variant in compare(store, [experiment])["variants"].items()}
-    if status == "cancelled":
-        assert notes == {"full": [], "small": [], "small: steps": []}
-    else:
-        assert notes["full"] == ['Not timed on target "graph": steps. It grows.']
-        assert 'Not timed on target "graph". No graph.' in notes["small"]
-        assert notes["small: steps"] == ['Not timed on target "graph". Too large.']
-
-
-def test_a_variant_that_dropped_out_midway_has_ended_and_is_not_called_untimed(store):
-    experiment = submit(store, seeds=(0,))
-    work(store)
-    facts = {"unit": "ms", "better": "lower", "absent": {"small": "It ended with code 9."}}
-    full, small = queries.variants(store, experiment)
-    sessions = [commands.open_timing(store, experiment, "graph", quantity, facts) for quantity in ("latency/p50_ms", "speed/infer_tokens_per_s")]
-    for n in range(6):  # the other quantity has none of its figures
-        commands.put_rounds(store, sessions[0], [RoundRow(full.id, n, 0, 2.0), *([RoundRow(small.id, n, 1, 1.0)] if n < 4 else [])])
-    for session in sessions:
-        commands.close_timing(store, session, "done")
-    found = compare(store, [experiment])["variants"]["small"]
-    assert found["results"]["latency/p50_ms@graph"]["interleaved"]
-    assert [note for note in found["notes"] if "imed" in note or "Timing" in note] == [
-        'Timing on target "graph" ended after 4 rounds. It ended with code 9.'
-    ]
-
-
-def test_rounds_on_a_target_are_a_quantity_of_their_own(store):
-    experiment = submit(store, seeds=(0,))
-    work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=2.0, unit="ms", better="lower", target="one core")])
-    time_rounds(store, experiment, target="one core")
-    results = compare(store, [experiment])["variants"]["small"]["results"]
-    assert results["speed/infer_tokens_per_s@one core"]["interleaved"]
-    assert not results["speed/infer_tokens_per_s"]["interleaved"]
-    assert results["latency/p50_ms@one core"]["value"] == 2.0
-
-
-def test_limits_of_targets_are_held_against_what_was_measured_there(store):
-    def limited(run):
-        return [ResultRow(key="latency/p95_ms", value=2.0 if run.variant == "full" else 3.0, unit="ms", better="lower", target="one core")]
-
-    experiment = submit(store, seeds=(0,), targets=[{"name": "one core", "device": "cpu", "max_memory": 10.0, "max_latency_ms": 2.5}])
-    assert compare(store, [experiment])["variants"]["full"]["notes"] == []  # nothing has run: nothing is missed
-    work(store, extra=limited)
-    variants = compare(store, [experiment])["variants"]
-    assert variants["full"]["violations"] == []
-    assert variants["small"]["violations"] == ['95th percentile of latency 3 ms is over max_latency_ms = 2.5 of target "one core".']
-    assert variants["full"]["notes"] == ['max_memory = 10 of target "one core" is not checked: its peak memory was not measured.']
-
-
-def test_a_control_that_differs_from_itself_widens_the_margin_and_is_said(store):
-    experiment = submit(store, seeds=(0,))
-    work(store)
-    time_rounds(store, experiment, scale=1 / 1.05, control=1.1)
-    found = compare(store, [experiment])
-    assert any("beyond the margin of 2.0% (inference speed 1.100): this timing is unstable" in sentence for sentence in found["warnings"])
-    warnings = compare(store, [experiment], margin=0.2)["warnings"]
-    assert any("differs from itself (inference speed 1.100 to 1.100)" in sentence for sentence in warnings)
-    # 5% slower clears the margin of 2%, but not the 10% that the baseline differs from itself.
-    assert found["variants"]["small"]["results"]["speed/infer_tokens_per_s"]["verdict"] == "no practical difference"
-
-
-def test_other_work_beside_the_timing_is_said(store):
-    experiment = submit(store, seeds=(0,))
-    work(store)
-    time_rounds(store, experiment, load=60.0)
-    assert any(sentence.startswith("Other work used up to 60% of the machine") for sentence in compare(store, [experiment])["warnings"])
 
 
 def test_failed_variants_appear_with_their_reason(store):
@@ -312,13 +151,6 @@ def test_several_experiments_are_held_against_the_first_baseline(store):
     third = submit(store, name="A")
     assert f"full (A #{first})" in compare(store, [first, third])["variants"]
     assert list(compare(store, [first, first])["variants"]) == ["full", "small"]
-
-
-def test_threads_that_differ_are_said(store):
-    experiment = submit(store)
-    work(store, extra=lambda run: [ResultRow(key="latency/p50_ms", value=1.0, better="lower", detail={"device": "cpu", "threads": len(run.variant)})])
-    found = compare(store, [experiment])
-    assert any("Other device or threads" in sentence for sentence in found["warnings"])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from engines.runtime.plan import Parts, block
 from engines.runtime.train import Control, Trainer
 
 SIZE = 500
+TRANSFORMER = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}, "repeat": 3, "residual": None, "norm": None}
+"""Layers for a plan, as the engine fills them in."""
 
 
 def text() -> Text:

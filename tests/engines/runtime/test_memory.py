@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import weakref
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from engines.runtime.attribution import POINTS, Count, Life, read, workspace
 from engines.runtime.memory import Watch
-from engines.runtime.memorylog import FIRST_STEP, MemoryLog
 from tests.engines.runtime import session as small
 
 MIB = 2**20
-TRANSFORMER = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}, "repeat": 3, "residual": None, "norm": None}
 
 
 def watched(model, optimizer, step, device="cpu"):
@@ -154,7 +148,7 @@ def test_the_peak_is_what_the_allocator_counts(techniques):
     from engines.runtime.rehearsal import Rehearsal
 
     plan = small.plan([{"id": "optimization/adam"}, *techniques], training={"batch": 4, "sequence": 32})
-    plan["model"]["layers"] = [TRANSFORMER]
+    plan["model"]["layers"] = [small.TRANSFORMER]
     rehearsal = Rehearsal(plan, text=small.text())
     for _ in range(4):
         rehearsal.step()
@@ -230,15 +224,6 @@ def test_what_kernels_and_libraries_take_is_a_workspace_of_their_module(monkeypa
     assert watch.allocated_peak == 10_000 + bytes_of(found.peak_mib)
 
 
-def test_workspaces_follow_from_the_changes_of_what_is_counted():
-    """200 of a library all along; 30 inside an operator at 3 ms, which leaves 40 more; 1,000 belong to nobody in the step."""
-    lives = [Life(100, 0.0, "start", ""), Life(50, 2.0, "forward", "m", died=4.0)]
-    counts = [Count(1.0, 1300, 1300, ""), Count(3.0, 1390, 1420, "m"), Count(5.0, 1340, 1340, "")]
-    standing, inside = workspace(lives, counts, libraries=240)
-    assert (standing.bytes, standing.resizes) == (200, [(3.0, 240)])
-    assert (inside.bytes, inside.module, inside.born) == (30, "m", 3.0)
-
-
 def steps_of_linear_layers(rows, wide, device):
     """A function that makes one step of four layers, and its model and optimiser, after the first step."""
     model = nn.Sequential(*[nn.Linear(wide, wide) for _ in range(4)]).to(device)
@@ -295,117 +280,3 @@ def test_where_kernels_need_no_memory_the_cuda_allocator_holds_tensors_alone():
     found = watched(doubled, None, step, "cuda")
     assert found.owners_mib["workspace"] == pytest.approx(0, abs=0.01)
     assert found.peak_mib == pytest.approx(12, rel=0.01)
-
-
-# --- In a run -------------------------------------------------------------------------------------------------------------------------------
-
-
-def trained(folder, techniques, layers=None, **changes):
-    plan = small.plan([{"id": "optimization/adam"}, *techniques], budget={"steps": 8}, **changes)
-    if layers:
-        plan["model"]["layers"] = layers
-    made = small.trainer(folder, plan)
-    made.train()
-    return made
-
-
-def test_checkpointing_lowers_activations_and_nothing_else(tmp_path):
-    options = {"layers": [TRANSFORMER], "training": {"batch": 8, "sequence": 64}}
-    plain = trained(tmp_path / "a", [], **options).memory.highest
-    less = trained(tmp_path / "b", [{"id": "memory/gradient_checkpointing"}], **options).memory.highest
-    assert max(less.owners["activations"]) < 0.6 * max(plain.owners["activations"])
-    for owner in ("parameters", "optimizer"):
-        assert less.owners_mib[owner] == plain.owners_mib[owner]
-    assert max(less.owners["gradients"]) == max(plain.owners["gradients"])
-
-
-def test_a_run_logs_its_owners_and_trains_the_same(tmp_path, monkeypatch):
-    made = trained(tmp_path / "a", [])
-    monkeypatch.setattr("engines.runtime.memorylog.FIRST_STEP", 10**9)
-    unwatched = trained(tmp_path / "b", [])
-    assert unwatched.memory.highest is None
-    assert made.losses.digest == unwatched.losses.digest
-    points = made.recorder.points
-    assert [step for step, _ in points["memory/owner/activations_mib"]] == [4]
-    sentence, facts = made.memory.effect({"process_mib": 100.0})
-    assert "MiB at the peak" in sentence
-    assert facts["peak_mib"] == pytest.approx(sum(facts["owners_mib"].values()))
-    assert facts["peak_mib"] == pytest.approx(sum(row["mib"] for row in facts["modules"]))
-    assert facts["resident_peak_mib"] - facts["peak_mib"] - 100 == pytest.approx(facts["unexplained_mib"])
-    assert "held 100.0 MiB before it had a model" in sentence
-    assert f"at most {facts['resident_peak_mib']:,.1f} MiB in the step" in sentence
-    assert "context_mib" not in facts
-    modules = {row["name"] for row in facts["modules"]}
-    assert {"embedding", "layers.0.mixer.lstm", "head", "head.output"} <= modules
-    assert not made.session.model.layers[0]._forward_hooks  # nothing is left behind
-    assert "loss" not in vars(made.session.model.head)
-
-
-def test_the_watch_enters_no_peak_and_keeps_nothing_alive(tmp_path, monkeypatch):
-    made = small.trainer(tmp_path, small.plan([{"id": "optimization/adam"}]))
-    made.session.step = FIRST_STEP
-    done = []
-    monkeypatch.setattr("engines.probes.peak_resident_mib", lambda: done.append("peak") or 1e6)
-    monkeypatch.setattr("engines.runtime.memory.read", lambda *found: done.append("read") or read(*found))
-    peaks = SimpleNamespace(note=lambda: done.append("noted"), forget=lambda: done.append("forgotten") or True)
-    log = MemoryLog(made.session, peaks, lambda *point: None)
-    carried = [torch.zeros(3)]
-    gone = weakref.ref(carried[0])
-    step = log.around_step(lambda: [carried.pop()])
-    with step as enter:
-        enter("forward")
-        assert gone() is None
-    assert done == ["noted", "forgotten", "peak", "read", "forgotten"]
-    assert log.effect({})[1]["resident_peak_mib"] == 1e6
-
-
-def test_on_a_gpu_what_the_allocator_counts_beyond_the_step_is_told(tmp_path):
-    made = trained(tmp_path / "a", [])
-    made.memory._facts = {"step": 4, "allocated_peak_mib": made.memory.highest.peak_mib + 8, "reserved_mib": 1234.0}
-    sentence, facts = made.memory.effect({"process_mib": 100.0, "context_mib": 300.0})
-    assert facts["unexplained_mib"] == pytest.approx(8)
-    assert facts["context_mib"] == 300
-    assert "the rest for what the step never touched. It had taken 1,234.0 MiB from the GPU for it." in sentence
-    assert sentence.endswith("The CUDA context takes 300.0 MiB more.")
-
-
-@pytest.mark.gpu
-def test_the_cuda_context_is_measured_before_anything_uses_the_device():
-    code = (
-        "import torch; from engines.runtime.memorylog import before_model; device = torch.device('cuda');"
-        "print(before_model(device)['context_mib'], 'context_mib' in before_model(device))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, again = done.stdout.split()
-    assert 50 < float(first) < 2000
-    assert again == "False"
-
-
-@pytest.mark.parametrize(("share", "watched_steps"), [(1e9, 11), (1e-9, 1)])
-def test_long_runs_are_watched_again_as_far_as_their_share_allows(tmp_path, monkeypatch, share, watched_steps):
-    monkeypatch.setattr("engines.runtime.memorylog.SHARE", share)
-    made = small.trainer(tmp_path, small.plan([{"id": "optimization/adam"}], budget={"steps": 14}))
-    made.train()
-    assert made.memory.steps == made.bookkeeping.watched_steps == watched_steps
-    assert [step for step, _ in made.recorder.points["memory/owner/parameters_mib"]] == list(range(4, 4 + watched_steps))
-    # Steps that are watched are in no figure of speed.
-    speed = made.tokens_per_second()
-    assert speed is None if share > 1 else speed[1] == 14 - 5
-
-
-# --- Reduction ------------------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_long_timeline_keeps_its_peak():
-    lives = [Life(1 + (i == 777) * 50, float(i), "forward", "m", died=i + 0.5) for i in range(3000)]
-    found = read(lives, [(0.0, "forward")], 3000.0, "cpu")
-    assert len(found.times_ms) <= POINTS
-    assert max(found.owners["other"]) == found.peak_mib == 51 / MIB
-    assert found.peak_ms in found.times_ms
-
-
-def test_a_storage_that_grows_counts_with_its_new_size():
-    life = Life(100, 0.0, "start", "")
-    life.resize(1.0, 300)
-    found = read([life], [(0.0, "forward")], 2.0, "cpu")
-    assert [value * MIB for value in found.owners["other"]] == [100, 300]
