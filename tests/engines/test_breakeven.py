@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from engines import breakeven
 from engines.store import commands
-from engines.store.database import Store
-
-
-@pytest.fixture
-def store(store_url):
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
 
 
 def measured(store: Any, machine: str, *rows: dict[str, Any], status: str = "done") -> None:

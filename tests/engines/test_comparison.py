@@ -10,15 +10,7 @@ from engines.comparison import VERDICTS, ComparisonError, compare
 from engines.report import labels, writing
 from engines.store import commands, queries
 from engines.store.commands import EffectRow, ResultRow
-from engines.store.database import Store
 from tests.engines.compared import DETAIL, submit, time_rounds, work
-
-
-@pytest.fixture
-def store(store_url):
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
 
 
 def test_the_object_has_the_shape_of_the_design(store):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ FACTS: dict[str, Any] = {
     "text": {"level": "word", "licence": "PSF-2.0", "fingerprint": "abc", "types": 500, "classes": []},
     "size": {"tensors": 7, "bytes": 4321, "packed": 2}, "torch": "2.13.0",
 }  # fmt: skip
-
-
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    with Store.open(store_url) as opened:
-        yield opened
 
 
 def done(store: Store, plan: dict[str, Any], perplexities: tuple[float, ...] = (50.0,)) -> list[int]:

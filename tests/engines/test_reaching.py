@@ -10,7 +10,6 @@ from engines.comparison import compare
 from engines.reaching import Goal, first_reached
 from engines.store import commands
 from engines.store.commands import ResultRow, SeriesBatch
-from engines.store.database import Store
 
 VALID = "quality/valid_perplexity"
 GOAL = Goal(VALID, 60.0, "lower", True)
@@ -34,13 +33,6 @@ def test_the_moment_lies_between_two_looks(looks, found):
 
 def test_more_may_be_better():
     assert first_reached([(10, 0.2), (20, 0.6)], Goal("quality/valid_accuracy", 0.5, "higher", True)) == pytest.approx((17.5, 10, 20))
-
-
-@pytest.fixture
-def store(store_url):
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
 
 
 def finished(store, curves, *, quality=None, needed=None, final=None, finishing=None, clock=True):

@@ -6,7 +6,6 @@ import copy
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ from tests.engines.test_exporting import done
 
 TOKENS = 300
 MATRICES = {"embedding.weight", "layers.0.mixer.lstm.weight_ih_l0", "layers.0.mixer.lstm.weight_hh_l0", "head.output.weight"}
-
-
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    with Store.open(store_url) as opened:
-        yield opened
 
 
 def trained(tmp_path: Path, *, tied: bool = False) -> Finished:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,6 @@ from tests.engines.processes import until
 
 TINY = ["--set", "largest=32", "--set", "seconds=0.05", "--set", "threads=[1]", "--set", 'dtypes=["float32"]']
 ENDLESS = {"largest": 64, "seconds": 600.0, "threads": [1], "dtypes": ["float32"]}
-
-
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    with Store.open(store_url) as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,7 @@ import pytest
 from engines.comparison import compare
 from engines.store import commands, queries
 from engines.store.commands import ResultRow, RoundRow
-from engines.store.database import Store
 from tests.engines.compared import submit, time_rounds, work
-
-
-@pytest.fixture
-def store(store_url):
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
 
 
 def test_interleaved_rounds_take_the_place_of_separate_timings(store):

@@ -15,18 +15,10 @@ from engines import probes, timekeeping, timetable
 from engines.console import running
 from engines.following import Interruption
 from engines.store import commands, queries
-from engines.store.database import Store
 from tests.engines.processes import until
 
 WAITS = "import sys; sys.stdin.read()"
 DIES = "import os; os._exit(9)"
-
-
-@pytest.fixture
-def store(store_url):
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -22,13 +22,6 @@ import samples
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[CompareView]:
     desk.set_store(Store.open(store_url))
     made = CompareView(desk)

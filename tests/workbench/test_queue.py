@@ -25,13 +25,6 @@ import samples
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stores for which a supervisor was asked for."""
     asked: list[str] = []

@@ -48,13 +48,6 @@ def measured(*, recipe: dict[str, Any] | None = RECIPE) -> dict[str, Any]:
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def page(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[SensitivityPage]:
     """That of the profile view, on a store with one finished run."""
     desk.set_store(Store.open(store_url))

@@ -27,13 +27,6 @@ import studies
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    opened = Store.open(store_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[StudiesView]:
     desk.set_store(Store.open(store_url))
     desk.set_catalogue(studies.catalogue())

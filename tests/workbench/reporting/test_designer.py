@@ -27,12 +27,6 @@ CONTROL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModif
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def view(qtbot: QtBot, desk: Desk, store: Store, store_url: str) -> Iterator[CompareView]:
     samples.finished(store)
     desk.set_store(Store.open(store_url))
