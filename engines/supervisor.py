@@ -143,7 +143,7 @@ class Supervisor:
     def _start_runs(self) -> None:
         """Start what is queued; when nothing is, time what has ended. Timed work shares the machine with no run."""
         if self.timekeeper.busy:
-            if self._ready() is not None:
+            if queries.next_run(self.store) is not None:
                 self.timekeeper.postpone()
             return
         if queries.paused(self.store) is not None:
@@ -161,7 +161,7 @@ class Supervisor:
 
     def _has_to_wait(self) -> bool:
         """Whether there is a run that must not start, because it would disturb the timing session of another store."""
-        ready = self._ready()
+        ready = queries.next_run(self.store)
         if ready is None or not is_timing():
             self._postponed = False
             return False
@@ -170,15 +170,9 @@ class Supervisor:
         if not self._postponed:
             self._postponed = True
             whom = who_times() or "another timing session"
-            commands.put_event(self.store, ready.id, "info", "waits", f"It waits for {whom}, which is being timed on this machine.")
-            say(f"run r{ready.id} waits for {whom}, which is being timed on this machine")
+            commands.put_event(self.store, ready, "info", "waits", f"It waits for {whom}, which is being timed on this machine.")
+            say(f"run r{ready} waits for {whom}, which is being timed on this machine")
         return True
-
-    def _ready(self) -> RunRow | None:
-        """The queued run that comes next; None where all need another run first, or the queue is paused."""
-        if queries.paused(self.store) is not None:
-            return None
-        return next((row for row in queries.queue(self.store) if not row.waits), None)
 
     def _start(self, row: RunRow) -> None:
         folder = self.store.run_folder(row.id)

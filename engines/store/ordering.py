@@ -1,20 +1,21 @@
-"""The queue of a store: in which order runs start, and whether any start at all."""
+"""The queue of a store: in which order runs start, which comes next, and whether any starts at all."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Integer, Select, cast, func, insert, select, true, update
 
 from engines.store import tables
 from engines.store.database import Store
-from engines.store.rows import QUEUED
+from engines.store.rows import DONE, FAILED, LOST, QUEUED, RESUMABLE
 
 Where = Literal["first", "up", "down", "last"]
 _run = tables.run.c
 _queue = tables.queue.c
+_needed = tables.run.alias("needed")
 THE_QUEUE = 1
 
 
@@ -79,3 +80,48 @@ def since(connection: Connection) -> float | None:
 def next_place(connection: Connection) -> int:
     """The place behind all others, for a run that is queued now."""
     return int(connection.execute(select(func.max(_run.place))).scalar() or 0) + 1
+
+
+# --- What comes next ------------------------------------------------------------------------------------------------------------------------
+
+
+def next_ready(connection: Connection) -> int | None:
+    """The queued run that starts next: the first whose needs are all done; None where there is none. Costs one statement at any length."""
+    need = _need(connection)
+    missing = select(need.c.value).select_from(_with_needed_run(need)).where(_needed.c.status.is_distinct_from(DONE))
+    asked = _queued(select(_run.id)).where(~missing.correlate(tables.run).exists()).order_by(_run.place, _run.id).limit(1)
+    return connection.execute(asked).scalar()
+
+
+def hopeless(connection: Connection) -> dict[int, str]:
+    """Queued runs that can never start, because a run that they need ended badly or is gone: {run: why, as a sentence}."""
+    need, variant = _need(connection), tables.variant.c
+    asked = _queued(select(_run.id, need.c.value, _needed.c.status, variant.name)).join(need, true())
+    asked = asked.outerjoin(_needed, _needed.c.id == cast(need.c.value, Integer)).outerjoin(tables.variant, variant.id == _needed.c.variant_id)
+    found: dict[int, str] = {}
+    for run_id, needed, status, name in connection.execute(asked.where(_needed.c.id.is_(None) | _needed.c.status.in_(RESUMABLE))):
+        found.setdefault(run_id, _why(needed, status, name))
+    return found
+
+
+def _queued(asked: Select[Any]) -> Select[Any]:
+    """Of queued runs whose experiments are not deleted."""
+    kept = asked.select_from(tables.run).join(tables.experiment, tables.experiment.c.id == _run.experiment_id)
+    return kept.where(_run.status == QUEUED, tables.experiment.c.deleted.is_(None))
+
+
+def _need(connection: Connection) -> Any:
+    """What a run needs as a table: one row with a `value` for each."""
+    unfolded = func.json_each(_run.needs) if connection.dialect.name == "sqlite" else func.json_array_elements_text(_run.needs)
+    return unfolded.table_valued("value", name="need")
+
+
+def _with_needed_run(need: Any) -> Any:
+    return need.outerjoin(_needed, _needed.c.id == cast(need.c.value, Integer))
+
+
+def _why(need: int, status: str | None, variant: str) -> str:
+    if status is None:
+        return f"It needs run {need}, which is not in the store any more."
+    words = {FAILED: "failed", LOST: "was lost"}.get(status, "was cancelled")
+    return f'It needs run {need} of the variant "{variant}", which {words}.'

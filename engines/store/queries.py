@@ -13,7 +13,7 @@ from engines.store import tables
 from engines.store.curves import curve, marks, points
 from engines.store.database import Store
 from engines.store.failures import StoreError
-from engines.store.ordering import since
+from engines.store.ordering import next_ready, since
 from engines.store.rows import (
     ACTIVE,
     DONE,
@@ -39,7 +39,7 @@ from engines.store.rows import (
 __all__ = [
     "ArtifactRow", "Curve", "EffectRow", "EventRow", "ExperimentRow", "MachineRow", "NoteRow", "ResultRow", "RunRow", "SeriesRow",
     "StudyRow", "SupervisorRow", "TimingRow", "VariantRow", "artifacts", "being_timed", "curve", "effects", "events", "experiment",
-    "experiments", "machine", "marks", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "run_marks", "runs",
+    "experiments", "machine", "marks", "next_run", "notes", "paused", "plan", "points", "queue", "results", "rounds", "run", "run_marks", "runs",
     "runs_of", "series", "studies", "study", "supervisors", "tags", "variants",
     "wanted_timings",
 ]  # fmt: skip
@@ -103,6 +103,12 @@ def runs_of(store: Store, run_ids: Sequence[int]) -> list[RunRow]:
 def queue(store: Store) -> list[RunRow]:
     """The queued runs in the order in which they start."""
     return sorted(runs(store, status=QUEUED), key=lambda row: (row.place, row.id))
+
+
+def next_run(store: Store) -> int | None:
+    """The queued run that starts next; None where all that are queued wait for other runs, and while the queue is paused."""
+    with store.reading() as connection:
+        return None if since(connection) is not None else next_ready(connection)
 
 
 def paused(store: Store) -> float | None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from engines.store import tables
 from engines.store.claims import ClaimLost
 from engines.store.database import Store
-from engines.store.ordering import since
+from engines.store.ordering import hopeless, next_ready, since
 from engines.store.queries import run_rows
-from engines.store.rows import ACTIVE, DONE, FAILED, LOST, QUEUED, RESUMABLE, STARTING, RunRow
+from engines.store.rows import ACTIVE, FAILED, LOST, STARTING, RunRow
 
 _run = tables.run.c
 _supervisor = tables.supervisor.c
@@ -50,19 +49,15 @@ def claim_run(store: Store, supervisor_id: int) -> RunRow | None:
     """
     # A look without the write lock first: supervisors ask often, mostly in vain.
     with store.reading() as connection:
-        if not connection.execute(select(_run.id).where(_run.status == QUEUED).limit(1)).all() or since(connection) is not None:
+        if since(connection) is not None or (next_ready(connection) is None and not hopeless(connection)):
             return None
-        ready, hopeless = _choose(connection)
-    if ready is None and not hopeless:
-        return None
     with store.writing() as connection:
-        ready, hopeless = _choose(connection)
-        while hopeless:
-            for run_id, reason in hopeless.items():
+        while lost := hopeless(connection):
+            for run_id, reason in lost.items():
                 advice = "Resume this run: the runs that it needs are resumed with it."
                 ended = {"status": FAILED, "ended": time.time(), "reason": reason, "advice": advice}
                 connection.execute(update(tables.run).where(_run.id == run_id).values(ended))
-            ready, hopeless = _choose(connection)
+        ready = next_ready(connection)
         if ready is None or since(connection) is not None:
             return None
         machine_id = connection.execute(select(_supervisor.machine_id).where(_supervisor.id == supervisor_id)).scalar()
@@ -103,34 +98,3 @@ def mark_lost(store: Store, run_id: int, reason: str) -> bool:
     lost = {"status": LOST, "claim": "", "phase": "", "request": "", "ended": time.time(), "reason": reason, "advice": advice}
     with store.writing() as connection:
         return bool(connection.execute(update(tables.run).where(_run.id == run_id, _run.status.in_(ACTIVE)).values(lost)).rowcount)
-
-
-def _choose(connection: Connection) -> tuple[int | None, dict[int, str]]:
-    """(the run to take next, queued runs that can never start with the reason)."""
-    kept = tables.experiment.c.deleted.is_(None)
-    asked = select(_run.id, _run.needs).join(tables.experiment).where(_run.status == QUEUED, kept).order_by(_run.place, _run.id)
-    queued = connection.execute(asked).all()
-    states = _states(connection, {need for row in queued for need in row.needs})
-    hopeless: dict[int, str] = {}
-    ready = None
-    for row in queued:
-        bad = [need for need in row.needs if need not in states or states[need].status in RESUMABLE]
-        if bad:
-            hopeless[row.id] = _why(bad[0], states)
-        elif ready is None and all(states[need].status == DONE for need in row.needs):
-            ready = row.id
-    return ready, hopeless
-
-
-def _states(connection: Connection, run_ids: set[int]) -> dict[int, Any]:
-    if not run_ids:
-        return {}
-    asked = select(_run.id, _run.status, tables.variant.c.name).join(tables.variant, tables.variant.c.id == _run.variant_id)
-    return {row.id: row for row in connection.execute(asked.where(_run.id.in_(run_ids)))}
-
-
-def _why(need: int, states: dict[int, Any]) -> str:
-    if need not in states:
-        return f"It needs run {need}, which is not in the store any more."
-    words = {FAILED: "failed", LOST: "was lost"}.get(states[need].status, "was cancelled")
-    return f'It needs run {need} of the variant "{states[need].name}", which {words}.'
