@@ -7,16 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engines import cli
+from engines import cli, launching, probes
 from engines.store import queries
 from engines.store.database import Store
-from tests.engines.processes import ended, nothing_left, under_way, until
+from engines.store.rows import RunRow
+from tests.engines.processes import loss_points, nothing_left, under_way, until
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +78,14 @@ def workbench(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
 
-def losses(store: Store, run: int) -> tuple[np.ndarray, np.ndarray]:
+def points(store: Store, run: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, unix seconds and values of the losses of a run."""
     (series,) = [row for row in queries.series(store, run) if row.key == "train/loss"]
-    steps, _, values = queries.points(store, series.id)
+    return queries.points(store, series.id)
+
+
+def losses(store: Store, run: int) -> tuple[np.ndarray, np.ndarray]:
+    steps, _, values = points(store, run)
     return steps, values
 
 
@@ -190,23 +197,36 @@ def test_everything_that_is_wrong_is_told_at_once(store: Store, file: Path) -> N
     assert '"softmax/full"' in told
 
 
-def test_a_killed_worker_fails_with_its_signal_and_the_run_can_be_resumed(store: Store, file: Path) -> None:
-    file.write_text(EXPERIMENT % 600)
+def test_a_killed_worker_fails_with_its_signal_loses_a_second_at_most_and_can_be_resumed(store: Store, file: Path) -> None:
+    file.write_text(EXPERIMENT % 1500)
     broken = workbench("run", str(file), "--store", store.url)
     row = under_way(store, 1, points=50)
+
+    def last_point() -> float:
+        return max(each.last_time or 0.0 for each in queries.series(store, 1) if each.key == "train/loss")
+
+    # The worst moment: the next points are about to be stored.
+    until(lambda: time.time() - last_point() > 0.4, "points that have been stored for a while")
+    killed = time.time()
     os.kill(row.pid or 0, signal.SIGKILL)
     _, told = broken.communicate(timeout=60)
     assert broken.returncode == 1
     assert "signal 9 (SIGKILL)" in told
-    assert len(losses(store, 1)[0]) >= 50
+    steps, times, _ = points(store, 1)
+    np.testing.assert_array_equal(steps, np.arange(1, len(steps) + 1))
+    assert killed - times[-1] <= 1.0
     resumed = workbench("resume", "r1", "--store", store.url)
     _, told = resumed.communicate(timeout=200)
     assert resumed.returncode == 0, told
-    np.testing.assert_array_equal(losses(store, 1)[0], np.arange(1, 601))
+    np.testing.assert_array_equal(losses(store, 1)[0], np.arange(1, 1501))
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_resume_has_the_losses_of_an_uninterrupted_run(store: Store, file: Path) -> None:
-    file.write_text(EXPERIMENT % 800)
+def test_a_run_that_was_cancelled_failed_and_was_lost_goes_on_with_the_losses_of_an_uninterrupted_one(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl+C, then its worker is killed, then its supervisor; each time it goes on from a checkpoint, of its last step or of an earlier one."""
+    monkeypatch.setenv("WORKBENCH_CHECKPOINT_SECONDS", "0.8")  # Losses are read and stored in between.
+    file.write_text(EXPERIMENT % 4000)
     whole = workbench("run", str(file), "--store", store.url, "--quiet")
     whole.communicate(timeout=200)
     interrupted = workbench("run", str(file), "--store", store.url)
@@ -215,28 +235,55 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_has_the_losses_of_an_uninterrupte
     _, told = interrupted.communicate(timeout=30)
     assert interrupted.returncode == 130, told
     assert queries.run(store, 2).status == "cancelled"
-    assert (store.folder / "runs" / "2" / "checkpoint").is_dir()
-    resumed = workbench("resume", "r2", "--store", store.url)
-    _, told = resumed.communicate(timeout=200)
-    assert resumed.returncode == 0, told
-    assert any(event.kind == "resume" for event in queries.events(store, 2))
+    broken = workbench("resume", "r2", "--store", store.url)
+    row = behind_a_checkpoint(store, 2, after=resumption(store, 2, 1))
+    os.kill(row.pid or 0, signal.SIGKILL)
+    broken.communicate(timeout=60)
+    assert queries.run(store, 2).status == "failed"
+    orphaned = workbench("resume", "r2", "--store", store.url)
+    row = behind_a_checkpoint(store, 2, after=resumption(store, 2, 2))
+    supervisor = launching.holder(store.url)
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    until(lambda: not probes.is_alive(row.pid or 0, row.pid_started or 0.0), "the end of the worker with its pipe", 10)
+    orphaned.communicate(timeout=60)
+    assert orphaned.returncode == 1
+    assert queries.run(store, 2).status == "lost"  # By the supervisor that the waiting client started.
+    last = workbench("resume", "r2", "--store", store.url)
+    _, told = last.communicate(timeout=200)
+    assert last.returncode == 0, told
+    assert 0 < resumption(store, 2, 1) < resumption(store, 2, 2) < resumption(store, 2, 3) < 4000
     for expected, found in zip(losses(store, 1), losses(store, 2), strict=True):
         np.testing.assert_array_equal(expected, found)
+    quality = [next(each.value for each in queries.results(store, run) if each.key == "quality/test_perplexity") for run in (1, 2)]
+    assert quality[0] == quality[1]
 
 
-def test_a_killed_supervisor_takes_the_real_worker_along(store: Store, file: Path) -> None:
-    from engines import launching, probes
+def behind_a_checkpoint(store: Store, run: int, after: int) -> RunRow:
+    """The row of a run that has stored losses behind a checkpoint which it wrote after a step."""
 
-    file.write_text(EXPERIMENT % 100_000)
-    asked = workbench("run", str(file), "--store", store.url)
-    row = under_way(store, 1, points=50)
-    found = launching.holder(store.url)
-    assert found is not None
-    os.kill(found.pid, signal.SIGKILL)
-    until(lambda: not probes.is_alive(row.pid, row.pid_started), "the end of the worker", 10)
-    assert ended(store, 1).status == "lost"
-    asked.communicate(timeout=60)
-    assert asked.returncode == 1
+    def found() -> RunRow | None:
+        try:
+            kept = json.loads((store.run_folder(run) / "checkpoint" / "state.json").read_text())
+        except FileNotFoundError:  # None yet, or between the two renames that put a new one in place of the old.
+            return None
+        step = dict(kept["__map__"])["step"]
+        row = queries.run(store, run)
+        return row if row.status == "running" and step > after and loss_points(store, run) > step else None
+
+    row = until(found, f"points behind a checkpoint of run {run}", 60)
+    assert row is not None
+    return row
+
+
+def resumption(store: Store, run: int, number: int) -> int:
+    """The step that a run went on from when it was resumed for this time, as it says itself."""
+
+    def found() -> list[str]:
+        texts = [event.text for event in queries.events(store, run) if event.kind == "resume"]
+        return texts if len(texts) >= number else []
+
+    return int(until(found, f"resumption {number} of run {run}", 60)[number - 1].split(" from ")[0].rpartition(" ")[2].replace(",", ""))
 
 
 def test_the_notebook_door(store: Store, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

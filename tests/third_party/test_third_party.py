@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.third_party.installing import install
+
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
 EXPERIMENT = """
 [experiment]
 name = "Do signs learn?"
@@ -49,12 +50,8 @@ ID = "descent/sign_gradient"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process that sees the installed package. Nothing is fetched: the build tool is part of the test dependencies."""
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
-    done = subprocess.run([*command, str(HERE)], capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {**os.environ, "PYTHONPATH": str(target)}
+    """The environment of a process that sees the installed package."""
+    return {**os.environ, "PYTHONPATH": install(tmp_path_factory.mktemp("site"))}
 
 
 def run(code: str, environment: dict[str, str]) -> str:

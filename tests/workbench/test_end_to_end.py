@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from engines.store import queries
+from engines.store.database import Store
+from tests.engines.processes import ended, nothing_left, under_way
 from workbench.editor.cost_bar import UNKNOWN
 from workbench.window import Window
 
@@ -129,6 +133,42 @@ def test_close_while_it_runs_come_back_and_stop(qtbot: QtBot, make_window: Calla
     qtbot.waitUntil(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, timeout=30_000)
     assert pid != os.getpid()
     assert runs.bar.resume_button.isEnabled()
+
+
+WINDOW = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import QSettings
+from workbench.window import Window, application
+made = application()
+settings = QSettings(sys.argv[3], QSettings.Format.IniFormat)
+window = Window(store=sys.argv[1], experiment_path=Path(sys.argv[2]), run=True, settings=settings)
+window.show()
+made.exec()
+"""
+
+
+def test_a_killed_window_changes_nothing_for_its_runs(store_url: str, experiment: Callable[[str], Path], tmp_path: Path) -> None:
+    """The run that is live trains on as it did, the next one starts with nobody there, and then all processes leave."""
+    steps = 2500
+    command = [sys.executable, "-c", WINDOW, store_url, str(experiment(f"steps = {steps}")), str(tmp_path / "window.ini")]
+    with nothing_left(store_url), Store.open(store_url) as store:
+        window = subprocess.Popen(command, env=os.environ | {"WORKBENCH_LINGER": "0.5"})
+        try:
+            row = under_way(store, 1, points=20)
+            started = psutil.Process(window.pid).children(recursive=True)
+        finally:
+            window.kill()
+            window.wait()
+        assert queries.run(store, 1).status == "running"
+        for run in (1, 2):
+            assert ended(store, run, 120).status == "done"
+            assert queries.run(store, run).attempt == 1
+            (series,) = [each for each in queries.series(store, run) if each.key == "train/loss"]
+            assert queries.points(store, series.id)[0].tolist() == list(range(1, steps + 1))
+        assert queries.run(store, 1).pid == row.pid
+        _, alive = psutil.wait_procs(started, timeout=20)
+        assert not alive
 
 
 def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Window]) -> None:
