@@ -20,6 +20,13 @@ ELEMENTWISE = (
 )  # fmt: skip
 """What may stand between two Linear or convolutions of a chain: every neuron by itself, without weights."""
 
+ATTENTIONS: tuple[tuple[tuple[str, str, str, str], str, str], ...] = (
+    (("q_proj", "k_proj", "v_proj", "o_proj"), "", "head_dim"),
+    (("self.query", "self.key", "self.value", "output.dense"), "self", "attention_head_size"),
+)
+"""Attention of transformers' models, Llama's and BERT's: (queries, keys, values, output), and who knows the width of a head as what. They find out
+how many heads there are from what the matrices give."""
+
 CHANNELWISE = (
     *NORMS, nn.Dropout1d, nn.Dropout2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad1d,
@@ -51,7 +58,7 @@ def parts_of(model: nn.Module) -> Found:
             found.reasons.append(("heads", f"{name} is left alone: torch's MultiheadAttention ties its heads to the width of the model."))
         elif all(isinstance(getattr(module, own, None), nn.Linear) for own in ("query", "key", "value", "output")):
             _attention(module, name, found)
-        else:
+        elif not _named_attention(module, name, found):
             _feedforward(module, name, found)
     _recurrent(model, found)
     _without_shared(model, found)
@@ -117,6 +124,30 @@ def _attention(module: Any, name: str, found: Found) -> None:
     found.parts.append(
         Part(name, "heads", groups, (*writing, reading), (_join(name, "output"), "input"), tuple(fields), columns=widths["query"]),
     )
+
+
+def _named_attention(module: nn.Module, name: str, found: Found) -> bool:
+    """Heads of attention that is known by the names of its matrices; whether it is one."""
+    for paths, holder, attribute in ATTENTIONS:
+        linears = {_join(name, path): linear for path in paths if (linear := _linear(module, path)) is not None}
+        if len(linears) < len(paths):
+            continue
+        width = getattr(module.get_submodule(holder), attribute, 0)
+        query, key, value, output = linears.values()
+        rows = key.out_features
+        fits = width and rows % width == 0 and rows == value.out_features and query.out_features % rows == 0
+        if not fits or query.out_features != output.in_features:
+            found.reasons.append(("heads", f"{name} is left alone: its matrices are not (heads, head width) by width."))
+            return True
+        queries, reader = query.out_features // rows * width, _join(name, paths[-1])
+        widths = dict(zip(linears, (queries, width, width), strict=False))
+        writing = [Slab(path, own, 0, width=each) for path, each in widths.items() for own, _ in linears[path].named_parameters()]
+        sizes = (("num_attention_heads", queries // width), ("all_head_size", queries))
+        fields = tuple((_join(name, holder), own, numbers) for own, numbers in sizes if hasattr(module.get_submodule(holder), own))
+        slabs = (*writing, Slab(reader, "weight", 1, reads=True, width=queries))
+        found.parts.append(Part(name, "heads", rows // width, slabs, (reader, "input"), fields, columns=queries))
+        return True
+    return False
 
 
 def _is_chain(module: nn.Module) -> bool:

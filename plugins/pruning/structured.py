@@ -20,6 +20,11 @@ from engines.toolbox.trials import relative_error
 
 FINE_TUNE_SHARE = 0.1
 """Tokens of fine-tuning after the cut unless told otherwise, as a share of the tokens trained so far."""
+ABSENT: dict[Kind, str] = {
+    "heads": "No heads were found: attention is cut where queries, keys, values and output are four Linear under names that are known.",
+    "recurrent": "No LSTM was found.",
+}
+"""What is said where there is nothing of a kind that is cut only if it is asked for."""
 EQUAL = 1e-3
 """By how much the loss of the smaller model may differ from that of the masked one, relative: sums of other lengths round otherwise."""
 
@@ -41,9 +46,9 @@ class Structured(Technique):
 
     Units: neurons of a feed-forward network or of a chain Linear - activation - Linear (K = 1); channels between the convolutions of an
     nn.Sequential, or before its Flatten - Linear, with their share of a batch norm (K places of the kernel that reads them); key heads of
-    attention with the queries that share them (head width stays); hidden units of an LSTM that only the next LSTM or a linear head reads. A
-    whole layer that adds x back is removed by leaving x. Its scores: (2) of all its weights, E |z - x|^2 / E |x|^2, or (4) of z - x. Layers go
-    first, then units.
+    attention with the queries that share them (head width stays), also in BERT's and Llama's of transformers; hidden units
+    of an LSTM that only the next LSTM or a linear head reads. A whole layer that adds x back is removed by leaving x. Its scores: (2) of all its
+    weights, E |z - x|^2 / E |x|^2, or (4) of z - x. Layers go first, then units.
     Symbols: m multiple, E expectation over calibration text from the training split.
     Cost: a pass over the calibration text, two for (4), then fine-tuning, which is training. Memory, size and products shrink by what is cut.
     Does nothing when: every share is 0, no part matches, or m leaves nothing to remove (it then says so).
@@ -138,7 +143,9 @@ class Structured(Technique):
 
     def _reasons(self, found: Found) -> list[str]:
         """Why others are left alone, of the kinds that are asked for."""
-        return [sentence for kind, sentence in found.reasons if self._shares[kind] > 0]
+        told = [sentence for kind, sentence in found.reasons if self._shares[kind] > 0]
+        known = {part.kind for part in found.parts} | {kind for kind, _ in found.reasons}
+        return told + [sentence for kind, sentence in ABSENT.items() if self._shares[kind] > 0 and kind not in known]
 
     @property
     def _shares(self) -> dict[Kind, float]:

@@ -144,6 +144,8 @@ def test_what_stays_whole_is_named() -> None:
     around.batches = [torch.randn(2, 4, 9)]
     Structured(fine_tune_tokens=0).finish(model, around)
     assert "one, two are left alone: no nn.Sequential shows that one part alone reads the channels." in around.effects[-1][0]
+    Structured(heads=0.5, fine_tune_tokens=0).finish(model, around)
+    assert "No heads were found: attention is cut where" in around.effects[-1][0]
     grouped = parts_of(nn.Sequential(nn.Conv1d(4, 8, 3), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=2)))
     assert grouped.parts == []
     assert any("0 is left alone: 2, a Conv1d, reads all its channels at once." in sentence for _, sentence in grouped.reasons)
