@@ -13,9 +13,13 @@ from workbench.theme import Theme
 
 _LINK = re.compile(r"(https?://[^\s<>()]+[^\s<>().,;])")
 _CODE = re.compile(r"`([^`]+)`")
-_OF_SYMBOLS = re.compile(r"^(Symbols|Cost)(?=: )|^Equations\b")
+_OF_SYMBOLS = re.compile(r"^(Symbols|Cost)(?=: )|^Equations\b|^[A-Za-z](?:_\w+)? \([A-Z0-9]")
 """Paragraphs that speak in the symbols of the equations, and look like them."""
 _LEAD = re.compile(r"^([A-Z][^.:]{2,40}):(?=\s)")
+_TERM = re.compile(r"^([a-z][\w /=,-]{0,23}):(?=\s)")
+"""What is said of a parameter or one of its values, on a line of its own: "shared: one sample for all"."""
+_SYMBOL = re.compile(r"(?<![\w.])(?:[A-Za-z]_(?:[A-Za-z0-9]{1,2}|\([^()\s]{1,9}\))|\w+\^(?:\w{1,2}|\([^()\s]{1,9}\)))(?!\w)")
+"""A symbol with a script in running text. Names of parameters have longer words."""
 
 
 def card_html(entry: Mapping[str, Any], theme: Theme) -> str:
@@ -52,7 +56,7 @@ def _block(block: str, theme: Theme) -> str:
         elif re.match(r"\s*[-*] ", line):
             flush()
             parts.append(f"<p style='margin-left: 14px'>• {_inline(line.strip()[2:], theme)}</p>")
-        elif _LEAD.match(line) and words:
+        elif words and (_LEAD.match(line) or (_TERM.match(line) and words[-1].endswith("."))):
             flush()
             words.append(line.strip())
         else:
@@ -72,13 +76,23 @@ def _example(lines: list[str], theme: Theme) -> str:
 
 
 def _coded(text: str) -> str:
-    return _CODE.sub(r"<code>\1</code>", html.escape(text))
+    parts = _CODE.split(text)  # words and what stood in backticks, in turns
+    return "".join(f"<code>{html.escape(part)}</code>" if place % 2 else _words(part) for place, part in enumerate(parts))
+
+
+def _words(text: str) -> str:
+    """Running text, its symbols as in the equations."""
+    out, place = [], 0
+    for found in _SYMBOL.finditer(text):
+        out += [html.escape(text[place : found.start()]), typeset(found[0])]
+        place = found.end()
+    return "".join((*out, html.escape(text[place:])))
 
 
 def _inline(text: str, theme: Theme) -> str:
     escaped = typeset(text) if _OF_SYMBOLS.match(text) and not _LINK.search(text) else _coded(text)
     escaped = _LINK.sub(rf"<a style='color:{theme.accent}' href='\1'>\1</a>", escaped)
-    return _LEAD.sub(r"<b>\1:</b>", escaped)
+    return _TERM.sub(r"<b>\1:</b>", _LEAD.sub(r"<b>\1:</b>", escaped))
 
 
 def parameters_html(entry: Mapping[str, Any], theme: Theme) -> str:
@@ -90,8 +104,8 @@ def parameters_html(entry: Mapping[str, Any], theme: Theme) -> str:
         flat = resolved(property_, definitions)
         kind = shape(property_, definitions)
         given = default(property_, definitions)
-        value = "required" if given is MISSING else "not set" if given is None else str(given)
-        allowed = ", ".join(map(str, kind.options)) or bounds(kind) or kind.kind
+        value = "required" if given is MISSING else "not set" if given is None else str(given).lower() if isinstance(given, bool) else str(given)
+        allowed = ", ".join(map(str, kind.options)) or bounds(kind) or ("true, false" if kind.kind == "boolean" else kind.kind)
         remark = " · ".join(text for text in (typeset(str(flat.get("symbol", ""))), html.escape(str(flat.get("unit", "")))) if text)
         below = f"<br><span style='color:{theme.muted}'>{remark}</span>" if remark else ""
         rows.append(

@@ -174,7 +174,7 @@ def broken_rule(value: Any, shape: Shape) -> str:
             ("exclusiveMaximum", "less than", lambda v, b: v < b),
         ):
             if key in schema and not holds(value, schema[key]):
-                return f"Must be {words} {schema[key]:g}."
+                return f"Must be {words} {_limit(schema[key])}."
     if shape.kind == "list" and isinstance(value, list):
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         if len(value) < least:
@@ -191,6 +191,11 @@ def broken_rule(value: Any, shape: Shape) -> str:
 def bounds(shape: Shape) -> str:
     """The allowed range in short: "0 ≤ … < 1", empty where there is none."""
     schema = shape.schema or {}
-    low = f"{schema['minimum']:g} ≤ " if "minimum" in schema else f"{schema['exclusiveMinimum']:g} < " if "exclusiveMinimum" in schema else ""
-    high = f" ≤ {schema['maximum']:g}" if "maximum" in schema else f" < {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
+    low = next((f"{_limit(schema[key])} {sign} " for key, sign in (("minimum", "≤"), ("exclusiveMinimum", "<")) if key in schema), "")
+    high = next((f" {sign} {_limit(schema[key])}" for key, sign in (("maximum", "≤"), ("exclusiveMaximum", "<")) if key in schema), "")
     return f"{low}…{high}" if low or high else ""
+
+
+def _limit(value: float) -> str:
+    """Whole numbers in full: 1,000,000."""
+    return f"{value:,.0f}" if value == int(value) and 1e4 <= abs(value) < 1e12 else f"{value:g}"

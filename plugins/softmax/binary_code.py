@@ -30,8 +30,10 @@ class BinaryCode(Block):
         hybrid:       softmax over the n - 1 most frequent tokens and OTHER; codes for the rest:
                       p(v) = p(OTHER) p_code(v - n + 1),  loss = loss_softmax + [y is rare] loss_code           (5)
 
-    plain: M = B = ceil(log2 V) bits of the rank. error_correcting: these bits through a convolutional code of rate 1/2 and constraint length 7,
-    M = 2 (B + 6); code words differ in 10 places or more, so that Viterbi's algorithm finds the token though any 4 bits are wrong.
+    plain: M = B = ceil(log2 V) bits of the rank.
+    error_correcting: these bits through a convolutional code of rate 1/2 and constraint length 7, M = 2 (B + 6); code words differ in 10 places
+    or more, so that Viterbi's algorithm finds the token though any 4 bits are wrong.
+
     h (D), W (n + M, D), y the target. Where V < 2^B the product of bit probabilities leaves some to numbers that are no token; (2) divides by
     exactly what remains, in O(B) steps (plain) or 64 (B + 6) (error correcting) by a recursion over the bits of V, not over V words, so nll is
     exact and the perplexity comparable. The best token (topk with k = 1) comes from the same recursion with max for the sum; for k > 1 all

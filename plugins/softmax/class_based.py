@@ -32,9 +32,12 @@ class ClassBased(Block):
         p(y | c, h) = softmax over the tokens of class c of W h + b         (3)
 
     h (D), A (C, D), a (C), W (V, D), b (V). Both factors sum to 1, so their product does, and the perplexity is exact. a and b start at the log
-    shares of the training text. A class of one token needs no (3). tied: the rows of W are the embedding's.
-    classes by = frequency: equal shares of the training text, so the last class holds most of the vocabulary; sqrt_frequency: equal shares of
-    the square roots, which evens out sizes; random: equal sizes by chance; kmeans, bisection (equal sizes): tokens with similar `vectors`.
+    shares of the training text. A class of one token needs no (3).
+    by = frequency: classes with equal shares of the training text, so the last one holds most of the vocabulary.
+    by = sqrt_frequency: equal shares of the square roots, which evens out sizes.
+    by = random: equal sizes by chance.
+    by = kmeans, bisection: tokens with similar `vectors`; bisection makes classes of equal size.
+    tied: the rows of W are the embedding's.
 
     Cost: 2 D (C + size of the target's class) floating point operations a token forward, about 4 D sqrt(V) at best, instead of 2 D V; rows of
     the classes that occur in the minibatch are gathered once, and every such class is one small matrix product. All V log probabilities

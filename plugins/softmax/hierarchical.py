@@ -32,9 +32,11 @@ class Hierarchical(Block):
 
     h (D), v_n (D) and b_n one of each of the V - 1 inner nodes. sigma(s) + sigma(-s) = 1 at every node, so (1) sums to 1 over the leaves and
     the perplexity is exact. b_n starts at the log odds of the training text, so an untrained head is the unigram model.
-    tree = huffman: shortest mean path, neighbours have frequency in common and nothing else; balanced: halves of the list sorted by frequency,
-    every path log2 V long; random: halves of a shuffled list; semantic: similar tokens under the same nodes, from `vectors`, every part cut in
-    the middle of its frequency across the direction in which its vectors vary most.
+    tree = huffman: shortest mean path; neighbours have frequency in common and nothing else.
+    tree = balanced: halves of the list sorted by frequency, every path log2 V long.
+    tree = random: halves of a shuffled list.
+    tree = semantic: similar tokens under the same nodes, from `vectors`, every part cut in the middle of its frequency across the direction in
+    which its vectors vary most.
 
     Cost: 2 D floating point operations a node on the path forward, and as many rows gathered: reading memory, not arithmetic, sets its speed.
     All V log probabilities (sampling, topk) need all V - 1 nodes, taken level by level: there a tree saves nothing. Half a tree is no softmax:

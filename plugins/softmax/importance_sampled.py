@@ -27,8 +27,8 @@ Proposal = Literal["uniform", "unigram", "log_uniform", "bigram"]
 class ImportanceSampled(Block):
     """Importance-sampled softmax
 
-    estimator = ratio: Bengio, Senecal (2003), Quick training of probabilistic neural nets by importance sampling;
-    estimator = sampled: Jean, Cho, Memisevic, Bengio (2015), On using very large target vocabulary;
+    estimator = ratio: Bengio, Senecal (2003), Quick training of probabilistic neural nets by importance sampling.
+    estimator = sampled: Jean, Cho, Memisevic, Bengio (2015), On using very large target vocabulary.
     estimator = blackout: Ji, Vishwanathan, Satish, Anderson, Dubey (2016), BlackOut.
 
         s_i = w_i h + b_i                                                   (1)
@@ -37,19 +37,21 @@ class ImportanceSampled(Block):
         ratio:   loss = -s_y + log sum over S of exp(s_i - log c_i)         (4)
         blackout: p~ = softmax of u over {y} and S,  loss = -log p~_y - sum over S of log(1 - p~_j)      (5)
 
-    The sum in (4) is an unbiased estimate of sum_j exp(s_j), and its gradient a ratio of two estimates, so biased by O(1 / k). In (3) target
-    and negatives are both corrected by log c, so that the expected gradient vanishes where the model is right. (5) adds to (3) that each
-    negative is told apart from the rest by itself, and vanishes there too.
+    h (D), w_i (D), y target, k samples. The sum in (4) is an unbiased estimate of sum_j exp(s_j), and its gradient a ratio of two estimates, so
+    biased by O(1 / k). In (3) target and negatives are both corrected by log c, so that the expected gradient vanishes where the model is
+    right. (5) adds to (3) that each negative is told apart from the rest by itself, and vanishes there too.
+
     q: uniform, unigram^a or log-uniform (Zipf), over ids sorted by frequency; or bigram, which depends on the token v before the target:
 
         q(w | v) = m (share of w among the last R tokens that followed v in training) + (1 - m) unigram^a(w)      (6)
 
     counted as training goes on, for samples of their own alone; after Bengio and Senecal, whose proposal was an n-gram. It pays where the model
-    is near a bigram, else tokens that are seldom drawn weigh heavily: try it beside unigram. h (D), w_i (D), y target, k samples.
+    is near a bigram, else tokens that are seldom drawn weigh heavily: try it beside unigram.
     unique: every token is in S once at most, by its own coin, k on average; c_i is its inclusion probability, and a negative that hits the
     target is left out of (3) and (5). Otherwise k independent draws, c_i = k q_i, and hits stay, as the posterior of (3) then asks for.
     shared: S is one sample for all tokens of the minibatch, so that (1) is one dense product; otherwise each token has its own, the same in
     expectation, with noise that averages out over the minibatch, and k rows of W to read for every token.
+
     Perplexity is that of the full softmax with the same weights: nll, log_prob and topk are exact.
 
     Cost: 2 D (k + 1) floating point operations a token forward instead of 2 D V; a dense gradient and a dense optimiser still touch V D

@@ -37,10 +37,11 @@ class NoiseContrastive(Block):
     zero where exp(s - z) = P and the gradient of maximum likelihood as k grows: the scores learn to be log probabilities up to the constant z,
     without a sum over V. That holds only if they can begin near it: z far from the true log normaliser leaves the first factor of (6) at 0 or 1
     for all tokens and the direction is useless. With a bias, which starts at log frequencies, z = 0 is right from the start; without one the
-    scores start near 0 and z = log V is. (5) pulls log Z towards z by the sample's own estimate of it (unbiased for Z, so low for log Z where
-    the sample is small). Perplexity is exact: nll, log_prob and topk normalise the scores over all V.
-    q: uniform, unigram^a or log-uniform (Zipf). unique: every token is in S once at most, by its own coin, k on average, and c_i is its
-    inclusion probability; otherwise k independent draws, c_i = k q_i. Both keep a token of S that is the target, as (6) asks for.
+    scores start near 0 and z = log V is. Perplexity is exact: nll, log_prob and topk normalise the scores over all V.
+    penalty: (5) pulls log Z towards z by the sample's own estimate of it (unbiased for Z, so low for log Z where the sample is small).
+    q: uniform, unigram^a or log-uniform (Zipf).
+    unique: every token is in S once at most, by its own coin, k on average, and c_i is its inclusion probability; otherwise k independent
+    draws, c_i = k q_i. Both keep a token of S that is the target, as (6) asks for.
     shared: one sample for all tokens of the minibatch; otherwise each token has its own, the same in expectation.
 
     Cost: 2 D (k + 1) floating point operations a token forward instead of 2 D V, and two logarithms for each score; a dense gradient and a

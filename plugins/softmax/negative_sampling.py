@@ -38,8 +38,9 @@ class NegativeSampling(Block):
     draws; the order of P only where q is uniform. It is NCE (softmax/nce) in which k q_i was forgotten: equal where k q_i = 1 for all i
     (q uniform, k = V), and for every k and q if log(k q_i) is taken into the bias. The bias starts at (4) of the training frequencies.
     q: uniform, unigram^a or log-uniform (Zipf). A draw that hits the target stays, as (4) asks for.
-    shared: one sample for all tokens of the minibatch; otherwise each token has its own, the same in expectation. negatives: with n the sum
-    in (3) counts n / k times, and n stands for k in (4): few negatives a token (word2vec's 5) by a shared sample of more draws.
+    shared: one sample for all tokens of the minibatch; otherwise each token has its own, the same in expectation.
+    negatives: with n the sum in (3) counts n / k times, and n stands for k in (4): few negatives a token (word2vec's 5) by a shared sample of
+    more draws.
 
     Cost: 2 D (k + 1) floating point operations a token forward instead of 2 D V; a dense gradient and a dense optimiser still touch V D
     numbers a step (sparse = true hands out row gradients). Judging costs what the full softmax costs.

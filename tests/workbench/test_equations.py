@@ -11,7 +11,7 @@ from PySide6.QtGui import QTextDocument
 from pytestqt.qtbot import QtBot
 
 from workbench import theme
-from workbench.cards import card_html
+from workbench.cards import card_html, parameters_html
 from workbench.equations import GREEK, block_html, equations, numbered, typeset
 
 
@@ -105,3 +105,22 @@ def test_symbols_and_costs_look_like_the_equations() -> None:
     assert "<b>Symbols:</b> <i>θ</i> weights." in html
     assert "<b>Cost:</b> 2 <i>n</i><sup>3</sup> operations." in html
     assert "<b>Note:</b> theta." in html
+
+
+def test_what_is_said_of_parameters_stands_by_itself_and_symbols_in_words_have_their_scripts() -> None:
+    card = "Title\n\nq: any, w_i of `w_i`.\nunique: once at most,\nnot: here 2^B.\n\nh (D), R (K, D): log_prob of 1e-6 of a word < k."
+    html = card_html({"card": card}, theme.theme("dark"))
+    assert "<p><b>q:</b> any, <i>w</i><sub><i>i</i></sub> of <code>w_i</code>.</p>" in html
+    assert "<p><b>unique:</b> once at most, not: here 2<sup><i>B</i></sup>.</p>" in html
+    assert "<p><i>h</i> (<i>D</i>), <i>R</i> (<i>K</i>, <i>D</i>): log_prob of 1e-6 of a word &lt; <i>k</i>.</p>" in html
+
+
+def test_the_table_of_parameters_says_what_a_file_would() -> None:
+    properties = {
+        "samples": {"type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 512},
+        "tied": {"type": "boolean", "default": False},
+    }
+    html = parameters_html({"parameters": {"properties": properties}}, theme.theme("light"))
+    assert "1 ≤ … ≤ 1,000,000" in html
+    assert "<td>false</td>" in html
+    assert "true, false" in html
