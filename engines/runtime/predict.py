@@ -216,7 +216,8 @@ def _trial(
     known = [mib for mib in residents if mib is not None]
     memory, facts = made.watched_step()
     model: Any = made.session.model.eval()
-    inputs, targets = made.session.task.held_out(text, 1, length)
+    # As many rows as evaluation takes at once: texts are padded to the longest among them.
+    inputs, targets = made.session.task.held_out(text, rows, length)
     _, scoring = of_scoring(model, inputs.to(where), targets.to(where))
     size = sum(p.numel() for p in model.parameters())
     return Trial(

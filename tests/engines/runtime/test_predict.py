@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 
 from engines import peaks
+from engines.api import Corpus, Task
 from engines.predicting import memory_within
 from engines.runtime import predict
 from engines.runtime.flops import Operation
+from engines.runtime.plan import plugin, text_of
 from tests.engines.runtime import session as small
 
 ADAM = {"id": "optimization/adam"}
@@ -50,6 +53,19 @@ def test_counts_and_owners_are_those_of_the_formulas() -> None:
     # One cell and its gates for each of 12 steps of 8 rows at least: 5 numbers of 24 wide.
     assert within["layers.0.mixer"]["activations"] > 5 * 24 * 8 * 12 * 4 / 2**20
     assert_sums_to_the_whole(found)
+
+
+def test_operations_of_a_text_are_those_of_the_padded_batch_that_evaluation_counts(tmp_path: Path) -> None:
+    lines = [f"{'short' if n % 3 else 'long'}\t{' '.join(['word', 'other'] * (1 + 3 * (n % 3 == 0)))}\n" for n in range(200)]
+    (tmp_path / "texts.txt").write_text("".join(lines), encoding="utf-8")
+    corpus = {"id": "corpora/labelled_files", "train": str(tmp_path / "texts.txt"), "level": "word"}
+    plan = small.plan([ADAM], task={"id": "tasks/text_classification"}, corpus=corpus, training={"batch": 8, "sequence": 24})
+    text = text_of(cast(Corpus, plugin(corpus)), lambda _: None)
+    inputs, _ = cast(Task, plugin(plan["task"])).held_out(text, 8, 24)
+    assert (inputs >= 0).sum(1).unique().numel() == 2
+    # Every place of the padded batch goes through the LSTM of 24 columns, the end of each text through the head of two classes.
+    expected = inputs.shape[1] * 2 * (4 * 24 * 2 * 24) + 2 * 24 * 2
+    assert predict.predict(plan, text=text)["flops_per_token"] == pytest.approx(expected, rel=0.01)
 
 
 def assert_sums_to_the_whole(found: dict[str, Any]) -> None:
