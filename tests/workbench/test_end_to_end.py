@@ -139,7 +139,8 @@ WINDOW = """
 import sys
 from pathlib import Path
 from PySide6.QtCore import QSettings
-from workbench.window import Window, application
+from workbench.application import application
+from workbench.window import Window
 made = application()
 settings = QSettings(sys.argv[3], QSettings.Format.IniFormat)
 window = Window(store=sys.argv[1], experiment_path=Path(sys.argv[2]), run=True, settings=settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pytestqt.qtbot import QtBot
 from engines.experiment import load
 from workbench import menus, openings, palette
 from workbench.__main__ import main
+from workbench.application import keep_collections_short
 from workbench.editor.document import Document
 from workbench.inspector import Inspector
 from workbench.navigation import VIEWS
@@ -161,6 +163,25 @@ def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
     window.document.undo.setClean()
     window.desk.wants_experiment.emit(experiment)
     qtbot.waitUntil(lambda: window.document.data["experiment"]["name"] == "Which head?", timeout=10_000)
+
+
+def test_collections_pass_over_what_stays(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    keep_collections_short(window)
+    gc.unfreeze()
+    try:
+        window.go("catalogue")
+        qtbot.waitUntil(lambda: gc.get_freeze_count() > 10_000, timeout=10_000)
+        kept = gc.get_freeze_count()
+        window.go("start")
+        window.go("catalogue")
+        qtbot.wait(50)
+        assert gc.get_freeze_count() <= kept  # Nothing more is set aside when a view is only shown again.
+        kept, new = gc.get_freeze_count(), [[] for _ in range(1000)]
+        window.desk.catalogue_ready.emit(window.desk.catalogue)
+        assert gc.get_freeze_count() > kept + len(new) // 2
+    finally:
+        gc.unfreeze()
 
 
 def test_the_catalogue_can_be_searched(make_window: Make) -> None:
