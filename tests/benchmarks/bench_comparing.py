@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks.bench_window import settle, until
+from tests.benchmarks.bench_drawing import settle, until
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 ROUNDS = 9

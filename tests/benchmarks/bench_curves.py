@@ -108,7 +108,7 @@ def watching() -> None:
     from PySide6.QtCore import QEventLoop, QSettings, QTimer
 
     from engines.store.database import Store
-    from tests.benchmarks.bench_window import WRITER
+    from tests.benchmarks.bench_drawing import WRITER
     from tests.workbench import samples
     from workbench import theme
     from workbench.application import application

@@ -19,6 +19,7 @@ import psutil
 
 from engines.store import queries
 from engines.store.database import Store
+from tests.benchmarks.reaches import tell
 
 REPEATS = 5
 WATCHED_SECONDS = 10.0
@@ -36,6 +37,9 @@ def main() -> None:
             share.append(busy)
     print(f"workbench run to first stored training point: {statistics.median(seconds):.2f} s (min {min(seconds):.2f}, max {max(seconds):.2f})")
     print(f"supervisor while a run is live: {max(memory):.0f} MiB resident, {share[-1]:.2f}% of a core over {WATCHED_SECONDS:.0f} s")
+    tell("run_s", statistics.median(seconds))
+    tell("supervisor_mib", max(memory))
+    tell("supervisor_percent", share[-1])
 
 
 def once(folder: Path, *, watch: bool) -> tuple[float, float, float]:

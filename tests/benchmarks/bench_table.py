@@ -29,7 +29,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractSlider, QApplication
 
 from engines.store.database import Store
-from tests.benchmarks.bench_window import WRITER
+from tests.benchmarks.bench_drawing import WRITER
 from tests.workbench import samples
 from workbench import theme
 from workbench.application import application

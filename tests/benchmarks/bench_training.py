@@ -37,6 +37,7 @@ from engines.stopwatches import STEADY_ALLOCATOR
 from engines.store import commands
 from engines.store.database import Store
 from engines.toolbox.batches import detach
+from tests.benchmarks.reaches import tell
 from tests.engines.runtime import session as small
 
 CASES = {
@@ -71,6 +72,8 @@ def _case(name: str, allocator: str, environment: dict[str, str]) -> None:
         f"{PROCESSES} processes of {rounds} rounds of {steps} steps, each {', '.join(f'{ratio:.3f}' for ratio in sorted(ratios))}",
         flush=True,
     )
+    tell(f"{name}/{allocator}/added_ms", cost.value, cost.low, cost.high)
+    tell(f"{name}/{allocator}/ratio", speed.value, speed.low, speed.high)
 
 
 def one_process(name: str, number: int) -> None:
