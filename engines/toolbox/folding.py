@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from engines.toolbox.inputs import first_input
 from engines.toolbox.packed import stock
 
-TRIED = 1e-9
-"""What a fold may change in the outputs of a copy in double precision, relative: rounding, and no more."""
+TRIED, TRIED_IN_FLOAT = 1e-9, 1e-5
+"""What a try may change in the outputs of a copy in double precision, or in single, relative: rounding, and no more."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def candidates(module: nn.Module, names: Iterable[str], batch: Any) -> list[Fold
 
 def folds(module: nn.Module, names: Sequence[str], batch: Any) -> list[Fold]:
     """The folds that leave the model as it is, found on a copy in double precision with scales drawn between 1/2 and 2."""
-    trial = copy.deepcopy(module).double().eval()
+    trial = exactly(module, batch)
     tied = {id(p) for p in _tied(trial)}
-    expected = _outputs(trial, batch)
+    expected = outputs(trial, batch)
     generator = torch.Generator().manual_seed(0)
     kept = []
     for fold in candidates(trial, names, batch):
@@ -123,8 +123,7 @@ def folds(module: nn.Module, names: Sequence[str], batch: Any) -> list[Fold]:
         state = [copy.deepcopy(part.state_dict()) for part in parts]
         s_D = torch.exp2(2 * torch.rand(fold.width, generator=generator, dtype=torch.float64) - 1).to(expected.device)
         apply(trial, fold, s_D)
-        found = _outputs(trial, batch)
-        if float((found - expected).abs().max()) <= TRIED * float(expected.abs().max()):
+        if equal(outputs(trial, batch), expected):
             kept.append(fold)
         for part, before in zip(parts, state, strict=True):
             part.load_state_dict(before)
@@ -139,15 +138,31 @@ def _tied(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if seen[id(parameter)] > 1]
 
 
-def _outputs(module: nn.Module, batch: Any) -> Tensor:
-    """What a model gives out that a wrong fold would change: its loss and, where it has them, the hidden states and scores of the batch."""
-    with torch.no_grad():
-        loss, _, _, extras = module(batch, None)
+def exactly(module: nn.Module, batch: Any) -> nn.Module:
+    """A copy in evaluation mode to try things on: in double precision, or as it is where the module's own code makes tensors of single precision."""
+    trial = copy.deepcopy(module).double().eval()
+    try:
+        outputs(trial, batch)
+    except (RuntimeError, ValueError, TypeError):  # which of them depends on the layer that meets two types
+        return copy.deepcopy(module).eval()
+    return trial
+
+
+def equal(found: Tensor, expected: Tensor) -> bool:
+    """Whether what a copy gives out is what it gave before, to the rounding of its numbers."""
+    allowed = TRIED if found.dtype == torch.float64 else TRIED_IN_FLOAT
+    return float((found - expected).abs().max()) <= allowed * float(expected.abs().max())
+
+
+def outputs(module: nn.Module, batch: Any) -> Tensor:
+    """What a model gives out that a wrong change of it would change: its mean loss and, where it has them, log probabilities of the batch."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        loss, count, _, extras = module(batch, None)
         head: Any = getattr(module, "head", None)
-        parts = [torch.as_tensor(loss).flatten()]
+        parts = [torch.as_tensor(loss).flatten() / max(1, int(count))]
         if "hidden_ND" in extras and getattr(head, "normalised", False):
             parts.append(head.log_prob(extras["hidden_ND"][:64]).flatten())
-    return torch.cat([part.double() for part in parts])
+    return torch.cat(parts)
 
 
 def unfolded(names: Sequence[str], found: Sequence[Fold]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -62,7 +62,6 @@ def parts_of(model: nn.Module) -> Found:
             _feedforward(module, name, found)
     _recurrent(model, found)
     _without_shared(model, found)
-    _loose_convolutions(model, found)
     return found
 
 
@@ -167,14 +166,15 @@ def _chain(chain: nn.Module, name: str, found: Found) -> None:
     """Linear - elementwise - Linear: the neurons between are read by the second alone; so are the channels between two convolutions, or between
     the last of them and the Linear behind a Flatten, where what stands between works on every channel by itself."""
     writer: tuple[str, Any] | None = None
-    between: dict[str, nn.Module] = {}
+    inner: dict[str, nn.Module] = {}
     for path, child in _flat(chain, name):
-        if type(child) is nn.Linear or _cuttable(child):
-            if writer is not None and (part := _read_by(writer, between, path, child)) is not None:
+        if type(child) is nn.Linear or cuttable(child):
+            flat = any(isinstance(module, nn.Flatten) for module in inner.values())
+            if writer is not None and (part := between(writer, inner, path, child, flat=flat)) is not None:
                 found.parts.append(part)
-            writer, between = (path, child), {}
-        elif isinstance(child, ELEMENTWISE) or (writer is not None and _cuttable(writer[1]) and _by_channel(child)):
-            between[path] = child
+            writer, inner = (path, child), {}
+        elif isinstance(child, ELEMENTWISE) or (writer is not None and cuttable(writer[1]) and _by_channel(child)):
+            inner[path] = child
         else:
             if writer is not None and len(list(chain.modules())) > 2:
                 kind: Kind = "neurons" if type(writer[1]) is nn.Linear else "channels"
@@ -182,7 +182,7 @@ def _chain(chain: nn.Module, name: str, found: Found) -> None:
             writer = None
 
 
-def _cuttable(module: nn.Module) -> bool:
+def cuttable(module: nn.Module) -> bool:
     """A convolution all of whose channels are read together."""
     return isinstance(module, Convolution) and type(module) in Convolution and module.groups == 1
 
@@ -191,30 +191,33 @@ def _by_channel(module: nn.Module) -> bool:
     return isinstance(module, CHANNELWISE) or (isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1))
 
 
-def _read_by(writer: tuple[str, Any], between: dict[str, nn.Module], path: str, reader: Any) -> Part | None:
-    """The units that the first writes and the second alone reads; None where their sizes do not fit."""
+def between(writer: tuple[str, Any], inner: Mapping[str, nn.Module], path: str, reader: Any, *, flat: bool) -> Part | None:
+    """The units that the first writes and the second alone reads; None where their sizes do not fit. inner: what stands between, by name; flat:
+    whether a Linear may read channels, each as several numbers."""
     name, written = writer
-    flat = any(isinstance(module, nn.Flatten) for module in between.values())
     if type(written) is nn.Linear:
         fits = type(reader) is nn.Linear and written.out_features == reader.in_features
         return _neurons(name, {name: written}, path, reader.in_features) if fits else None
     units, read = written.out_channels, reader.in_features if type(reader) is nn.Linear else reader.in_channels
-    if (type(reader) is nn.Linear) != flat or read % units or (read != units and not flat):
+    if (type(reader) is nn.Linear and not flat) or read % units or (read != units and type(reader) is not nn.Linear):
+        return None
+    if type(reader) is not nn.Linear and reader.weight.dim() != written.weight.dim():
         return None
     writing = [Slab(name, own, 0) for own, _ in written.named_parameters(recurse=False)]
-    for norm, module in between.items():
+    for norm, module in inner.items():
         if isinstance(module, NORMS):
             writing += [Slab(norm, own, 0) for own in ("weight", "bias", "running_mean", "running_var") if getattr(module, own) is not None]
     return Part(name, "channels", units, (*writing, Slab(path, "weight", 1, reads=True, width=read // units)), (path, "input"))
 
 
-def _loose_convolutions(model: nn.Module, found: Found) -> None:
-    """One sentence for all that no chain shows to be read by one part alone."""
+def loose_convolutions(model: nn.Module, found: Found) -> list[tuple[Kind, str]]:
+    """One sentence for all that are read otherwise than by one part alone."""
     cut, told = {part.name for part in found.parts}, " ".join(sentence for _, sentence in found.reasons)
     loose = [name for name, module in model.named_modules() if isinstance(module, Convolution) and name not in cut and f"{name} is left" not in told]
     if loose:
         verb = "is" if len(loose) == 1 else "are"
-        found.reasons.append(("channels", f"{', '.join(loose)} {verb} left alone: no nn.Sequential shows that one part alone reads the channels."))
+        return [("channels", f"{', '.join(loose)} {verb} left alone: nothing shows that one part alone reads the channels, each by itself.")]
+    return []
 
 
 def _recurrent(model: nn.Module, found: Found) -> None:

@@ -11,12 +11,14 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from engines.api import Context, Matches, Technique, Trial, certificate, param
+from engines.toolbox.assembly import LanguageModel
 from engines.toolbox.importance import Criterion, evaluated, layer_scores, unit_scores
 from engines.toolbox.optimization import largest_difference
-from engines.toolbox.parts import parts_of
+from engines.toolbox.parts import loose_convolutions, parts_of
 from engines.toolbox.slicing import Found, Kind, Part, mask, narrow, removable_layers, remove_layers
 from engines.toolbox.specimen import Surroundings, batches, stacked_lstm, transformer
 from engines.toolbox.trials import relative_error
+from engines.toolbox.tried import described, rebuilt, tried
 
 FINE_TUNE_SHARE = 0.1
 """Tokens of fine-tuning after the cut unless told otherwise, as a share of the tokens trained so far."""
@@ -44,8 +46,8 @@ class Structured(Technique):
         removed = the units with the smallest s_u, kept up to k with k K a multiple of m        (5)
         V <- rows of the kept, W <- columns of the kept                     (6)
 
-    Units: neurons of a feed-forward network or of a chain Linear - activation - Linear (K = 1); channels between the convolutions of an
-    nn.Sequential, or before its Flatten - Linear, with their share of a batch norm (K places of the kernel that reads them); key heads of
+    Units: neurons of a feed-forward network or of a chain Linear - activation - Linear (K = 1); channels between convolutions, or before the
+    Linear that reads them, with their share of a batch norm (K places of the kernel that reads them); key heads of
     attention with the queries that share them (head width stays), also in BERT's and Llama's of transformers; hidden units
     of an LSTM that only the next LSTM or a linear head reads. A whole layer that adds x back is removed by leaving x. Its scores: (2) of all its
     weights, E |z - x|^2 / E |x|^2, or (4) of z - x. Layers go first, then units.
@@ -55,8 +57,9 @@ class Structured(Technique):
     Parameters: neurons, channels, heads, recurrent, part_shares, layers, criterion, scope, multiple m, calibration, include, exclude,
     fine_tune_tokens, fine_tune_lr.
 
-    Equal to the masked network, which is checked on calibration text before the run goes on. Left alone, with a sentence: experts, torch's
-    MultiheadAttention, matrices that serve in two places, what a norm or an unknown module reads at once.
+    Chains are read from nn.Sequential; in a module whose own code calls its layers, two layers are a chain where cutting half of the units out of
+    a copy gives what masking them gives. Equal to the masked network, which is checked on calibration text before the run goes on. Left alone,
+    with a sentence: experts, torch's MultiheadAttention, matrices that serve in two places, what a norm or an unknown module reads at once.
     """
 
     paper: ClassVar[str] = (
@@ -97,7 +100,10 @@ class Structured(Technique):
     def matches(self, module: nn.Module) -> Matches:
         found = parts_of(module)
         layers = [f"layers.{i}" for i in removable_layers(module) if self._wanted(f"layers.{i}")] if self.layers else []
-        return Matches((*layers, *(part.name for part in self._chosen(found))), tuple(self._reasons(found)))
+        left = self._reasons(found)
+        if not isinstance(module, LanguageModel) and max(self.neurons, self.channels) > 0:
+            left.append("Layers that nothing but the calls of a module of your own puts one behind the other are found on text, when it runs.")
+        return Matches((*layers, *(part.name for part in self._chosen(found))), tuple(left))
 
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
         """Cut, check, fine-tune. The record says what stays, which is what `restore` needs."""
@@ -108,6 +114,9 @@ class Structured(Technique):
         if gone:
             remove_layers(module, gone, optimizer)
         found = parts_of(module)
+        further = tried(module, text, found) if max(self.neurons, self.channels, *self.part_shares.values(), 0) > 0 else []
+        found.parts += further
+        found.reasons += loose_convolutions(module, found)
         parts = self._chosen(found)
         kept = self._kept(module, parts, text)
         for part in parts:
@@ -123,13 +132,14 @@ class Structured(Technique):
             tokens = round(FINE_TUNE_SHARE * ctx.tokens) if self.fine_tune_tokens is None else self.fine_tune_tokens
             if tokens:
                 ctx.train(tokens=tokens, lr_scale=self.fine_tune_lr)
-        return module, {"layers": gone, "parts": {name: len(units) for name, units in kept.items()}}
+        cut = [described(part) for part in further if part in parts]
+        return module, {"layers": gone, "parts": {name: len(units) for name, units in kept.items()}, **({"tried": cut} if cut else {})}
 
     def restore(self, module: nn.Module, record: dict[str, Any]) -> nn.Module:
         """The smaller structure, for weights that a state_dict brings."""
         if record["layers"]:
             remove_layers(module, record["layers"])
-        for part in parts_of(module).parts:
+        for part in (*parts_of(module).parts, *(rebuilt(module, each) for each in record.get("tried", ()))):
             if part.name in record["parts"]:
                 narrow(module, part, torch.arange(record["parts"][part.name]))
         return module

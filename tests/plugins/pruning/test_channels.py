@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from engines.toolbox.importance import unit_scores
 from engines.toolbox.parts import parts_of
 from engines.toolbox.slicing import mask, narrow
 from engines.toolbox.specimen import Surroundings
+from engines.toolbox.tried import tried
 from plugins.pruning.structured import Structured
 
 
@@ -130,21 +132,53 @@ def test_it_is_cut_checked_said_and_restored() -> None:
     assert torch.equal(restored(x)[0], model(x)[0])
 
 
+class Free(nn.Module):
+    """Layers that nothing but this code puts behind one another. mixes: a softmax over the channels between the convolutions."""
+
+    def __init__(self, mixes: bool = False) -> None:
+        super().__init__()
+        self.one, self.norm, self.two = nn.Conv1d(4, 8, 3), nn.BatchNorm1d(8), nn.Conv1d(8, 12, 3)
+        self.three, self.four, self.five = nn.Linear(12, 10), nn.Linear(10, 10), nn.Linear(10, 6)
+        self.mixes = mixes
+
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, int, None, dict[str, Any]]:
+        y = self.norm(self.one(x))
+        y = y.softmax(1) if self.mixes else y.relu()
+        z = self.three(input=self.two(y).tanh().amax(-1)).relu()
+        z = z + self.four(z)  # a residual: neither can lose a unit
+        return self.five(z).square().sum(), len(x), None, {}
+
+
+def test_layers_behind_one_another_are_found_by_trying_and_come_back() -> None:
+    torch.manual_seed(0)
+    model, fresh = Free().eval(), Free().eval()
+    with torch.no_grad():
+        model.norm.running_mean.normal_()
+    around = Surroundings(model)
+    around.batches = [torch.randn(3, 4, 9)]
+    found = tried(model, around.batches, parts_of(model))
+    assert [(part.name, part.tap[0], part.kind) for part in found] == [("one", "two", "channels"), ("two", "three", "channels")]
+    for part in found:
+        kept, masked, sliced = torch.arange(0, part.units, 2), copy.deepcopy(model), copy.deepcopy(model)
+        mask(masked, part, torch.arange(1, part.units, 2))
+        narrow(sliced, part, kept)
+        torch.testing.assert_close(sliced(around.batches[0])[0], masked(around.batches[0])[0])
+    _, record = (technique := Structured(multiple=1, fine_tune_tokens=0)).finish(model, around)
+    assert [tuple(layer.weight.shape) for layer in (model.one, model.two, model.three)] == [(4, 4, 3), (6, 4, 3), (10, 6)]
+    assert model.norm.num_features == 4
+    restored = technique.restore(fresh, json.loads(json.dumps(record)))
+    restored.load_state_dict(model.state_dict())
+    assert torch.equal(restored(around.batches[0])[0], model(around.batches[0])[0])
+    assert "three" not in around.effects[-1][0]
+
+
 def test_what_stays_whole_is_named() -> None:
-    class Free(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two = nn.Conv1d(4, 8, 3), nn.Conv1d(8, 4, 3)
-
-        def forward(self, x: Tensor, state: None = None) -> Any:
-            return self.two(self.one(x).relu()).sum(), 1, None, {}
-
-    model = Free()
+    model = Free(mixes=True)
     around = Surroundings(model)
     around.batches = [torch.randn(2, 4, 9)]
-    Structured(fine_tune_tokens=0).finish(model, around)
-    assert "one, two are left alone: no nn.Sequential shows that one part alone reads the channels." in around.effects[-1][0]
+    assert [part.name for part in tried(model, around.batches, parts_of(model))] == ["two"]
     Structured(heads=0.5, fine_tune_tokens=0).finish(model, around)
+    assert "one is left alone: nothing shows that one part alone reads the channels, each by itself." in around.effects[-1][0]
     assert "No heads were found: attention is cut where" in around.effects[-1][0]
     grouped = parts_of(nn.Sequential(nn.Conv1d(4, 8, 3), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=2)))
     assert grouped.parts == []

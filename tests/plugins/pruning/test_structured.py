@@ -219,7 +219,7 @@ def test_a_model_whose_neurons_are_read_elsewhere_is_refused() -> None:
         Structured(fine_tune_tokens=0).finish(model, Reading(model))
     plain = Scored(chain(nn.ReLU()).float())
     Structured(fine_tune_tokens=0).finish(plain, context := Reading(plain))
-    assert context.effects[0][0].startswith("Removed: 24 of 64 neurons in 2 parts. ")
+    assert context.effects[0][0].startswith("Removed: 32 of 80 neurons in 3 parts. ")
 
 
 # --- In the engine ----------------------------------------------------------------------------------------------------------------------------
