@@ -169,10 +169,12 @@ class Context(Protocol):
 @dataclass(frozen=True)
 class Matches:
     """What a technique would work on in a model, before anything is done. names: of weights, or of modules or parts where it takes these whole;
-    left: sentences about what its patterns find and it leaves alone."""
+    left: sentences about what its patterns find and it leaves alone. refusal: why a run with it would fail, a sentence; empty where it need not:
+    an experiment is refused with it before anything starts."""
 
     names: tuple[str, ...]
     left: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 class Technique(Plugin):

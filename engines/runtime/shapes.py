@@ -71,9 +71,8 @@ def matches(plan: Mapping[str, Any], model: nn.Module | None = None) -> list[dic
             continue  # what is wrong with a choice is told by `validate`
         if found is not None:
             inside = {id(p): p for name in found.names for full, p in held.items() if full == name or full.startswith(f"{name}.")}
-            answer.append({
-                "technique": place, "id": choice["id"], "names": list(found.names), "weights": _size(inside.values()), "left": list(found.left),
-            })  # fmt: skip
+            left = [*found.left, *([found.refusal] if found.refusal else [])]
+            answer.append({"technique": place, "id": choice["id"], "names": list(found.names), "weights": _size(inside.values()), "left": left})
     return answer
 
 

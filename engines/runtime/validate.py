@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from engines import catalogue
-from engines.api import Corpus, CorpusError, Task
+from engines.api import Corpus, CorpusError, Task, Technique
 from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.problems import Problem, join
 from engines.runtime.failures import first_line
 from engines.runtime.ownmetric import MetricError, OwnMetric
-from engines.runtime.plan import PlanError, device_of
+from engines.runtime.plan import PlanError, device_of, plugin
 from engines.runtime.sketch import BuildError, parts, sketch
 from engines.runtime.teachers import problem_of
 from engines.teachers import outside
@@ -110,8 +111,22 @@ def _of_model(plan: Mapping[str, Any]) -> list[Problem]:
         with torch.no_grad():
             built.model.eval().hidden(ids_BT, None)  # type: ignore[operator]
     except NotImplementedError:
-        # An operator that needs values, which the meta device has not: only a run can tell.
-        return []
+        pass  # an operator that needs values, which the meta device has not: only a run can tell
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         return [Problem("model", None, f"cannot be run on {tuple(ids_BT.shape)} ids: {first_line(error)}")]
-    return []
+    return _of_matches(plan, built.model)
+
+
+def _of_matches(plan: Mapping[str, Any], model: nn.Module) -> list[Problem]:
+    """Techniques that would fail on this model by what their types and patterns find in it."""
+    found: list[Problem] = []
+    if callable(getattr(model, "fit", None)):
+        return found  # it takes in the text at once, and no technique is called
+    for number, choice in enumerate(plan["techniques"]):
+        try:
+            matches = cast(Technique, plugin(choice)).matches(model)
+        except (PlanError, UnknownPlugin, BrokenPlugin):
+            continue  # told already
+        if matches is not None and matches.refusal:
+            found.append(Problem(join("techniques", number), None, matches.refusal))
+    return found

@@ -67,10 +67,12 @@ class Layerwise(Technique):
     layers: str = param("layers", "Full name of the list of layers, the same in both models.")
 
     def matches(self, module: nn.Module) -> Matches:
+        if self.hidden_weight == self.scores_weight == 0:
+            return Matches(())
         try:
             return Matches(tuple(matching(module, f"{self.layers}.*")))
         except ValueError as error:
-            return Matches((), (str(error),))
+            return Matches((), refusal=f"{error} Name where the layers stand with `layers`.")
 
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:
         """The projections become a child, so that they are trained, saved and restored with the student."""

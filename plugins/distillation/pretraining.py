@@ -49,7 +49,8 @@ class Pretraining(Technique):
     def matches(self, module: nn.Module) -> Matches:
         layers = _count(module.state_dict(), self.layers)
         if self.initialise and not layers:
-            return Matches((), (f'The model has no layers under "{self.layers}": name where they stand with `layers`, or set initialise = false.',))
+            sentence = f'The model has no layers under "{self.layers}": name where they stand with `layers`, or set initialise = false.'
+            return Matches((), refusal=sentence)
         return Matches(tuple(f"{self.layers}.{place}" for place in range(layers)))
 
     def model(self, module: nn.Module, ctx: Context) -> nn.Module:

@@ -54,6 +54,9 @@ def test_problems_are_found_in_all_variants_at_their_places(asked: Inspector, tm
         "empty": plan(corpus={"id": "corpora/text_files", "train": str(tmp_path / "empty.txt")}),
         "binary": plan(corpus={"id": "corpora/text_files", "train": str(tmp_path / "binary.txt")}),
         "recipe": plan(techniques=[{"id": "optimization/adam", "lr": -1}]),
+        "nowhere": plan(techniques=[{"id": "distillation/layerwise", "teacher": "groups", "layers": "layer"}]),
+        "none": plan(techniques=[{"id": "distillation/pretraining", "teacher": "groups", "layers": "blocks"}]),
+        "unused": plan(techniques=[{"id": "distillation/pretraining", "teacher": "groups", "layers": "blocks", "initialise": False}]),
     }
     found = paths(asked.ask("validate", plans=plans)["problems"])
     expected = {
@@ -67,6 +70,8 @@ def test_problems_are_found_in_all_variants_at_their_places(asked: Inspector, tm
         "empty.corpus.train": "is empty",
         "binary.corpus.train": "binary file",
         "recipe.techniques[0].lr": "greater than",
+        "nowhere.techniques[0]": 'No module of the model is called "layer.*"',
+        "none.techniques[0]": 'has no layers under "blocks": name where they stand with `layers`',
     }
     assert set(found) == set(expected)
     for path, rule in expected.items():
