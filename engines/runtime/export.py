@@ -84,7 +84,7 @@ def _portable(finished: Finished, folder: Path, out: Path, beside: Path, price: 
     """The one file with everything, rebuilt from that file alone; its figures must be the same to the last bit."""
     path = beside / out.name
     write_exported(folder, finished.text, path, price)
-    again = load_exported(path)
+    again = load_exported(path, folder=finished.plan["model"].get("folder"))
     training = finished.plan["training"]
     inputs, targets = held_out_batch(finished, int(training["batch"]), int(training["sequence"]))
     one, other = score(finished.model, inputs, targets), score(again.model, inputs, targets)

@@ -17,6 +17,7 @@ from torch import nn
 
 from engines.api import Task, Technique, Text
 from engines.runtime.plan import block, plugin, text_of
+from engines.store.address import is_laid_out
 
 
 class FinishedError(ValueError):
@@ -76,6 +77,11 @@ def load_finished(folder: Path, device: torch.device | str = "cpu", text: Text |
         weights, aliases = _read_weights(folder / "weights.safetensors", device)
     except (OSError, ValueError, SafetensorError) as error:
         raise FinishedError(f"There is no finished model in {folder}: {error}. Did its run end as 'done'?") from error
+    if "factory" in plan["model"] and is_laid_out(folder):
+        raise FinishedError(
+            f"The model of this run is made by {plan['model']['factory']}, code of its author, and nothing that a bundle holds or names is run: "
+            "ask for a program of it (workbench export --format torch-export or onnx), or load its exported file with the module that you were given."
+        )
     task = cast(Task, plugin(plan["task"]))
     if text is None:
         text = text_of(cast(Any, plugin(plan["corpus"])), lambda _: None)

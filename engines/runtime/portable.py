@@ -1,4 +1,5 @@
-"""A finished model as one safetensors file that says itself how the model is built: no store, no corpus, and nothing in it is executed.
+"""A finished model as one safetensors file that says itself how the model is built: no store, no corpus, and nothing in it is executed, nor, unless
+its reader says so, anything that it names outside of the plugins.
 
     from engines.runtime.portable import load_exported
 
@@ -47,8 +48,9 @@ def write_exported(folder: Path, text: Text, out: Path, price: Mapping[str, floa
 def load_exported(path: str | Path, device: torch.device | str = "cpu", folder: str | None = None) -> Finished:
     """The model of an exported file, in evaluation mode, frozen. Its text has a vocabulary and no splits.
 
-    folder: where the module of a model of your own lies now, if not where it lay when it was trained. Raises FinishedError with a sentence,
-    UnknownPlugin where a plugin of it is not installed here.
+    folder: where the module of a model of your own lies. Such a model is made by a function that the file names, of that folder or of an installed
+    package, so it is loaded only where the folder is named: by who trusts the file. Raises FinishedError with a sentence, UnknownPlugin where a
+    plugin of it is not installed here.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
@@ -63,5 +65,10 @@ def load_exported(path: str | Path, device: torch.device | str = "cpu", folder: 
         if "folder" not in plan["model"]:
             raise FinishedError(f"folder = {folder!r}, but the model in {path} comes from no module of your own.")
         plan["model"]["folder"] = folder
+    elif "factory" in plan["model"]:
+        raise FinishedError(
+            f"The model in {path} is made by {plan['model']['factory']}, which would be imported and called: if you trust the file, say where that "
+            "module lies (folder)."
+        )
     weights |= {alias: weights[name] for alias, name in told.get("aliases", {}).items()}
     return rebuilt(plan, told["records"], cast(Task, plugin(plan["task"])), vocabularies.without_splits(told["text"]), weights, device)

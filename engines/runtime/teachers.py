@@ -154,9 +154,9 @@ def _of_folder(folder: Path, device: torch.device, text: Text) -> Finished:
 
 
 def own_folder(path: Path, plan: Mapping[str, Any]) -> str | None:
-    """Where the module of a file's own model is looked for: beside this experiment, where its folder is not there any more."""
+    """Where the module of a file's own model is looked for: where it was, or beside this experiment, where that folder is not there any more."""
     was = _metadata(path).get("plan", {}).get("model", {}).get("folder")
-    return str(plan["folder"]) if was is not None and not Path(was).is_dir() else None
+    return None if was is None else str(was if Path(was).is_dir() else plan["folder"])
 
 
 def price_in(path: Path) -> dict[str, float] | None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from engines.places import user_folder
 
+LAID_OUT = "complete"
+"""A file beside the store of a bundle that was laid out whole."""
+
 
 def store_url(text: str | None = None) -> str:
     """The absolute SQLAlchemy URL of a store named by a URL, by the path of an SQLite file, or by nothing.
@@ -39,3 +42,9 @@ def files_folder(url: str) -> Path:
 def report_description(files: Path, experiment_ids: Iterable[int]) -> Path:
     """Where, in the folder of a store's files, the description of these experiments' report lies."""
     return files / "reports" / f"{'+'.join(map(str, experiment_ids))}.toml"
+
+
+def is_laid_out(model: Path) -> bool:
+    """Whether the folder of a finished model came out of a bundle: `<laid out>/<store>.files/runs/<run>/model`."""
+    parents = model.resolve().parents
+    return len(parents) > 3 and (parents[3] / LAID_OUT).is_file()

@@ -2,7 +2,7 @@
 
 A bundle is a ZIP archive: `manifest.json` (format, what is in it, SHA-256 of every file), `store.sqlite`, `files/...`. It is opened read-only, in a
 copy of its own. Nothing in it is ever run: models are safetensors and JSON, and what is not named in the manifest, lies outside the archive's own
-folder, has another checksum or size, or is of a kind that could hold code is refused.
+folder, has another checksum or size, or is of a kind that could hold code is refused. Nor is a model loaded that a function made which it names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Select, insert, select, update
 
 from engines.places import cache_folder
 from engines.store import queries, tables
-from engines.store.address import files_folder, report_description
+from engines.store.address import LAID_OUT, files_folder, report_description
 from engines.store.database import Store
 from engines.store.failures import StoreError
 from engines.store.rows import ACTIVE, QUEUED
@@ -158,13 +158,13 @@ def unpack(path: Path, into: Path | None = None) -> str:
         sealed = _digest(path)
         folder = (into or cache_folder() / "bundles") / sealed[:20]
         store = folder / f"{path.stem}.sqlite"
-        if not (folder / "complete").exists():
+        if not (folder / LAID_OUT).exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with zipfile.ZipFile(path) as archive:
                 _lay_out(archive, path, folder, store)
             _settle(store, path)
-            (folder / "complete").touch()
+            (folder / LAID_OUT).touch()
     except zipfile.BadZipFile as error:
         raise StoreError(f"{path} is no bundle: {error}.") from error
     except OSError as error:

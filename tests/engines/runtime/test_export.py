@@ -164,6 +164,8 @@ def test_a_module_of_ones_own_and_a_classifier_leave(tmp_path: Path) -> None:
     moved.mkdir()
     (tmp_path / "net_that_leaves.py").rename(moved / "net_that_leaves.py")
     assert torch.equal(score(load_exported(tmp_path / "own.safetensors", folder=str(moved)).model, inputs, targets), expected)
+    with pytest.raises(FinishedError, match="made by net_that_leaves:make, which would be imported and called: if you trust"):
+        load_exported(tmp_path / "own.safetensors")
 
     bidirectional = {"mixer": {"id": "attention/bidirectional"}}
     folder = kept(tmp_path / "classes", bidirectional, task={"id": "tasks/text_classification"})

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from engines import cli, comparison
 from engines.store import bundles, commands, queries
@@ -210,3 +211,21 @@ def test_the_verbs(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert cli.main(["open", "nowhere.workbench"]) == 2
     assert cli.main(["bundle", "r2", "--store", store.url]) == 2
     assert cli.main(["bundle", "2", "--store", store.url, "--out", "no/where"]) == 2
+
+
+def test_no_model_of_a_bundle_is_made_by_a_function_that_it_names(store: Store, tmp_path: Path) -> None:
+    """Its plan could name any function that is installed, with any arguments."""
+    from engines.runtime.finished import FinishedError, load_finished
+
+    run, called = queries.runs(store, 2)[0], tmp_path / "called"
+    folder = store.model_folder(run.id)
+    model = {"id": "models/own", "factory": "os:mkdir", "arguments": {"path": str(called)}, "folder": "."}
+    for name, content in (("plan", {"model": model}), ("records", []), ("facts", {"text": ""})):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    save_file({"w": np.zeros(1)}, folder / "weights.safetensors")
+    packed = bundles.pack(store, 2, tmp_path / "it.workbench").path
+    with Store.open(bundles.unpack(packed, tmp_path / "out"), read_only=True) as opened:
+        laid_out = opened.model_folder(run.id)
+    with pytest.raises(FinishedError, match="made by os:mkdir, code of its author, and nothing that a bundle holds or names is run"):
+        load_finished(laid_out)
+    assert not called.exists()
