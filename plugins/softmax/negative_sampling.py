@@ -111,7 +111,7 @@ class NegativeSampler(LinearScores):
             s_M, s_NS = s_M + b_M, s_NS + b_S
         noise_N = F.softplus(at_least_float32(s_NS)).sum(dim=1)
         targets_N = torch.bincount(row_M, minlength=len(h_NE)).to(noise_N.dtype)
-        return F.softplus(-at_least_float32(s_M)).sum() + self.weight * (noise_N @ targets_N)  # (3)
+        return F.softplus(-at_least_float32(s_M)).sum() + self.weight * (noise_N * targets_N).sum()  # (3)
 
 
 @certificate("averaged over every possible sample and target, the gradient is (P + k q) sigma(s) - P", 1e-5)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from engines.toolbox.heads import exact_products
 from engines.toolbox.search.index import Index
 from engines.toolbox.search.libraries import FAISS, SCANN, FaissIndex, ScannIndex, unavailable
 from engines.toolbox.search.preview import Preview, second_moment
@@ -69,10 +70,11 @@ class Miner(nn.Module):
     def search(self, h_NE: Tensor, k: int, W_VE: Tensor, b_V: Tensor | None = None) -> Tensor:
         seen_EE = second_moment(h_NE)
         self.moment_EE = seen_EE if self.calls == 0 else MEMORY * self.moment_EE + (1 - MEMORY) * seen_EE
-        if self.calls % self.refresh == 0:
-            self.index.refresh(W_VE, b_V, self.moment_EE)
+        with exact_products(h_NE.device):  # sums over the bits of a code need more than half precision
+            if self.calls % self.refresh == 0:
+                self.index.refresh(W_VE, b_V, self.moment_EE)
+            found = self.index.search(h_NE, min(k, len(W_VE)), W_VE, b_V)
         self.calls += 1
-        found = self.index.search(h_NE, min(k, len(W_VE)), W_VE, b_V)
         return found.ids_NK.masked_fill(found.scores_NK.isneginf(), -1)
 
     def get_extra_state(self) -> Tensor:

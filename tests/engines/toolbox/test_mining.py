@@ -109,6 +109,19 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert head("lsh").miner is not None
 
 
+@pytest.mark.parametrize("search", WAYS)
+@pytest.mark.parametrize("count", [12, 90])
+def test_under_autocast_it_mines_what_it_mines_without(search: Any, count: int) -> None:
+    """Codes are compared by sums up to their 512 bits, which half precision rounds."""
+    h_NE = torch.randn(count, E, generator=torch.Generator().manual_seed(1))
+    mined = []
+    for mixed in (False, True):
+        made = head(search)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+            mined.append(made.hardest(h_NE, torch.full((count,), 700)))
+    assert torch.equal(*mined)
+
+
 def test_a_pool_and_an_index_are_two_ways() -> None:
     with pytest.raises(ValueError, match="leave one out"):
         HardNegatives(pool=10, search="lsh")

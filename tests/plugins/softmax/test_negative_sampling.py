@@ -170,3 +170,14 @@ def test_half_precision_and_autocast() -> None:
         mixed.backward()
         assert mixed.dtype == torch.float32
         assert trials.relative_error(mixed, exact) < 0.01
+
+
+def test_under_autocast_many_targets_are_summed_in_float32() -> None:
+    trial = Trial(dtype="float32", vocabulary=300)
+    head = build(trial, samples=20, negatives=5)
+    h_ND, _ = rows_and_targets(trial)
+    row_M, y_M = torch.arange(len(h_ND)).repeat_interleave(7), torch.arange(7 * len(h_ND)) % 300
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        at_once, one_by_one = head.loss_many_on(h_ND, row_M, y_M, torch.arange(20)), head.loss_on(h_ND[row_M], y_M, torch.arange(20))
+    assert at_once.dtype == torch.float32
+    assert trials.relative_error(at_once, one_by_one) < 1e-5
