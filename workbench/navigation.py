@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QToolButton, QVBoxLayout, QWidget
 
 from workbench.icons import icon
 from workbench.theme import Theme
 
-WIDTH = 96
-"""Pixels at least."""
+WIDTH, NARROW = 96, 60
+"""Pixels at least; and where there are icons alone."""
+ICON, LOW = 22, 40
+"""Pixels of an icon, and of a button without its name."""
+MARGIN, GAP = 12, 4
 VIEWS = (
     ("start", "Start", "Examples by the question they answer, recent experiments, a text of your own"),
     ("experiment", "Experiment", "Assemble a model, its recipe and its variants"),
@@ -26,7 +29,10 @@ VIEWS = (
 
 
 class Navigation(QFrame):
-    """Says which view is wanted. It is painted with the first frame of the window and says that too."""
+    """Says which view is wanted. It is painted with the first frame of the window and says that too.
+
+    Where the window is too low for the names in the size of the text, icons stand alone; their tips have the names.
+    """
 
     chosen = Signal(str)
     """The key of a view."""
@@ -36,19 +42,20 @@ class Navigation(QFrame):
         super().__init__(parent)
         self.setObjectName("navigation")
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 12, 0, 12)
-        column.setSpacing(4)
+        column.setContentsMargins(0, MARGIN, 0, MARGIN)
+        column.setSpacing(GAP)
+        self._named = QSize()
+        """What each button takes with its name: its width and its height at least."""
         self._group = QButtonGroup(self)
         self.buttons: dict[str, QToolButton] = {}
         """By the key of the view, in the order of the views."""
         for place, (key, name, purpose) in enumerate(VIEWS, 1):
-            tip = f"{purpose} (Ctrl+{place})"
+            tip = f"{name}: {purpose[0].lower()}{purpose[1:]} (Ctrl+{place})"
             button = QToolButton()
             button.setText(name)
             button.setCheckable(True)
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            button.setIconSize(QSize(22, 22))
-            button.setMinimumHeight(54)
+            button.setIconSize(QSize(ICON, ICON))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setToolTip(tip)
             button.setAccessibleName(name)
@@ -70,9 +77,35 @@ class Navigation(QFrame):
         buttons = self.buttons.values()
         for button in buttons:
             button.ensurePolished()
-        width = max(WIDTH, *(button.minimumSizeHint().width() for button in buttons))
-        for widget in (self, *buttons):
-            widget.setFixedWidth(width)
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        hints = [button.sizeHint() for button in buttons]
+        self._named = QSize(max(WIDTH, *(hint.width() for hint in hints)), max(hint.height() for hint in hints))
+        self._arrange()
+
+    def _whole(self, each: int) -> int:
+        """Height of all buttons, in pixels."""
+        return len(self.buttons) * (each + GAP) - GAP + 2 * MARGIN
+
+    def _arrange(self) -> None:
+        """With names where there is room for all of them."""
+        named = self.height() >= self._whole(self._named.height())
+        style = Qt.ToolButtonStyle.ToolButtonTextUnderIcon if named else Qt.ToolButtonStyle.ToolButtonIconOnly
+        width = self._named.width() if named else NARROW
+        for button in self.buttons.values():
+            button.setToolButtonStyle(style)
+            button.setMinimumHeight(self._named.height() if named else LOW)
+            button.setFixedWidth(width)
+        self.setFixedWidth(width)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
+
+    def sizeHint(self) -> QSize:
+        return QSize(self.width(), self._whole(self._named.height()))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.width(), self._whole(LOW))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

@@ -26,6 +26,7 @@ from workbench.theme import Theme
 pg.setConfigOptions(antialias=False, useOpenGL=False)
 PAUSE_MS, LATEST_MS = 12, 100
 """Between a movement and its drawing: movements that come faster are drawn together."""
+_EXPORTS = (("svg", "Export as SVG …"), ("pdf", "Export as PDF …"), ("png", "Export as PNG …"), ("csv", "Export the points as CSV …"))
 FAINT = 0.35
 """How much of a curve's colour its raw band has, behind the smoothed curve."""
 
@@ -284,7 +285,7 @@ class CurvePlot(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction("Show everything", self.show_all)
         menu.addSeparator()
-        for form, name in (("svg", "Export as SVG …"), ("png", "Export as PNG …"), ("csv", "Export the points as CSV …")):
+        for form, name in _EXPORTS:
             menu.addAction(name, partial(self.export_wanted.emit, form))
         menu.addSeparator()
         menu.addAction("Close this plot", self.unwanted.emit)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListWidget, QListWidgetItem,
 
 from workbench.gallery import Example
 from workbench.watching.experiment_list import ago
-from workbench.widgets.text import label
+from workbench.widgets.text import label, left_to_right
 
 if TYPE_CHECKING:
     from engines.store.rows import ExperimentRow, RunRow
@@ -88,9 +88,10 @@ class RecentList(QListWidget):
         """Experiments, oldest first, and the runs that are queued or at work."""
         experiments, active = rows
         busy = Counter(run.experiment_id for run in active)
-        lines = [
-            (row.id, f"{row.name}\n#{row.id} · {f'{busy[row.id]} runs to go' if busy[row.id] else ago(row.created)}") for row in reversed(experiments)
-        ]
+        lines = []
+        for row in reversed(experiments):
+            told = f"#{row.id} · {f'{busy[row.id]} runs to go' if busy[row.id] else ago(row.created)}"
+            lines.append((row.id, f"{row.name}\n{left_to_right(told)}"))
         if lines == self._lines:
             return
         self._lines = lines

@@ -70,7 +70,7 @@ class Startup(QObject):
             openings.open_copy_of(window, asked.copy_of)
         else:
             window.last.engine_loaded()
-        window.recovery.look()
+        window.recovery.look(go_on=asked.experiment_path is None and asked.copy_of is None)
         open_store(window.desk, asked.store)
         open_catalogue(window.desk)
 

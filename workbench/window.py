@@ -11,7 +11,7 @@ from PySide6.QtCore import QByteArray, QSettings, QSize, QTimer
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QIcon
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
-from workbench import menus, openings, theme, wishes
+from workbench import menubar, menus, openings, theme, wishes
 from workbench.appearance import Appearance
 from workbench.desk import Desk
 from workbench.last_opened import LastOpened
@@ -62,7 +62,7 @@ class Window(QMainWindow):
         self.last = LastOpened(self)
         self.startup = Startup(self, Asked(store, experiment_path, copy_of, run))
         self._build()
-        menus.build(self)
+        menubar.build(self)
         geometry = self.settings.value("geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
@@ -132,7 +132,7 @@ class Window(QMainWindow):
         editor.run_asked.connect(self.start_run)
         self._document.named.connect(self.show_title)
         self.recovery.follow(self._document)
-        menus.connect_document(self, self._document)
+        menubar.connect_document(self, self._document)
         sizes = self.settings.value("editor/splitter")
         if isinstance(sizes, QByteArray):
             editor.splitter.restoreState(sizes)
@@ -227,13 +227,16 @@ class Window(QMainWindow):
         openings.drop(self, event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if "experiment" in self.views and self.document.dirty and not menus.ask_to_save(self):
+        edited = "experiment" in self.views and self.document.dirty
+        if edited and not self.recovery.keep() and not menus.ask_to_save(self):
             event.ignore()
             return
         self.settings.setValue("geometry", self.saveGeometry())
         if "experiment" in self.views:
             self.view("experiment").side.card.close_card()  # The widths that are remembered are those without it.
-            self.settings.setValue("editor/splitter", self.view("experiment").splitter.saveState())
+            widths = self.view("experiment").splitter.widths()
+            if widths is not None:
+                self.settings.setValue("editor/splitter", widths)
         self.appearance.close()
         for view in self.views.values():
             leave: Callable[[], None] | None = getattr(view, "leave", None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -29,9 +30,10 @@ from pytestqt.qtbot import QtBot
 
 from engines.report import writing
 from engines.store.database import Store
-from workbench import desktop_entry, endings, menus, theme
+from workbench import desktop_entry, endings, keys, menus, theme
 from workbench.endings import Ending
 from workbench.navigation import VIEWS
+from workbench.preferences import KEYBOARD, Preferences
 from workbench.widgets.surfaces import Empty
 from workbench.window import Window
 
@@ -121,6 +123,70 @@ def test_the_list_of_shortcuts_is_no_higher_than_a_small_window(make_window: Mak
     menus.show_shortcuts(window)
     [(height, room)] = seen
     assert height < room
+
+
+def test_keys_are_chosen_refused_and_given_back(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    window.go("experiment")
+    found = dict(keys.actions(window.menuBar()))
+    save, side = found["Save"], found["Variants side by side"]
+    box = Preferences(window, KEYBOARD)
+    qtbot.addWidget(box)
+    table = box.keyboard.table
+
+    def press(name: str, text: str) -> str:
+        table.setCurrentCell(list(found).index(name), 0)
+        box.keyboard.edit.setKeySequence(QKeySequence(text))
+        box.keyboard.edit.editingFinished.emit()
+        return box.keyboard.told.text()
+
+    assert "belongs to “Save”" in press("Variants side by side", "Ctrl+S")
+    assert "taken from what you type" in press("Variants side by side", "B")
+    assert keys.words(side) == "Ctrl+Shift+B"
+    press("Variants side by side", "Ctrl+Alt+B")
+    assert keys.words(side) == "Ctrl+Alt+B"
+    press("Save", "")
+    assert keys.words(save) == ""
+    second = make_window()
+    second.go("experiment")
+    kept = dict(keys.actions(second.menuBar()))
+    assert (keys.words(kept["Variants side by side"]), keys.words(kept["Save"])) == ("Ctrl+Alt+B", "")
+    box.keyboard.search.setText("undo")
+    assert [table.item(row, 0).text() for row in range(table.rowCount()) if not table.isRowHidden(row)] == ["Undo"]
+    box.keyboard.all_back.click()
+    assert (keys.words(side), keys.words(save)) == ("Ctrl+Shift+B", "Ctrl+S")
+
+
+def test_settings_change_the_look_at_once(qtbot: QtBot, make_window: Make) -> None:
+    window = make_window()
+    box = Preferences(window)
+    qtbot.addWidget(box)
+    box.theme.setCurrentIndex(box.theme.findData("dark"))
+    box.theme.activated.emit(box.theme.currentIndex())
+    assert window.desk.theme.name == "dark"
+    dict(keys.actions(window.menuBar()))["Theme: Switch between light and dark"].trigger()
+    assert window.desk.theme.name == "light"
+
+
+@pytest.mark.parametrize("percent", [100, 140, 160])
+def test_in_the_smallest_window_nothing_is_cut_at_any_size_of_text(qtbot: QtBot, make_window: Make, percent: int) -> None:
+    window = make_window()
+    window.appearance.choose_text_size(percent)
+    try:
+        window.resize(window.minimumSize())
+        for key, *_ in VIEWS:
+            window.go(key)
+            QApplication.processEvents()
+            assert window.size() == window.minimumSize(), f"{key} makes the window larger"
+        button = window.navigation["experiment"]
+        assert button.height() >= button.minimumSizeHint().height() or button.toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonIconOnly
+        last = window.navigation["machine"]
+        assert last.geometry().bottom() <= last.parentWidget().height()
+        window.go("experiment")
+        name = window.view("experiment").bar.name
+        qtbot.waitUntil(lambda: name.height() >= name.minimumSizeHint().height(), timeout=5_000)
+    finally:
+        window.appearance.choose_text_size(100)
 
 
 # --- The curves' colours -----------------------------------------------------------------------------------------------------------------------

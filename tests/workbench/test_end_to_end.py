@@ -177,17 +177,17 @@ def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Windo
     window.go("catalogue")
     catalogue = window.view("catalogue")
     catalogue.choose("feedforward/dense")
-    catalogue.verify_button.click()
-    qtbot.waitUntil(lambda: catalogue.verify_button.text() == "Verify again", timeout=120_000)
-    texts = [catalogue.statements.itemAt(n).widget().text() for n in range(catalogue.statements.count())]
+    catalogue.certificates.verify_button.click()
+    qtbot.waitUntil(lambda: catalogue.certificates.verify_button.text() == "Verify again", timeout=120_000)
+    texts = [catalogue.certificates.statements.itemAt(n).widget().text() for n in range(catalogue.certificates.statements.count())]
     assert any("holds: error" in text for text in texts)
     window.go("experiment")
     window.go("catalogue")
-    assert "batch 20, 35 tokens, width 128" in catalogue.own_button.toolTip()
-    catalogue.own_button.click()
-    assert catalogue.own_button.text() == "Stop"
+    assert "batch 20, 35 tokens, width 128" in catalogue.certificates.own_button.toolTip()
+    catalogue.certificates.own_button.click()
+    assert catalogue.certificates.own_button.text() == "Stop"
     qtbot.waitUntil(lambda: not catalogue.program.running, timeout=120_000)
-    assert catalogue.trial_words.text().startswith("Measured with batch 20")
+    assert catalogue.certificates.trial_words.text().startswith("Measured with batch 20")
     window.go("experiment")
     editor = window.view("experiment")
     window.document.edit("x", lambda data: data["model"]["layers"].__setitem__(0, {"mixer": {"id": "attention/full", "heads": 7}}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,6 +202,21 @@ def test_a_plot_is_exported_as_picture_and_as_points(plot: CurvePlot, tmp_path: 
     assert [float(each) for each in table[3][1:]] == [2.0, y[2], y[2]]
     image = QImage(str(tmp_path / "out.png"))
     assert image.width() == exporting.SCALE * plot.width()
+    paper = (tmp_path / "out.pdf").read_bytes()
+    assert paper.startswith(b"%PDF-")
+    assert b"/Subtype /Image" not in paper  # Lines and letters, no bitmap.
+    assert len(paper) < 200_000
+
+
+def test_a_picture_of_a_part_holds_nothing_beside_it(plot: CurvePlot) -> None:
+    plot.set_curve(1, "a", RED, np.arange(100.0), np.where(np.arange(100) % 2, 1000.0, -1000.0))
+    plot.finish()
+    plot._box.setRange(xRange=(20.0, 40.0), yRange=(-10.0, 10.0), padding=0)
+    found = [shape.attributes["d"] for shape in exporting.picture(plot, {}).shapes if shape.element == "path"]
+    numbers = [float(each) for data in found for each in re.findall(r"-?\d+(?:\.\d+)?", data)]
+    assert len(numbers) > 40
+    assert all(exporting.LEFT <= x <= exporting.WIDTH - exporting.RIGHT for x in numbers[::2])
+    assert all(exporting.TOP <= y <= exporting.HEIGHT - exporting.BOTTOM for y in numbers[1::2])
 
 
 def test_the_clock_of_training_leaves_out_what_was_no_training() -> None:

@@ -14,7 +14,7 @@ from typing import IO, cast
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from engines.experiment import load
@@ -233,7 +233,8 @@ def test_a_killed_window_loses_nothing(
     qtbot.waitUntil(lambda: in_folder(store_url) == [], timeout=5000)
     rename(window.document, "given up")
     qtbot.waitUntil(lambda: ".json" in in_folder(store_url), timeout=5000)
-    monkeypatch.setattr(QMessageBox, "exec", lambda self: QMessageBox.StandardButton.Discard)
+    window.document.undo.undo()
+    qtbot.waitUntil(lambda: in_folder(store_url) == [], timeout=5000)
     assert window.close()
     assert in_folder(store_url) == []
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from pytestqt.qtbot import QtBot
 
 from engines.store import commands, queries
@@ -217,8 +218,14 @@ def test_what_stands_above_the_curves_does_not_overlap_in_a_small_window(qtbot: 
     qtbot.waitUntil(lambda: view.model.rowCount() == 2, timeout=10_000)
     view.resize(864, 560)  # What the smallest window leaves for a view.
     row = [view.below.tabs, view.controls.axis, view.controls.smoothing, view.controls.log_x, view.controls.log_y, view.controls.button]
-    edges = lambda: [edge.x() for each in row for edge in (each.mapTo(view, QPoint()), each.mapTo(view, each.rect().topRight()))]  # noqa: E731
-    qtbot.waitUntil(lambda: edges() == sorted(edges()) and edges()[-1] < view.width(), timeout=5_000)
+
+    def apart() -> bool:
+        areas = [QRect(each.mapTo(view, QPoint()), each.size()) for each in row]
+        overlap = any(one.intersects(other) for one, other in itertools.combinations(areas, 2))
+        return not overlap and all(view.rect().contains(area) for area in areas)
+
+    qtbot.waitUntil(apart, timeout=5_000)
+    assert all(each.width() >= each.minimumSizeHint().width() for each in row[3:])  # Their words are whole.
 
 
 def test_the_pause_grows_with_the_cost(qtbot: QtBot, view: RunsView) -> None:
@@ -317,6 +324,17 @@ def test_deleting_can_be_undone(qtbot: QtBot, view: RunsView, store: Store) -> N
     qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
     _act(view, number, "Delete")
     qtbot.waitUntil(lambda: len(_listed(view)) == 1 and "deleted" in view.notice.text, timeout=10_000)
+    view.notice._action.click()
+    qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
+    assert queries.experiment(store, number).deleted is None
+
+
+def test_what_was_shown_when_it_was_deleted_comes_back_too(qtbot: QtBot, view: RunsView, store: Store) -> None:
+    samples.finished(store, name="Other")
+    number = samples.finished(store, name="Slip")
+    qtbot.waitUntil(lambda: view.list.current == number, timeout=10_000)
+    view.delete()
+    qtbot.waitUntil(lambda: view.bar.title.text() == "Other" and "deleted" in view.notice.text, timeout=10_000)
     view.notice._action.click()
     qtbot.waitUntil(lambda: len(_listed(view)) == 2, timeout=10_000)
     assert queries.experiment(store, number).deleted is None

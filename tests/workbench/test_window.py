@@ -19,6 +19,7 @@ from workbench import menus, openings, palette
 from workbench.__main__ import main
 from workbench.application import keep_collections_short
 from workbench.editor.document import Document
+from workbench.editor.journal import folder_of, left_behind
 from workbench.inspector import Inspector
 from workbench.navigation import VIEWS
 from workbench.window import Window
@@ -105,7 +106,24 @@ def test_a_broken_file_is_a_sentence_in_place(qtbot: QtBot, make_window: Make, t
     qtbot.waitUntil(lambda: "not valid TOML" in window.view("experiment").notice.text, timeout=10_000)
 
 
-def test_changes_are_not_lost_without_a_question(make_window: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_asks_nothing_and_the_next_window_goes_on(qtbot: QtBot, make_window: Make, monkeypatch: pytest.MonkeyPatch, store_url: str) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(QMessageBox, "exec", lambda self: asked.append(self.text()))
+    window = make_window()
+    window.document.edit("x", lambda data: data["experiment"].__setitem__("name", "Mine"))
+    assert window.close()
+    second = make_window()
+    qtbot.waitUntil(lambda: second.document.dirty, timeout=10_000)
+    assert second.document.data["experiment"]["name"] == "Mine"
+    assert second.recovery.bar.isHidden()
+    qtbot.waitUntil(lambda: len(list(folder_of(store_url).glob("*.json"))) == 1, timeout=10_000)
+    assert left_behind(store_url) == ([], [])  # They are its own now.
+    assert asked == []
+
+
+def test_changes_that_cannot_be_written_down_are_asked_about(make_window: Make, monkeypatch: pytest.MonkeyPatch, store_url: str) -> None:
+    folder_of(store_url).parent.mkdir(parents=True, exist_ok=True)
+    folder_of(store_url).write_text("a file in the way")
     window = make_window()
     window.document.edit("x", lambda data: data["experiment"].__setitem__("name", "Mine"))
     monkeypatch.setattr(QMessageBox, "exec", lambda self: QMessageBox.StandardButton.Cancel)

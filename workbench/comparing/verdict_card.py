@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from PySide6.QtCore import QPoint, QSettings, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QMenu, QPushButton
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QMenu, QPushButton
 
 from engines.report import labels
 from workbench.comparing import table_look, verdicts
@@ -18,6 +18,7 @@ from workbench.comparing.table_look import TableLook
 from workbench.comparing.verdict_table import FOLD, By, Row, VerdictTable
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
+from workbench.widgets.flow import Beside
 from workbench.widgets.surfaces import Card
 from workbench.widgets.text import label
 
@@ -76,9 +77,8 @@ class VerdictCard(Card):
         self.chooser.pinned.connect(lambda key, on: self._choose(self.look.pin(key, on)))
         self.chooser.standing.connect(lambda everything: self._choose(self.look.all_figures(everything)))
 
-    def _tools(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(8)
+    def _tools(self) -> Beside:
+        row = Beside(least=130)
         self.wanted = QLineEdit()
         self.wanted.setPlaceholderText("Find variants")
         self.wanted.setAccessibleName("Find variants by name or technique")
@@ -86,7 +86,7 @@ class VerdictCard(Card):
         self.wanted.setClearButtonEnabled(True)
         self.wanted.setMinimumWidth(110)
         self.wanted.textChanged.connect(lambda _text: self._fill())
-        row.addWidget(self.wanted, 1)
+        row.addWidget(self.wanted)
         self.differences = QCheckBox("Differences only")
         self.differences.setToolTip("Leave out figures in which every variant is as the baseline, by the verdict or exactly")
         self.differences.setChecked(self.look.differences)

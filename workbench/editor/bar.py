@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from engines.merging import table_of
@@ -10,6 +10,19 @@ from workbench.editor.document import Document
 from workbench.icons import icon
 from workbench.theme import Theme
 from workbench.widgets.text import label
+
+
+class _Name(QLineEdit):
+    """Its style makes its letters larger and gives it the least height of any line: it sees to its own, so that they are not cut."""
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            QTimer.singleShot(0, self, self._fit)
+
+    def _fit(self) -> None:
+        self.setMinimumHeight(self.minimumSizeHint().height())
+        self.updateGeometry()
 
 
 class ExperimentBar(QFrame):
@@ -25,7 +38,7 @@ class ExperimentBar(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(16, 10, 16, 10)
         row.setSpacing(10)
-        self.name = QLineEdit()
+        self.name = _Name()
         self.name.setProperty("heading", True)
         self.name.setAccessibleName("Name of the experiment")
         self.name.setToolTip("Name of the experiment; choose it so that it asks the question")

@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from workbench.cards import card_html, facts
+from workbench.certificates import Certificates
 from workbench.desk import Desk
 from workbench.widgets.richtext import RichText
 from workbench.widgets.surfaces import Card, Notice, icon_button, scrolled
@@ -38,14 +39,15 @@ class CardBeside(QWidget):
         self.text = RichText()
         self.text.setAccessibleName("Card")
         self.page_button = QPushButton("Its page in the Catalogue")
-        self.page_button.setToolTip("With its parameters, and its certificates, which can be verified on your shapes and device")
+        self.page_button.setToolTip("With its parameters and what they allow")
         self.page_button.clicked.connect(lambda: desk.wants_card.emit(self.plugin_id))
         card.body.addWidget(self.page_button, 0, Qt.AlignmentFlag.AlignLeft)
         inside = QWidget()
         stack = QVBoxLayout(inside)
         stack.setContentsMargins(0, 0, 6, 0)
         stack.setSpacing(8)
-        for part in (self._facts, self._notice, self.text):
+        self.certificates = Certificates(desk, self._notice)
+        for part in (self._facts, self._notice, self.text, self.certificates):
             stack.addWidget(part)
         stack.addStretch(1)
         self._scroll = scrolled(inside)
@@ -67,11 +69,13 @@ class CardBeside(QWidget):
         self._notice.clear()
         if not entry["available"]["ok"]:
             self._notice.say("warning", f"Not available here: {entry['available']['reason']}")
+        self.certificates.show_plugin(entry)
         self.text.say(card_html(entry, self._desk.theme), str(entry["card"]))
         self.show()
         return True
 
     def close_card(self) -> None:
         self.plugin_id = ""
+        self.certificates.close_down()
         self.hide()
         self.closed.emit()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from workbench.editor.costs import Cost, Known, costs
+from workbench.widgets.flow import Flow
 from workbench.widgets.text import ElidedLabel, flag, label
 
 FITTED = "It is made from the training text at once: how large it is and what it does are known when it has run."
 UNKNOWN = "–"
+QWIDGETSIZE_MAX = (1 << 24) - 1
+"""No limit, as Qt says it."""
+ABOUT = 170
+"""Pixels for the name of the variant."""
 
 
 class _Cell(QWidget):
@@ -49,22 +53,29 @@ class CostBar(QFrame):
         super().__init__(parent)
         self.setObjectName("foot")
         self.setAccessibleName("What this variant costs")
-        row = QHBoxLayout(self)
+        row = self._row = Flow(self, gap=18)
         row.setContentsMargins(16, 6, 16, 8)
-        row.setSpacing(18)
-        about = QVBoxLayout()
+        named = QWidget()
+        named.setFixedWidth(ABOUT)
+        about = QVBoxLayout(named)
+        about.setContentsMargins(0, 0, 0, 0)
         about.setSpacing(0)
         self.name, self.beside = ElidedLabel("strong"), ElidedLabel("caption")
         about.addWidget(self.beside)
         about.addWidget(self.name)
-        row.addLayout(about, 2)
+        row.addWidget(named)
         self.cells = [_Cell() for _ in costs(Known(), None)]
         for cell in self.cells:
             row.addWidget(cell)
-        self.state = label("", "caption", wrap=True)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        row.addWidget(self.state, 3)
+        self.state = label("", "caption")
+        row.addWidget(self.state)
         self.show_known(Known(), None)
+
+    def stand(self, *, low: bool) -> None:
+        """In one line, with as much as that holds, or in as many as it takes."""
+        margins = self._row.contentsMargins()
+        line = max(cell.sizeHint().height() for cell in self.cells) + margins.top() + margins.bottom()
+        self.setMaximumHeight(line if low else QWIDGETSIZE_MAX)
 
     def show_known(self, known: Known, base: Known | None, state: str = "", *, waiting: bool = False) -> None:
         """base: the baseline, None where it is what is shown. waiting: more is being found out."""

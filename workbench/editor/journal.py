@@ -1,4 +1,4 @@
-"""Unsaved edits outlive the window: what is edited is written to a file of its own within a second, and found by the next window.
+"""Unsaved edits outlive the window, however it ends: what is edited is written to a file within a second, and found by the next window.
 
 Each window process keeps at most one file, `<host>-<pid>-<random>.json`, and holds the lock beside it. The operating system drops the lock
 however the process ends, so a file whose lock is free was left by a window that was killed or crashed; that of a live window is nobody else's.
@@ -43,7 +43,8 @@ def folder_of(store: str | None) -> Path:
 class Journal(QObject):
     """Follows a document; all that touches the disk happens in a thread.
 
-    store: as the window was given it. The file goes away when the document is saved, replaced or undone to what was saved, and with `close`.
+    store: as the window was given it. The file goes away when the document is saved, replaced or undone to what was saved, and with `close`;
+    after `keep` it stays for the next window.
     """
 
     failed = Signal(str)
@@ -77,16 +78,7 @@ class Journal(QObject):
         Its tables are replaced by edits, never changed, so that a thread may read them.
         """
         self._timer.stop()
-        document = self._document
-        record = {
-            "format": FORMAT,
-            "written": time.time(),
-            "name": document.name,
-            "path": str(document.path) if document.path else None,
-            "folder": str(document.folder),
-            "text": document.text,
-            "data": document.data,
-        }
+        record = self._record(closed=False)
 
         def succeeded(_nothing: object) -> None:
             self._warned = False
@@ -94,12 +86,25 @@ class Journal(QObject):
 
         self._errands.run(lambda: self._write(record), succeeded, self._told)
 
+    def _record(self, *, closed: bool) -> dict[str, Any]:
+        document = self._document
+        return {
+            "format": FORMAT,
+            "written": time.time(),
+            "closed": closed,
+            "name": document.name,
+            "path": str(document.path) if document.path else None,
+            "folder": str(document.folder),
+            "text": document.text,
+            "data": document.data,
+        }
+
     def _told(self, sentence: str) -> None:
         if not self._warned:
             self._warned = True
             self.failed.emit(f"Unsaved changes would not outlive a crash, since they cannot be written down: {sentence}. Save the experiment.")
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: dict[str, Any], *, last: bool = False) -> None:
         with self._disk:
             if self._closed:
                 return
@@ -116,6 +121,7 @@ class Journal(QObject):
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
+            self._closed = last
 
     def _remove(self) -> None:
         """The file goes first and the lock after it, so that nobody ever sees the file without its lock."""
@@ -124,6 +130,15 @@ class Journal(QObject):
             self._path = self._lock = None
             if path is not None and lock is not None:
                 _drop(path, lock)
+
+    def keep(self) -> None:
+        """The window is closed over changes that are not saved: the next one goes on with them. Raises OSError where they cannot be written."""
+        self._timer.stop()
+        self._write(self._record(closed=True), last=True)
+        self._errands.close()
+        if self._lock is not None:
+            self._lock.release()
+        self._path = self._lock = None
 
     def close(self) -> None:
         """Everything is saved, or was given up on purpose: nothing is kept."""
@@ -138,9 +153,10 @@ class Journal(QObject):
 
 @dataclass(frozen=True)
 class Unsaved:
-    """Unsaved edits of a window that ended without closing. Whoever holds this holds their lock: no other window is offered them.
+    """Unsaved edits of a window that has ended. Whoever holds this holds their lock: no other window is offered them.
 
-    written: Unix time of the last edit that is in there, in seconds. path: the file that was edited, None where there was none yet.
+    written: Unix time of the last edit that is in there, in seconds. path: the file that was edited, None where there was none yet. closed: the
+    person closed the window over them, and knows of them.
     """
 
     name: str
@@ -151,6 +167,7 @@ class Unsaved:
     data: dict[str, Any]
     journal: Path
     lock: FileLock
+    closed: bool = False
 
     @property
     def overtaken(self) -> bool:
@@ -184,7 +201,8 @@ def left_behind(store: str | None) -> tuple[list[Unsaved], list[str]]:
             if not isinstance(data, dict):
                 raise ValueError("it holds no tables")
             where = Path(edited) if edited else None
-            found.append(Unsaved(str(record["name"]), float(record["written"]), where, Path(record["folder"]), str(record["text"]), data, path, lock))
+            named, written, folder, text = str(record["name"]), float(record["written"]), Path(record["folder"]), str(record["text"])
+            found.append(Unsaved(named, written, where, folder, text, data, path, lock, record.get("closed") is True))
         except (OSError, ValueError, KeyError, TypeError) as error:
             aside = path.with_suffix(".unreadable")
             path.replace(aside)

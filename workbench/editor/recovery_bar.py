@@ -58,7 +58,7 @@ class RecoveryBar(QFrame):
 
     def done(self, unsaved: Unsaved) -> None:
         """Take one from the offers and show the next."""
-        self._offers.remove(unsaved)
+        self._offers = [each for each in self._offers if each is not unsaved]
         self._show()
 
     def _show(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from engines.merging import Index
 from workbench.editor import draft
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
+from workbench.widgets.flow import Beside
 from workbench.widgets.text import ElidedLabel, label
 
 
@@ -18,11 +19,9 @@ class ScopeTitle(QWidget):
         super().__init__(parent)
         self._document = document
         self._scope: Scope = None
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(14)
+        row = Beside(self, gap=14, least=120)
         self._title = ElidedLabel("heading")
-        row.addWidget(self._title, 1)
+        row.addWidget(self._title)
         self._caption = label("", "caption")
         row.addWidget(self._caption)
         self._revert = QPushButton("Drop all changes of this variant")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter
 
 from workbench.desk import Desk
@@ -15,6 +15,9 @@ WITH_CARD, WIDEST = 350, 520
 
 class Side(QSplitter):
     """The last part of a horizontal splitter, from which it takes width while it shows a card."""
+
+    unfolded = Signal(bool)
+    """It shows a card, or no longer."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(Qt.Orientation.Vertical)
@@ -31,9 +34,10 @@ class Side(QSplitter):
         first = self.card.isHidden()
         if not self.card.show_card(plugin_id) or not first:
             return
+        self.unfolded.emit(True)
         self.setSizes([self.height() * 2 // 5, self.height() * 3 // 5])
         columns = self.parentWidget()
-        if isinstance(columns, QSplitter):
+        if isinstance(columns, QSplitter) and columns.orientation() == Qt.Orientation.Horizontal:
             self._widths = columns.sizes()
             *others, middle, right = self._widths
             wider = max(right, min(max(columns.width() // 4, WITH_CARD), WIDEST))
@@ -41,5 +45,11 @@ class Side(QSplitter):
 
     def _narrow(self) -> None:
         columns = self.parentWidget()
-        if isinstance(columns, QSplitter) and self._widths:
+        if isinstance(columns, QSplitter) and len(self._widths) == columns.count():
             columns.setSizes(self._widths)
+        self._widths = []
+        self.unfolded.emit(False)
+
+    @property
+    def shows_card(self) -> bool:
+        return not self.card.isHidden()

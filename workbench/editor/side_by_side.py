@@ -22,8 +22,8 @@ from workbench.editor.variant_table import ACTS, VariantTable
 from workbench.widgets.surfaces import Card, icon_button
 from workbench.widgets.text import label
 
-WIDEST, TALLEST = 260, 420
-"""Pixels of a column and of the table at most."""
+WIDEST, TALLEST, LOWEST = 260, 420, 130
+"""Pixels of a column and of the table at most; and of a table that has more to show, in a low window."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,7 @@ class SideBySide(Card):
             self.table.setColumnWidth(column, min(WIDEST, self.table.columnWidth(column) + 16))
         rows = sum(self.table.rowHeight(number) for number in range(len(self._rows)))
         bar = self.table.horizontalScrollBar().sizeHint().height()
-        self.table.setFixedHeight(min(TALLEST, rows + self.table.horizontalHeader().sizeHint().height() + bar + 4))
+        most = max(LOWEST, min(TALLEST, self.window().height() * 2 // 5))
+        self.table.setFixedHeight(min(most, rows + self.table.horizontalHeader().sizeHint().height() + bar + 4))
         self._note.setText("" if self._rows else "All variants say the same. “All settings” shows what they say.")
         self._note.setVisible(not self._rows)

@@ -12,6 +12,7 @@ from workbench.editor import draft
 from workbench.editor.document import Document
 from workbench.editor.draft import Scope
 from workbench.icons import pixmap
+from workbench.widgets.flow import Beside
 from workbench.widgets.surfaces import icon_button, scrolled
 from workbench.widgets.text import ElidedLabel, flag, label
 
@@ -101,6 +102,8 @@ class _Entry(QFrame):
         key = event.key()
         if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and self.editor.isHidden():
             self.chosen.emit()
+        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and self.editor.isHidden():
+            self.removal.emit()
         elif key == Qt.Key.Key_Escape and not self.editor.isHidden():
             self.editor.setText(self.name.text())
             self._finish()
@@ -126,9 +129,8 @@ class VariantsPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 14, 12, 12)
         column.setSpacing(8)
-        top = QHBoxLayout()
+        top = Beside(gap=4)
         top.addWidget(label("Variants", "heading"))
-        top.addStretch(1)
         self.add_button = QToolButton()
         self.add_button.setProperty("quiet", True)
         self.add_button.setText("Add variant")
@@ -182,6 +184,7 @@ class VariantsPanel(QWidget):
         else:
             entry.renamed.connect(lambda name: self.rename(scope, name))
             entry.menu.connect(lambda: self._menu(scope))
+            entry.removal.connect(lambda: self._remove_here(scope))
         self._list.insertWidget(len(self._entries), entry)
         self._entries.append(entry)
 
@@ -240,6 +243,11 @@ class VariantsPanel(QWidget):
             return
         self._document.edit("Remove a variant", lambda data: draft.remove_variant(data, scope))
         self.choose(min(scope, len(self._document.variants) - 1))
+
+    def _remove_here(self, scope: int) -> None:
+        """By the keyboard, which stays in the list."""
+        self.remove(scope)
+        self._entries[0 if self.scope is None else self.scope + 1].setFocus(Qt.FocusReason.OtherFocusReason)
 
     def make_baseline(self, scope: Scope) -> None:
         if scope is not None:

@@ -1,30 +1,38 @@
-"""A plot as a file: a small vector picture, a sharp bitmap, or its points."""
+"""A plot as a file: a small vector picture (SVG, PDF), a sharp bitmap, or its points."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from PySide6.QtCore import QPoint
 from PySide6.QtGui import QImage, QPainter
 
-from workbench.plots import CurvePlot
+from engines.report import drawing as draw
+from engines.report.drawing import Drawing, Shape
+from workbench.plots import FAINT, CurvePlot
 from workbench.plotting.lines import Line
+from workbench.plotting.mixing import mixed
+from workbench.theme import theme
 
-WIDTH, HEIGHT = 640, 380
-LEFT, RIGHT, TOP, BOTTOM = 66, 14, 40, 44
-LINE = 15
+WIDTH, HEIGHT = 640, 350
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 20, 44
+LINE, NAMES = 15, 3
+"""Pixels of a line of the legend, and names in it."""
 POINTS = 800
 """Columns of a picture: what a printed figure of this size can show."""
 SCALE = 3.0
-FORMS = {"svg": "SVG picture (*.svg)", "png": "PNG picture (*.png)", "csv": "Table of points (*.csv)"}
+FORMS = {"svg": "SVG picture (*.svg)", "pdf": "PDF picture (*.pdf)", "png": "PNG picture (*.png)", "csv": "Table of points (*.csv)"}
 
 
 def write(plot: CurvePlot, form: str, path: Path) -> None:
-    """Write the plot as it is seen (svg, png), or all its points (csv). Raises OSError with the path where it cannot be written."""
+    """Write the plot as it is seen (svg, pdf, png), or all its points (csv). A PDF is for paper, so it is light.
+
+    Raises OSError with the path where it cannot be written.
+    """
     if form == "png":
         plot.finish()
         image = QImage(plot.size() * SCALE, QImage.Format.Format_RGB32)
@@ -38,7 +46,12 @@ def write(plot: CurvePlot, form: str, path: Path) -> None:
         if not image.save(str(path), "PNG"):  # type: ignore[call-overload]
             raise OSError(f"{path} cannot be written.")
         return
-    path.write_text(svg(plot) if form == "svg" else points(plot), encoding="utf-8")
+    if form == "pdf":
+        from engines.report import paper  # It brings fonts, which a window that exports nothing does not need.
+
+        path.write_bytes(paper.picture(picture(plot, _on_paper(plot))))
+    else:
+        path.write_text(svg(plot) if form == "svg" else points(plot), encoding="utf-8")
 
 
 def points(plot: CurvePlot) -> str:
@@ -56,56 +69,93 @@ def points(plot: CurvePlot) -> str:
 
 def svg(plot: CurvePlot) -> str:
     """The visible part as SVG: text stays text, curves are reduced to what the size can show."""
-    theme, (left, right, bottom, top) = plot.theme, plot.view()
+    from engines.report import svg as vectors
+
+    return vectors.svg(picture(plot, {}), plot.theme.name)
+
+
+def _on_paper(plot: CurvePlot) -> Mapping[str, str]:
+    """What the colours of the curves, and of what is behind smoothed ones, become on white paper."""
+    paper = theme("light")
+    fronts = {line.colour: line.colour for line in plot.lines} | dict(zip(plot.theme.series, paper.series, strict=True))
+    return fronts | {line.faint: mixed(paper.surface, fronts[line.colour], FAINT) for line in plot.lines}
+
+
+def picture(plot: CurvePlot, instead: Mapping[str, str]) -> Drawing:
+    """The visible part of the plot, its axes and the names of its curves; instead: other colours for some of them."""
+    left, right, bottom, top = plot.view()
     names = list({line.name: line for line in plot.lines}.values())
-    height = HEIGHT + LINE * (-(-len(names) // 3))
     wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     across, up = wide / (right - left), tall / (top - bottom)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        'font-family="sans-serif" font-size="11">',
-        f'<rect width="{WIDTH}" height="{height}" fill="{theme.surface}"/>',
-        f'<text x="{LEFT}" y="18" font-size="13" font-weight="600" fill="{theme.text}">{escape(plot.head.title)}</text>',
-        f'<text x="{LEFT}" y="33" fill="{theme.muted}">{escape(plot.head.axes)}</text>',
-    ]
+    shapes = [draw.words(LEFT, 10, plot.head.axes, "axis-title")]
     for side, low, high, pixels in (("left", bottom, top, tall), ("bottom", left, right, wide)):
         axis = plot.axes.items[side]
         spacing, ticks = (axis.tickValues(low, high, pixels) or [(1.0, [])])[0]
         for tick, text in zip(ticks, axis.tickStrings(ticks, 1.0, spacing), strict=True):
             if side == "left":
                 y = TOP + (top - tick) * up
-                parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{theme.border}"/>')
-                parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{theme.muted}">{escape(text)}</text>')
+                shapes += [draw.line(LEFT, y, WIDTH - RIGHT, y, "grid"), draw.words(LEFT - 6, y + 4, text, "tick", "end")]
             else:
-                x = LEFT + (tick - left) * across
-                parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="{theme.muted}">{escape(text)}</text>')
-    parts.append(f'<clipPath id="inside"><rect x="{LEFT}" y="{TOP}" width="{wide}" height="{tall}"/></clipPath><g clip-path="url(#inside)">')
+                shapes.append(draw.words(LEFT + (tick - left) * across, HEIGHT - BOTTOM + 16, text, "tick", "middle"))
     for line in plot.lines:
-        parts += _shapes(line, (left, right, bottom, top), across, up)
-    parts.append("</g>")
+        shapes += _shapes(line, (left, right, bottom, top), across, up, instead)
     for place, line in enumerate(names):
-        x, y = LEFT + (place % 3) * (wide / 3), HEIGHT - 10 + LINE * (place // 3)
-        parts.append(f'<rect x="{x:.0f}" y="{y - 8:.0f}" width="8" height="8" fill="{line.colour}"/>')
-        parts.append(f'<text x="{x + 12:.0f}" y="{y:.0f}" fill="{theme.text}">{escape(line.name)}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+        x, y = LEFT + (place % NAMES) * (wide / NAMES), HEIGHT - 8 + LINE * (place // NAMES)
+        shapes.append(draw.rect(x, y - 8, 8, 8, style=f"fill: {instead.get(line.colour, line.colour)}"))
+        shapes.append(draw.words(x + 12, y, draw.shortened(line.name, wide / NAMES - 16)))
+    return Drawing(plot.head.title, WIDTH, HEIGHT + LINE * -(-len(names) // NAMES), shapes)
 
 
-def _shapes(line: Line, view: tuple[float, float, float, float], across: float, up: float) -> list[str]:
-    left, right, _bottom, top = view
-    found = []
+def _shapes(line: Line, view: tuple[float, float, float, float], across: float, up: float, instead: Mapping[str, str]) -> list[Shape]:
+    left, right, bottom, top = view
+    colour = instead.get(line.colour, line.colour)
     if line.filled:
         front = line.front
         xs, ys = np.concatenate((front.x, front.x[::-1])), np.concatenate((front.high, front.low[::-1]))
-        corners = " ".join(f"{LEFT + (x - left) * across:.1f},{TOP + (top - y) * up:.1f}" for x, y in zip(xs, ys, strict=True))
-        return [f'<polygon points="{corners}" fill="{line.colour}"/>']
-    for trace, colour in ((line.behind, line.faint), (line.front, line.colour)):
+        xs, ys = np.clip(xs, left, right), np.clip(ys, bottom, top)
+        corners = [f"{LEFT + (x - left) * across:.1f} {TOP + (top - y) * up:.1f}" for x, y in zip(xs, ys, strict=True) if x == x and y == y]
+        return [draw.path(f"M{'L'.join(corners)}Z", style=f"fill: {colour}")] if corners else []
+    found = []
+    for trace, ink in ((line.behind, instead.get(line.faint, line.faint)), (line.front, colour)):
         if trace is None:
             continue
         drawn = trace.outline(left, right, POINTS)
-        path, joined = [], False
-        for x, y, connect in zip(drawn.x.tolist(), drawn.y.tolist(), drawn.connect.tolist(), strict=True):
-            path.append(f"{'L' if joined else 'M'}{LEFT + (x - left) * across:.1f} {TOP + (top - y) * up:.1f}")
-            joined = bool(connect)
-        if path:
-            found.append(f"<path d={quoteattr(''.join(path))} fill=\"none\" stroke=\"{colour}\"/>")
+        placed = LEFT + (drawn.x - left) * across, TOP + (top - drawn.y) * up
+        data = "".join(_path(*placed, drawn.connect, (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)))
+        if data:
+            found.append(draw.path(data, "curve", style=f"stroke: {ink}"))
     return found
+
+
+def _path(x: np.ndarray, y: np.ndarray, joined: np.ndarray, box: tuple[float, float, float, float]) -> Iterator[str]:
+    """Path data of the joints that lie in a box (left, top, right, bottom), each cut at its edges: not every reader of pictures clips."""
+    at: tuple[float, float] | None = None
+    for place in np.flatnonzero(joined[:-1]).tolist():
+        cut = _cut(float(x[place]), float(y[place]), float(x[place + 1]), float(y[place + 1]), box)
+        if cut is None:
+            continue
+        x1, y1, x2, y2 = cut
+        if at != (x1, y1):
+            yield f"M{x1:.1f} {y1:.1f}"
+        yield f"L{x2:.1f} {y2:.1f}"
+        at = x2, y2
+
+
+def _cut(x1: float, y1: float, x2: float, y2: float, box: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
+    """The part of a straight line within a box, as Liang and Barsky find it (1984); None where it lies outside or has no place."""
+    left, top, right, bottom = box
+    first, last, dx, dy = 0.0, 1.0, x2 - x1, y2 - y1
+    for along, room in ((-dx, x1 - left), (dx, right - x1), (-dy, y1 - top), (dy, bottom - y1)):
+        if along == 0 and room >= 0:
+            continue
+        if along == 0 or along != along or room != room:
+            return None
+        share = room / along
+        if along < 0:
+            first = max(first, share)
+        else:
+            last = min(last, share)
+    if first > last:
+        return None
+    whole = first == 0.0 and last == 1.0  # Its ends stay as they are, so that the next part is seen to begin there.
+    return (x1, y1, x2, y2) if whole else (x1 + first * dx, y1 + first * dy, x1 + last * dx, y1 + last * dy)

@@ -32,7 +32,7 @@ class ProfileBar(Head):
         self.runs.setMinimumWidth(220)
         self.runs.setMaximumWidth(300)
         self.runs.activated.connect(lambda _place: self.run_chosen.emit())
-        self.row.addWidget(self.runs, 1)
+        self.row.addWidget(self.runs)
         self.profile_button = QPushButton("Profile this run")
         self.profile_button.setProperty("primary", True)
         self.profile_button.setToolTip("Train a few steps of this run again, in a process of its own, and measure where they spend time and memory")

@@ -17,6 +17,7 @@ from workbench.programs import Program
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
 from workbench.widgets.figures import Column, FigureTable
+from workbench.widgets.flow import Flow
 from workbench.widgets.legend import Legend
 from workbench.widgets.surfaces import Empty, Notice, scrolled, topped
 from workbench.widgets.text import label, number, short
@@ -63,9 +64,8 @@ class SensitivityPage(QWidget):
         column.addWidget(self.pages, 1)
         self._set_levels()
 
-    def _controls(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(8)
+    def _controls(self) -> Flow:
+        row = Flow(gap=8)
         self.modes = Choice()
         self.modes.setAccessibleName("What is done to a layer")
         self.modes.setMinimumWidth(170)
@@ -86,7 +86,6 @@ class SensitivityPage(QWidget):
         self.allowed.returnPressed.connect(self.start)
         row.addWidget(self.allowed)
         row.addWidget(label("nats a target", "muted"))
-        row.addStretch(1)
         self.measure_button = QPushButton("Measure sensitivity")
         self.measure_button.setProperty("primary", True)
         self.measure_button.setToolTip("Change one layer at a time, judge the finished model on validation text each time, in a process of its own")

@@ -20,6 +20,7 @@ from workbench.reporting.preview import Preview
 from workbench.reporting.section_editor import SectionEditor
 from workbench.reporting.section_list import SectionList
 from workbench.theme import Theme
+from workbench.widgets.flow import Flow
 from workbench.widgets.surfaces import Notice
 from workbench.widgets.text import label
 
@@ -110,9 +111,8 @@ class Designer(Part):
         column = QVBoxLayout(panel)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        row = QHBoxLayout()
+        row = Flow()
         row.setContentsMargins(10, 8, 14, 8)
-        row.setSpacing(4)
         for form, name in FORMATS.items():
             button = QToolButton()
             button.setText(name)
@@ -122,7 +122,6 @@ class Designer(Part):
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             button.clicked.connect(partial(self._export, form))
             row.addWidget(button)
-        row.addStretch(1)
         self.browser = QPushButton("Open page")
         self.browser.setToolTip("The HTML page in the browser: there tables sort and filter, variants hide, and charts take other axes")
         self.browser.clicked.connect(self.open_page)

@@ -23,7 +23,7 @@ class StudyBar(Head):
         self.history.setAccessibleName("Which result of this study")
         self.history.setMaximumWidth(340)
         self.history.activated.connect(lambda _place: self.result_chosen.emit())
-        self.row.addWidget(self.history, 2)
+        self.row.addWidget(self.history)
         self.run_button = QPushButton("Run")
         self.run_button.setProperty("primary", True)
         self.run_button.setToolTip("Measure this study with the parameters of the second tab, in a process of its own")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -20,15 +19,15 @@ from PySide6.QtWidgets import (
 )
 
 from workbench.cards import card_html, facts, parameters_html
+from workbench.certificates import Certificates
 from workbench.desk import Desk
-from workbench.programs import Program
 from workbench.theme import Theme
+from workbench.widgets.flow import Beside
 from workbench.widgets.richtext import RichText
-from workbench.widgets.surfaces import Card, Empty, Notice, emptied, recolour, scrolled
+from workbench.widgets.surfaces import Card, Empty, Notice, recolour, scrolled
 from workbench.widgets.text import label
 
 ID = Qt.ItemDataRole.UserRole
-ON_OWN = "Verify on my shapes"
 USABLE = ("block", "technique", "corpus")
 
 
@@ -41,11 +40,6 @@ class CatalogueView(QWidget):
         self._desk = desk
         self._id = ""
         self._wanted = ""
-        self._question: int | None = None
-        self.program = Program(self, fine=(0, 1))
-        self.program.answered.connect(self._verified_on_own)
-        self.program.failed.connect(self._not_verified_on_own)
-        self.program.stopped.connect(lambda: self._not_verified_on_own(""))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         splitter = QSplitter(Qt.Orientation.Horizontal)
@@ -97,22 +91,22 @@ class CatalogueView(QWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(14)
-        top = QHBoxLayout()
+        top = Beside(least=240)
         titles = QVBoxLayout()
         titles.setSpacing(3)
         self.title = label("", "title", wrap=True)
         self.caption = label("", "caption", wrap=True, selectable=True)
         titles.addWidget(self.title)
         titles.addWidget(self.caption)
-        top.addLayout(titles, 1)
+        top.addLayout(titles)
         self.back_button = QPushButton("Back to the experiment")
         self.back_button.setProperty("quiet", True)
         self.back_button.clicked.connect(self._desk.wants_editor)
         self.back_button.hide()
-        top.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(self.back_button)
         self.use_button = QPushButton("Use in the experiment")
         self.use_button.clicked.connect(lambda: self._desk.wants_plugin.emit(self._id))
-        top.addWidget(self.use_button, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(self.use_button)
         column.addLayout(top)
         self.notice = Notice()
         column.addWidget(self.notice)
@@ -124,20 +118,7 @@ class CatalogueView(QWidget):
         self.parameters = RichText()
         parameters.body.addWidget(self.parameters)
         column.addWidget(parameters)
-        self.certificates = Card("Certificates", "Exact statements about this code, measured here and now on a small example.")
-        self.verify_button = QPushButton("Verify")
-        self.verify_button.setToolTip("Measure the error of each statement on this machine")
-        self.verify_button.clicked.connect(self.verify)
-        self.certificates.corner.addWidget(self.verify_button)
-        self.own_button = QPushButton(ON_OWN)
-        self.own_button.clicked.connect(self.verify_on_own)
-        self.certificates.corner.addWidget(self.own_button)
-        self.trial_words = label("", "caption", wrap=True)
-        self.trial_words.hide()
-        self.certificates.body.addWidget(self.trial_words)
-        self.statements = QVBoxLayout()
-        self.statements.setSpacing(6)
-        self.certificates.body.addLayout(self.statements)
+        self.certificates = Certificates(self._desk, self.notice)
         column.addWidget(self.certificates)
         column.addStretch(1)
         return page
@@ -218,11 +199,6 @@ class CatalogueView(QWidget):
         entry = self._desk.entry(plugin_id)
         if entry is None:
             return
-        if plugin_id != self._id:
-            self.program.close()
-            if self._question is not None:
-                self._desk.inspector.forget(self._question)
-                self._question = None
         self._id = plugin_id
         theme = self._desk.theme
         self.title.setText(str(entry["title"]))
@@ -235,98 +211,18 @@ class CatalogueView(QWidget):
         self.use_button.setVisible(entry["kind"] in USABLE and not entry.get("error"))
         self.card.say(card_html(entry, theme), str(entry["card"]))
         self.parameters.setHtml(parameters_html(entry, theme))
-        if not self.program.running:
-            self.trial_words.hide()
-            self.own_button.setText(ON_OWN)
-        self._offer_own()
-        self.certificates.setVisible(bool(entry["certificates"]))
-        self.verify_button.setEnabled(True)
-        self.verify_button.setText("Verify")
-        self._show_statements([(statement, "", "muted") for statement in entry["certificates"]])
+        self.certificates.show_plugin(entry)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._offer_own()
-
-    def _offer_own(self) -> None:
-        """The experiment may have changed since the card was opened."""
-        self.own_button.setEnabled(bool(self._desk.trial))
-        self.own_button.setToolTip(f"With the sizes of the experiment that is edited: {_trial_words(self._desk.trial)}")
-
-    # --- Certificates -----------------------------------------------------------------------------------------------------------------------
-
-    def verify(self) -> None:
-        """Ask the inspector to measure every certificate of the plugin that is shown."""
-        self.verify_button.setEnabled(False)
-        self.verify_button.setText("Verifying …")
-        self._question = self._desk.inspector.ask("verify", self._verified, self._not_verified, plugin=self._id, trial={})
-
-    def verify_on_own(self) -> None:
-        """Measure them with the sizes and on the device of the experiment that is edited, in a program that can be stopped: it may be large."""
-        if self.program.running:
-            self.program.stop()
-            return
-        self._tried = dict(self._desk.trial)
-        self.notice.clear()
-        self.own_button.setText("Stop")
-        self.trial_words.setText(f"Being measured with {_trial_words(self._tried)} …")
-        self.trial_words.show()
-        sizes = [word for key, value in self._tried.items() for word in (f"--{key}", str(value))]
-        self.program.start(["-m", "workbench", "verify", self._id, "--json", *sizes])
-
-    def _verified_on_own(self, answer: str) -> None:
-        self.own_button.setText(ON_OWN)
-        self.trial_words.setText(f"Measured with {_trial_words(self._tried)}.")
-        self._verified(json.loads(answer))
-
-    def _not_verified_on_own(self, sentence: str) -> None:
-        self.own_button.setText(ON_OWN)
-        self.trial_words.hide()
-        if sentence:
-            self.notice.say("error", sentence)
+        self.certificates.offer_own()
 
     def leave(self) -> None:
         """The window closes."""
-        self.program.close()
-
-    def _verified(self, answer: Any) -> None:
-        self._question = None
-        self.verify_button.setEnabled(True)
-        self.verify_button.setText("Verify again")
-        lines = []
-        for found in answer:
-            if found.get("error") is None:
-                lines.append((found["statement"], str(found.get("reason") or "could not be measured"), "error"))
-                continue
-            word = "holds" if found["holds"] else "does not hold"
-            lines.append(
-                (found["statement"], f"{word}: error {found['error']:.2e}, allowed {found['tolerance']:.0e}", "ok" if found["holds"] else "error")
-            )
-        self._show_statements(lines)
-
-    def _not_verified(self, sentence: str) -> None:
-        self._question = None
-        self.verify_button.setEnabled(True)
-        self.verify_button.setText("Verify")
-        self.notice.say("error", sentence)
-
-    def _show_statements(self, lines: list[tuple[str, str, str]]) -> None:
-        emptied(self.statements)
-        for statement, outcome, role in lines:
-            self.statements.addWidget(label(statement[:1].upper() + statement[1:], wrap=True))
-            if outcome:
-                text = label(("✓ " if role == "ok" else "✗ ") + outcome, "caption" if role == "ok" else "error", wrap=True)
-                if role == "ok":
-                    text.setStyleSheet(f"color: {self._desk.theme.ok}")
-                self.statements.addWidget(text)
+        self.certificates.close_down()
 
     def _recolour(self, theme: Theme) -> None:
         recolour(self, theme)
         self._dim()
         if self._id:
             self._show(self._id)
-
-
-def _trial_words(trial: dict[str, Any]) -> str:
-    names = {"batch": "batch {}", "length": "{} tokens", "width": "width {}", "vocabulary": "{:,} words", "device": "device {}"}
-    return ", ".join(words.format(trial[key]) for key, words in names.items() if key in trial)

@@ -6,8 +6,9 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from engines.merging import Index, Merged, model_table, table_of
 from engines.predicting import training_seconds
@@ -27,16 +28,20 @@ from workbench.editor.scope_title import ScopeTitle
 from workbench.editor.side import Side
 from workbench.editor.side_by_side import SideBySide
 from workbench.editor.sweep_card import SweepCard
+from workbench.editor.three_columns import ThreeColumns
 from workbench.editor.variant_figures import BUILDING, VariantFigures
 from workbench.editor.variants_panel import VariantsPanel
 from workbench.theme import Theme
-from workbench.widgets.surfaces import Notice, recolour, scroll_along, scrolled
+from workbench.widgets.columns import Columns
+from workbench.widgets.surfaces import Apart, Notice, recolour, scroll_along, scrolled
 
 if TYPE_CHECKING:
     from engines.fixes import Fix
 
-WIDEST = 1280
-"""Pixels of the middle column at most: longer lines are hard to read."""
+LOW = 34
+"""Lines of text of height up to which the figures at the foot keep to one line."""
+TWO_COLUMNS, WIDEST = 1500, 2400
+"""Pixels of the middle from which on the recipe stands beside the model, and at most: longer lines are hard to read."""
 
 
 class EditorView(QWidget):
@@ -79,16 +84,13 @@ class EditorView(QWidget):
         self.side_by_side = SideBySide(desk, document)
         self.side_by_side.chosen.connect(self._go_to_setting)
         self.side_by_side.asked.connect(self.variants.act)
-        for panel in (self.side_by_side, self.sweep, self.corpus, self.model, self.recipe, self.question, self.measure):
-            stack.addWidget(panel)
+        stack.addWidget(self.sweep)
+        panels = (self.corpus, self.model, self.recipe, self.question, self.measure)
+        stack.addWidget(Columns(panels, [(0, [[0, 1, 2, 3, 4]]), (TWO_COLUMNS, [[0, 1], [2, 3, 4]])]))
         stack.addStretch(1)
         self._scroll = scrolled(middle)
-        self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        self.splitter.setChildrenCollapsible(False)
-        for part, stretch in ((self.variants, 0), (self._scroll, 1), (self.side, 0)):
-            self.splitter.addWidget(part)
-            self.splitter.setStretchFactor(self.splitter.count() - 1, stretch)
-        self.splitter.setSizes([250, 700, 270])
+        column.addWidget(Apart(self.side_by_side, (14, 14, 14, 0)))
+        self.splitter = ThreeColumns(self.variants, self._scroll, self.side)
         column.addWidget(self.splitter, 1)
         self.costs = CostBar()
         column.addWidget(self.costs)
@@ -209,6 +211,10 @@ class EditorView(QWidget):
         recolour(self, theme)
         self._show()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.costs.stand(low=event.size().height() < LOW * self.fontMetrics().height())
+
     def leave(self) -> None:
         """The window closes."""
         self.figures.forecast.forget()
@@ -251,7 +257,6 @@ class EditorView(QWidget):
     def open_side_by_side(self) -> None:
         """Show the variants as columns."""
         self.side_by_side.open(self._index(), self.all_problems)
-        self._scroll.ensureWidgetVisible(self.side_by_side, 0, 0)
 
     def _go_to_setting(self, number: int, key: str) -> None:
         """Choose a variant and show the form of a setting of its plan."""

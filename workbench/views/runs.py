@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.live import LiveFeed, Update
@@ -185,7 +185,7 @@ class RunsView(QWidget):
     def _watch(self, experiment_id: int) -> None:
         self.curves.watch_another()
         self.bar.search.clear()
-        self.notice.clear()
+        self.notice.give_way()
         self.below.run.show_run(None)
         self._show_runs()
         self.feed.watch(experiment_id)
@@ -239,7 +239,7 @@ class RunsView(QWidget):
 
     def _selected(self) -> None:
         self._offer()
-        self.notice.clear()
+        self.notice.give_way()
         self.curves.prefer()
         self._tab_changed()
 
@@ -249,7 +249,7 @@ class RunsView(QWidget):
         said = f"{failed.variant}, seed {failed.seed}: {failed.reason} {failed.advice}".strip() if failed is not None else ""
         if self.below.shown == RUN and len(selected) == 1:
             if said and self.notice.text == said:
-                self.notice.clear()
+                self.notice.give_way()
         elif failed is not None:
             self.notice.say("info" if failed.status == "cancelled" else "error", said)
 
@@ -269,16 +269,13 @@ class RunsView(QWidget):
         )  # fmt: skip
 
     def delete(self) -> None:
-        """Delete the experiment, after a question."""
+        """Delete the experiment that is shown; the notice brings it back."""
         experiment = self.list.current
-        if experiment is None:
-            return
-        text = f"“{self.bar.title.text()}” and its runs are hidden now and removed at the next clean-up (workbench gc)."
-        if QMessageBox.question(self, "Delete the experiment?", text) == QMessageBox.StandardButton.Yes:
+        if experiment is not None:
             self.board.clear()
             self.list.list.setCurrentRow(-1)
             self.feed.watch(None)
-            run_actions.delete(self._desk, experiment, self.feed.refresh, self._refused)
+            self.keeping.delete(experiment)
 
     def _refused(self, sentence: str) -> None:
         self.notice.say("error", sentence)

@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, QSize, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from engines.store.rows import ARCHIVED, STARRED
-from workbench.widgets.text import label
+from workbench.widgets.text import label, left_to_right
 
 if TYPE_CHECKING:
     from engines.store.rows import ExperimentRow, RunRow
@@ -91,7 +91,8 @@ class ExperimentList(QWidget):
                 continue
             state = f"● running, {busy[row.id]} to go" if row.id in running else f"○ {busy[row.id]} queued" if row.id in busy else ago(row.created)
             star = f"{STARRED} " if STARRED in tags.get(row.id, ()) else ""
-            lines.append((row.id, " · ".join([f"{star}{row.name}\n#{row.id}", state, *(name for name in tags.get(row.id, ()) if name != STARRED)])))
+            told = " · ".join([f"#{row.id}", state, *(name for name in tags.get(row.id, ()) if name != STARRED)])
+            lines.append((row.id, f"{star}{row.name}\n{left_to_right(told)}"))
         if lines == self._shown:
             return
         kept = self.current

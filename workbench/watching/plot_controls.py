@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
+from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from workbench.watching import clocks
 from workbench.watching.quantities import OFFERED, title_of
 from workbench.widgets.choices import Choice
+from workbench.widgets.flow import Flow
 
 AXES = (("Over steps", clocks.STEPS), ("Over tokens", clocks.TOKENS), ("Over wall time", clocks.WALL), ("Over training time", clocks.TRAINING))
 SMOOTHINGS = (("No smoothing", 1.0), ("Smooth over 10 points", 10.0), ("Smooth over 50 points", 50.0), ("Smooth over 200 points", 200.0))
@@ -25,9 +26,7 @@ class PlotControls(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
+        row = Flow(self, gap=8)
         self.axis = Choice()
         self.axis.setAccessibleName("What the x axis counts")
         self.axis.setToolTip("What the x axis counts")
@@ -43,11 +42,10 @@ class PlotControls(QWidget):
         for choice, width in ((self.axis, 170), (self.smoothing, 190)):
             choice.setMinimumWidth(84)
             choice.setMaximumWidth(width)
-            row.addWidget(choice, 100)  # Before the empty space takes any.
+            row.addWidget(choice)
         self.log_x, self.log_y = (self._toggle(axis) for axis in "xy")
         row.addWidget(self.log_x)
         row.addWidget(self.log_y)
-        row.addStretch(1)
         self.button = QToolButton()
         self.button.setProperty("push", True)
         self.button.setText("Quantities  ▾")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHBoxLayout, QHeaderView, QPushButton, QStackedWidget, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QStackedWidget, QTableView, QVBoxLayout, QWidget
 
 from workbench.theme import Theme
 from workbench.watching.run_columns import KINDS, state_word
+from workbench.widgets.head import Head
 from workbench.widgets.pills import BAR, PILL, PillDelegate
 from workbench.widgets.surfaces import Empty
-from workbench.widgets.text import duration, label
+from workbench.widgets.text import duration
 
 if TYPE_CHECKING:
     from engines.remaining import Remaining
@@ -86,17 +87,9 @@ class QueuePage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        bar = QFrame()
-        bar.setObjectName("bar")
-        row = QHBoxLayout(bar)
-        row.setContentsMargins(20, 10, 16, 10)
-        row.setSpacing(8)
-        titles = QVBoxLayout()
-        titles.setSpacing(1)
-        titles.addWidget(label("Queue", "title"))
-        self.caption = label("", "caption", wrap=True)
-        titles.addWidget(self.caption)
-        row.addLayout(titles, 1)
+        bar = Head()
+        bar.title.setText("Queue")
+        self.caption, row = bar.caption, bar.row
         self.buttons: dict[str, QPushButton] = {}
         for where, text, keys, tip in _MOVES:
             button = self.buttons[where] = QPushButton(text)

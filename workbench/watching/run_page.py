@@ -15,6 +15,8 @@ from workbench.desk import Desk
 from workbench.watching.run_columns import KINDS, observed, state_word
 from workbench.watching.run_facts import Facts, Figure, read
 from workbench.widgets.columns import Columns
+from workbench.widgets.flow import Beside
+from workbench.widgets.head import TITLE
 from workbench.widgets.richtext import RichText
 from workbench.widgets.surfaces import Card, Empty, Notice, scrolled
 from workbench.widgets.text import ElidedLabel, duration, flag, label, number
@@ -46,12 +48,11 @@ class RunPage(QStackedWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 6, 0)
         column.setSpacing(12)
-        head = QHBoxLayout()
-        head.setSpacing(10)
+        head = Beside(gap=10, least=TITLE)
         self.title = ElidedLabel("heading")
         self.badge = QLabel()
         self.badge.setProperty("badge", "muted")
-        head.addWidget(self.title, 1)
+        head.addWidget(self.title)
         head.addWidget(self.badge)
         self.ask_button, self.profile_button, self.export_button, self.folder_button = (QPushButton(text) for text in _BUTTONS)
         for button, tip in zip((self.ask_button, self.profile_button, self.export_button, self.folder_button), _BUTTONS.values(), strict=True):

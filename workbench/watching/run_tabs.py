@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QFontDatabase
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.watching import run_actions
@@ -14,6 +14,7 @@ from workbench.watching.curves import CurveBoard
 from workbench.watching.legend import Legend
 from workbench.watching.plot_controls import PlotControls
 from workbench.watching.run_page import RunPage
+from workbench.widgets.flow import Beside
 from workbench.widgets.surfaces import scrolled
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ class RunTabs(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        row = QHBoxLayout()
-        row.setSpacing(10)
+        row = Beside(gap=10)
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
@@ -43,7 +43,7 @@ class RunTabs(QWidget):
             self.tabs.setTabToolTip(self.tabs.addTab(title), tip)
         self.controls = PlotControls()
         row.addWidget(self.tabs)
-        row.addWidget(self.controls, 1)
+        row.addWidget(self.controls)
         column.addLayout(row)
         self.pages = QStackedWidget()
         curves = QWidget()

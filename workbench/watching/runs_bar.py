@@ -85,7 +85,7 @@ class RunsBar(Head):
         self._export = self.menu.addAction("Export the model …", self.export.emit)
         self.menu.addAction("Open in the editor", self.edit.emit)
         self.menu.addSeparator()
-        self._delete = self.menu.addAction("Delete this experiment", self.delete.emit)
+        self._delete = self.menu.addAction("Delete this experiment, with a way back", self.delete.emit)
 
     def show_state(
         self, runs: Sequence[RunRow], selected: Sequence[RunRow], found: Sequence[RunRow] | None = None, *, log_shown: bool, left: str = "",

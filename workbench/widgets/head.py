@@ -1,10 +1,14 @@
-"""The head of a view: what is shown, a caption below it, and what can be done with it at the right."""
+"""The head of a view: what is shown, a caption below it, and what can be done with it at the right, or below where that is too narrow."""
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from workbench.widgets.flow import Beside
 from workbench.widgets.text import ElidedLabel
+
+TITLE = 220
+"""Pixels that a title needs to be told from others."""
 
 
 class Head(QFrame):
@@ -16,13 +20,12 @@ class Head(QFrame):
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(20, 10, 16, 10)
         self.column.setSpacing(8)
-        self.row = QHBoxLayout()
-        self.row.setSpacing(8)
+        self.row = Beside(least=TITLE)
         titles = QVBoxLayout()
         titles.setSpacing(1)
         self.title = ElidedLabel("title")
         self.caption = ElidedLabel("caption")
         titles.addWidget(self.title)
         titles.addWidget(self.caption)
-        self.row.addLayout(titles, 2)
+        self.row.addLayout(titles)
         self.column.addLayout(self.row)

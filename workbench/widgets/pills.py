@@ -10,6 +10,8 @@ from workbench.theme import Theme
 
 PILL, BAR, SWATCH, SHADE = (Qt.ItemDataRole.UserRole + place for place in range(1, 5))
 """Roles: PILL a kind (accent, ok, danger, warning, muted), BAR a share from 0 to 1, SHADE the kind of the bar, SWATCH a curve colour."""
+SHORT = 12
+"""Letters that fit into any column: measuring each figure at each painting would cost more than drawing it."""
 MARKED = QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver | QStyle.StateFlag.State_HasFocus
 Index = QModelIndex | QPersistentModelIndex
 
@@ -37,6 +39,8 @@ class PillDelegate(QStyledItemDelegate):
             self._bar(painter, area, text, float(share), str(index.data(SHADE) or "accent"))
         elif swatch is None:
             painter.setPen(QColor(self.theme.text))
+            if len(text) > SHORT:
+                text = QFontMetrics(painter.font()).elidedText(text, Qt.TextElideMode.ElideMiddle, int(area.width()))
             painter.drawText(area, index.data(Qt.ItemDataRole.TextAlignmentRole), text)
         else:
             self._swatch(painter, area, text, str(swatch), index.data(Qt.ItemDataRole.CheckStateRole))

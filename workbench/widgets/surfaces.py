@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from workbench.icons import icon, pixmap
@@ -30,7 +30,7 @@ class Card(QFrame):
             top = QHBoxLayout()
             titles = QVBoxLayout()
             titles.setSpacing(1)
-            self.heading = label(heading, "heading")
+            self.heading = label(heading, "heading", wrap=True)
             titles.addWidget(self.heading)
             if caption:
                 titles.addWidget(label(caption, "caption", wrap=True))
@@ -51,10 +51,9 @@ def rule() -> QFrame:
 
 
 def scrolled(widget: QWidget) -> QScrollArea:
-    """The widget in a vertical scroll area without a frame; it always fills the width."""
+    """The widget in a scroll area without a frame; it fills the width, and is scrolled across only where it cannot be as narrow."""
     area = QScrollArea()
     area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(widget)
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return area
@@ -75,6 +74,23 @@ def topped(widget: QWidget, *, above: int = 0, below: int = 0) -> QWidget:
     column.addWidget(widget)
     column.addStretch(1)
     return page
+
+
+class Apart(QWidget):
+    """A widget with room around it: pixels at the left, above, at the right and below. The room goes where the widget is hidden."""
+
+    def __init__(self, widget: QWidget, room: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*room)
+        column.addWidget(widget)
+        widget.installEventFilter(self)
+        self.setVisible(not widget.isHidden())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent) and isinstance(watched, QWidget):
+            self.setVisible(not watched.isHidden())
+        return super().eventFilter(watched, event)
 
 
 class Notice(QFrame):
@@ -123,6 +139,11 @@ class Notice(QFrame):
     def text(self) -> str:
         return "" if self.isHidden() else self._text.text()
 
+    def give_way(self) -> None:
+        """Something else is looked at: say no more, unless there is a way back in it, which stays until it is taken or hidden."""
+        if self._then is None:
+            self.clear()
+
     def clear(self) -> None:
         self._then = None
         self.hide()
@@ -150,7 +171,7 @@ class Empty(QWidget):
         self._picture = QLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         column.addWidget(self._picture)
-        self._heading = label(heading, "heading")
+        self._heading = label(heading, "heading", wrap=True)
         self._heading.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         column.addWidget(self._heading)
         self._text = label(text, "muted", wrap=True)

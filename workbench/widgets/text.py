@@ -25,6 +25,11 @@ def label(text: str = "", role: str = "", *, wrap: bool = False, selectable: boo
     return widget
 
 
+def left_to_right(text: str) -> str:
+    """Words of the window's own below or beside a name that may run from right to left: they stay in their order."""
+    return f"\u2066{text}\u2069"
+
+
 def restyle(widget: QWidget) -> None:
     """Apply the style sheet again after a dynamic property changed."""
     widget.style().unpolish(widget)

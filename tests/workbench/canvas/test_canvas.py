@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt
-from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QFontMetricsF, QKeyEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from workbench.editor.canvas.block_list import ID
+from workbench.editor.canvas.menu import menu
+from workbench.editor.canvas.painting import broken
 from workbench.editor.canvas.panel import CanvasPanel
 from workbench.editor.canvas.view import BLOCK
 from workbench.views.editor import EditorView
@@ -128,6 +131,53 @@ def test_everything_by_keyboard(qtbot: QtBot, panel: CanvasPanel) -> None:
     assert "embedding" in canvas.accessibleDescription()
 
 
+def test_all_layers_are_chosen_and_the_menu_offers_what_is_possible(qtbot: QtBot, panel: CanvasPanel) -> None:
+    canvas = panel.canvas
+    assert panel._possible() == {"all", "paste", "find"}
+    canvas.choose("layer/0/mixer")
+    assert panel._possible() >= {"open", "about", "copy", "more", "right"}
+    assert not panel._possible() & {"left", "fewer"}
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert canvas.layers == {0, 1, 2}
+    made = menu(panel, panel._possible(), panel._act)
+    offered = {action.text().partition("\t")[0] for action in made.actions() if action.isEnabled() and action.text()}
+    assert {"Repeat once more", "Copy, for any variant", "Select all layers"} <= offered
+    assert not {"Move to the left", "Move to the right"} & offered
+    next(action for action in made.actions() if action.text().startswith("Repeat once more")).trigger()
+    assert layers(panel) == ["lstm x2", "full x2", "linear x2"]
+    made.deleteLater()
+
+
+def test_a_double_click_beside_the_model_looks_for_a_block(qtbot: QtBot, panel: CanvasPanel) -> None:
+    panel._toggle.setChecked(False)
+    port = panel.canvas.viewport()
+    qtbot.mouseDClick(port, Qt.MouseButton.LeftButton, pos=QPoint(2, 2))
+    assert panel.blocks.isVisible()
+    assert panel.blocks.search.hasFocus()
+
+
+def test_keys_of_the_canvas_are_not_those_of_the_menus(panel: CanvasPanel) -> None:
+    def overrides(key: Qt.Key, modifier: Qt.KeyboardModifier) -> bool:
+        event = QKeyEvent(QEvent.Type.ShortcutOverride, key, modifier)
+        event.ignore()
+        QApplication.sendEvent(panel.canvas, event)
+        return event.isAccepted()
+
+    control = Qt.KeyboardModifier.ControlModifier
+    assert all(overrides(key, control) for key in (Qt.Key.Key_D, Qt.Key.Key_A, Qt.Key.Key_C))
+    assert not overrides(Qt.Key.Key_S, control)
+
+
+def test_a_long_title_stands_in_two_lines(panel: CanvasPanel) -> None:
+    metrics = QFontMetricsF(panel.font())
+    title = "Long short-term memory"
+    wide = metrics.horizontalAdvance("Long short-") + 1
+    assert broken(title, metrics, 1000) == (title,)
+    assert broken(title, metrics, wide) == ("Long short-", "term memory")
+    assert broken("Unbreakable", metrics, 10) == ("Unbreakable",)
+
+
 def test_the_last_layer_stays(qtbot: QtBot, panel: CanvasPanel) -> None:
     said: list[str] = []
     panel._desk.says.connect(said.append)
@@ -211,9 +261,7 @@ def test_predicted_memory_stands_on_the_blocks_and_leaves_with_the_recipe_it_is_
 
 
 @pytest.mark.parametrize(("width", "below"), [(1280, True), (2200, False)])
-def test_the_whole_of_a_small_model_is_seen_beside_or_above_the_list_of_blocks(
-    qtbot: QtBot, editor: EditorView, width: int, below: bool
-) -> None:
+def test_the_whole_of_a_small_model_is_seen_beside_or_above_the_list_of_blocks(qtbot: QtBot, editor: EditorView, width: int, below: bool) -> None:
     panel = editor.model.canvas
     layer = {"mixer": {"id": "attention/full"}, "feedforward": {"id": "feedforward/dense"}, "repeat": 2}
     editor.document.edit("", lambda data: data["model"].update(layers=[layer]))

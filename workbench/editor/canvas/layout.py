@@ -12,7 +12,7 @@ from engines.merging import Index, Merged, Part
 from workbench.editor.draft import parameters, raw_layers, short_id, values_words
 from workbench.widgets.text import number, short
 
-WIDTH, HEIGHT = 9.6, 5.8
+WIDTH, HEIGHT = 9.6, 6.2
 ADD = 2.0
 """Width of the place where a layer without feed-forward could have one."""
 LEAST_MIB = 0.001

@@ -135,21 +135,31 @@ def _piece(painter: QPainter, piece: Piece, theme: Theme, look: Look, unit: floa
 
 def _text(painter: QPainter, piece: Piece, theme: Theme, look: Look, unit: float) -> None:
     inside = piece.area.adjusted(unit * 0.6, unit * 0.25, -unit * 0.35, -unit * 0.2)
-    painter.setFont(look.fonts[0])
-    painter.setPen(QColor(theme.danger if piece.wrong else theme.muted if piece.empty else theme.text))
     if piece.empty:
+        painter.setFont(look.fonts[0])
+        painter.setPen(QColor(theme.danger if piece.wrong else theme.muted))
         painter.drawText(piece.area, Qt.AlignmentFlag.AlignCenter, piece.title)
         return
-    rows = [piece.title, *piece.lines]
+    titles = broken(piece.title, QFontMetricsF(look.fonts[0]), inside.width())
+    rows = [*titles, *piece.lines]
     height = inside.height() / max(3, len(rows))
     for place, text in enumerate(rows):
-        painter.setFont(look.fonts[0 if place == 0 else 1])
+        painter.setFont(look.fonts[0 if place < len(titles) else 1])
+        painter.setPen(QColor(theme.danger if piece.wrong and place < len(titles) else theme.text if place < len(titles) else theme.muted))
         metrics = QFontMetricsF(painter.font())
         row = QRectF(inside.x(), inside.y() + place * height, inside.width(), height)
         painter.drawText(
             row, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, metrics.elidedText(text, Qt.TextElideMode.ElideRight, row.width())
         )
-        painter.setPen(QColor(theme.muted))
+
+
+def broken(title: str, metrics: QFontMetricsF, width: float) -> tuple[str, ...]:
+    """A title in one line where it fits, else in two, parted at a blank or behind a hyphen; the second may still be too long."""
+    if metrics.horizontalAdvance(title) <= width:
+        return (title,)
+    ends = [place + 1 for place, letter in enumerate(title[:-1]) if letter in " -"]
+    fitting = [end for end in ends if metrics.horizontalAdvance(title[:end].rstrip()) <= width]
+    return (title[: fitting[-1]].rstrip(), title[fitting[-1] :]) if fitting else (title,)
 
 
 def _residual(painter: QPainter, area: QRectF, theme: Theme, unit: float) -> None:

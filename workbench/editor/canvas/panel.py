@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
@@ -19,6 +19,7 @@ from workbench.editor.canvas import layers as edits
 from workbench.editor.canvas.block_list import BlockList
 from workbench.editor.canvas.layers import Chosen, Layers, Tree
 from workbench.editor.canvas.layout import Figures, Layout, Memory, lay_out, layer_of
+from workbench.editor.canvas.menu import menu
 from workbench.editor.canvas.view import Canvas
 from workbench.editor.cells import as_written
 from workbench.editor.document import Document
@@ -33,7 +34,7 @@ NARROW = 50
 """Lines of text of width up to which the list of blocks stands below the canvas, so that a transformer is seen whole and can be read."""
 LOWEST = 11
 """Height of the list at least, in lines of text, where it stands beside the canvas."""
-HINT = "Drag blocks here from the list; drag layers to another place. Ctrl with the wheel zooms."
+HINT = "Drag blocks here from the list, layers to another place; right-click for more."
 
 
 class CanvasPanel(QWidget):
@@ -69,6 +70,8 @@ class CanvasPanel(QWidget):
         self.canvas.dropped.connect(self._drop)
         self.canvas.moved.connect(self._move)
         self.canvas.typed.connect(self._act)
+        self.canvas.menu_wanted.connect(self._offer_menu)
+        self.canvas.searched.connect(lambda: self._act("find"))
         self._row.addWidget(self.canvas, 1)
         self._arrange(below=False)
         column.addLayout(self._row)
@@ -248,8 +251,8 @@ class CanvasPanel(QWidget):
     def _act(self, word: str) -> None:
         """What was typed or clicked, on what is chosen."""
         chosen, key = set(self.canvas.layers), self.canvas.key
-        if word == "paste":
-            self._paste()
+        if word in _WITHOUT_LAYERS:
+            _WITHOUT_LAYERS[word](self)
             return
         if not chosen:
             return
@@ -266,6 +269,32 @@ class CanvasPanel(QWidget):
             self._move(min(chosen) - 1)
         elif word == "right" and max(chosen) < len(self._layers) - 1:
             self._move(max(chosen) + 2)
+
+    def _possible(self) -> set[str]:
+        """The words that mean something now."""
+        chosen, last = self.canvas.layers, len(self._layers) - 1
+        on_layers = {"more", "cut", "copy", "duplicate", "remove"} if chosen else set()
+        on_layers |= {"fewer"} if self.fewer.isEnabled() else set()
+        on_layers |= {"left"} if chosen and min(chosen) > 0 else set()
+        on_layers |= {"right"} if chosen and max(chosen) < last else set()
+        on_layers |= {"all"} if last > 0 else set()
+        on_piece = {"open"} | ({"about"} if self._block_at(self.canvas.key) else set()) if self.canvas.key else set()
+        return on_layers | on_piece | {"paste", "find"}
+
+    def _offer_menu(self, at: QPoint) -> None:
+        made = menu(self, self._possible(), self._act)
+        made.exec(at)
+        made.deleteLater()
+
+    def _block_at(self, key: str) -> str:
+        """The id of the block of a piece; empty where there is none."""
+        part = parts_of(self._merged).get(key) if self._merged else None
+        return part.id if part is not None else ""
+
+    def _find(self) -> None:
+        self._toggle.setChecked(True)
+        self.blocks.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.blocks.search.selectAll()
 
     def _remove(self, chosen: set[int], key: str, several: str) -> None:
         """The feed-forward alone where it is chosen alone; else the layers. A model keeps one layer unless its task takes none."""
@@ -289,6 +318,16 @@ class CanvasPanel(QWidget):
             return
         at = max(self.canvas.layers, default=len(self._layers) - 1) + 1
         self._edit("Paste layers", lambda layers: edits.pasted(layers, new, at))
+
+
+_WITHOUT_LAYERS: Mapping[str, Callable[[CanvasPanel], object]] = {
+    "paste": lambda panel: panel._paste(),
+    "all": lambda panel: panel.canvas.choose_all(),
+    "find": lambda panel: panel._find(),
+    "open": lambda panel: panel.opened.emit(panel.canvas.key),
+    "about": lambda panel: panel._desk.wants_card_beside.emit(panel._block_at(panel.canvas.key)),
+}
+"""What needs no layer to be chosen."""
 
 
 def _said(merged: Merged) -> Any:

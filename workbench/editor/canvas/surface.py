@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPaintEvent, QResizeEvent, QTransform, QWheelEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QSizePolicy, QWidget
 
@@ -155,6 +155,18 @@ class Surface(QAbstractScrollArea):
     def _strip(self) -> QRectF:
         size = self.viewport().size()
         return QRectF(0, size.height() - STRIP, size.width(), STRIP)
+
+    def _strip_hit(self, point: QPointF) -> bool:
+        """Whether a point lies on the strip while that is drawn."""
+        return self._overflows and self._strip().contains(point)
+
+    def place_of(self, key: str) -> QPoint:
+        """The middle of a piece in the viewport; that of the viewport where there is none."""
+        piece = self.layout_.piece(key)
+        if piece is None:
+            return self.viewport().rect().center()
+        middle = piece.area.center() * self.zoom
+        return QPoint(int(middle.x()) - self.horizontalScrollBar().value(), int(middle.y() + self._top))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self.viewport())

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QFocusEvent, QHelpEvent, QKeyEvent, QMouseEvent
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QFocusEvent,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+)  # fmt: skip
 from PySide6.QtWidgets import QApplication, QToolTip, QWidget
 
 from workbench.editor.canvas.layout import layer_of
@@ -20,13 +30,15 @@ BLOCK = "application/x-efficiency-workbench-block"
 class Canvas(Surface):
     """chosen(key): a piece was chosen. opened(key): its form is wanted. dropped(id, key, gap): a block was dropped on a piece, or in a gap
     (then the key is empty). moved(to): the chosen layers go in front of layer `to`. typed(word): remove, duplicate, more, fewer, copy, cut,
-    paste, left or right, for what is chosen."""
+    paste, left or right, for what is chosen. menu_wanted: at a point of the screen. searched: a double click where nothing stands."""
 
     chosen = Signal(str)
     opened = Signal(str)
     dropped = Signal(str, str, int)
     moved = Signal(int)
     typed = Signal(str)
+    menu_wanted = Signal(QPoint)
+    searched = Signal()
 
     def __init__(self, theme: Theme, slot_of: Callable[[str], str], parent: QWidget | None = None) -> None:
         """slot_of: the slot that a block fits in, by its id; empty where it is unknown."""
@@ -56,9 +68,12 @@ class Canvas(Surface):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         point = event.position()
-        if (self._overflows and self._strip().contains(point)) or event.button() == Qt.MouseButton.MiddleButton:
+        if self._strip_hit(point) or event.button() == Qt.MouseButton.MiddleButton:
             self._panning = point
             self._pan(point)
+            return
+        if event.button() == Qt.MouseButton.RightButton:
+            self._choose_for_menu(point)
             return
         if event.button() != Qt.MouseButton.LeftButton:
             return
@@ -126,6 +141,22 @@ class Canvas(Surface):
         piece = self.piece_at(event.position())
         if piece is not None:
             self.opened.emit(piece.key)
+        elif self._layer_at(event.position()) is None and not self._strip_hit(event.position()):
+            self.searched.emit()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        keyboard = event.reason() == QContextMenuEvent.Reason.Keyboard
+        self.menu_wanted.emit(self.viewport().mapToGlobal(self.place_of(self.key)) if keyboard else event.globalPos())
+
+    def _choose_for_menu(self, point: QPointF) -> None:
+        """What was clicked is chosen, unless it is among several that are."""
+        piece, number = self.piece_at(point), self._layer_at(point)
+        if (piece is None and number is None) or (number is not None and number in self.layers):
+            return
+        key = piece.key if piece is not None else f"layer/{number}/mixer"
+        self._anchor = number or 0
+        self.choose(key)
+        self.chosen.emit(key)
 
     def _end_drag(self) -> None:
         self._pressed = self._panning = None
@@ -189,6 +220,22 @@ class Canvas(Surface):
         self.choose(key, self.layers | ({number} if number is not None else set()) if extend else None)
         self.chosen.emit(key)
 
+    def event(self, event: QEvent) -> bool:
+        """Keys that mean something here are not those of the menus while this has the focus."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+            if (Qt.Key(event.key()), control) in {*_WORDS, (Qt.Key.Key_A, True)}:
+                event.accept()
+                return True
+        return super().event(event)
+
+    def choose_all(self) -> None:
+        """Choose every layer."""
+        if self.layout_.frames:
+            key = self.key if layer_of(self.key or "head") is not None else f"layer/{self.layout_.frames[0].number}/mixer"
+            self.choose(key, {frame.number for frame in self.layout_.frames})
+            self.chosen.emit(key)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, modifiers = Qt.Key(event.key()), event.modifiers()
         control, alt = bool(modifiers & Qt.KeyboardModifier.ControlModifier), bool(modifiers & Qt.KeyboardModifier.AltModifier)
@@ -200,6 +247,8 @@ class Canvas(Surface):
                 self.step(-1 if key == Qt.Key.Key_Left else 1, whole_layers=control, extend=shift)
         elif key in (Qt.Key.Key_Home, Qt.Key.Key_End):
             self.step(-(10**6) if key == Qt.Key.Key_Home else 10**6, whole_layers=False, extend=shift)
+        elif key == Qt.Key.Key_A and control:
+            self.choose_all()
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and not control:
             self.opened.emit(self.key)
         elif key == Qt.Key.Key_Escape and (self.look.moving or self.look.takes is not None):
