@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Array, InlineTable, Table
+from tomlkit.items import AoT, Array, InlineTable, Table, Whitespace
 
 Tree = dict[str, Any]
 DOTTED = ("model", "training")
@@ -110,8 +110,21 @@ def _append(table: Any, key: str, value: Any) -> None:
     elif isinstance(table, Table) and _dotted(key, value):
         for inner, below in value.items():
             table.append(tomlkit.key([key, inner]), _inline(below))
+    elif isinstance(table, Table):
+        _append_above_blank_lines(table, key, value)
     else:
         table[key] = _inline(value)
+
+
+def _append_above_blank_lines(table: Table, key: str, value: Any) -> None:
+    """A new key behind the last one. What follows a blank line at the end of a table is said of the next one, and stays above that."""
+    body = table.value.body
+    last = next((place for place in reversed(range(len(body))) if body[place][0] is not None), -1)
+    blank = next((place for place in range(last + 1, len(body)) if isinstance(body[place][1], Whitespace)), len(body))
+    below = body[blank:]
+    del body[blank:]
+    table[key] = _inline(value)
+    body.extend(below)
 
 
 def _inline(value: Any) -> Any:

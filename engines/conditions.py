@@ -43,7 +43,7 @@ def warnings(baseline: Contestant, controls: Mapping[str, Mapping[str, Any]], ma
     if stray:
         found.append(
             f"The baseline timed against itself came out beyond the margin of {margin:.1%} ({'; '.join(stray)}): this timing is unstable, and no "
-            "smaller difference is judged."
+            "smaller difference is judged. Timed again on a quiet machine it may say more."
         )
     if unlike:
         found.append(f"The baseline timed against itself differs from itself ({'; '.join(unlike)}); no smaller difference is judged.")

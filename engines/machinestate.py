@@ -111,10 +111,10 @@ def disturbances(states: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     loads = [state["machine_percent"] for state in states if "machine_percent" in state]
     if loads and max(loads) > BUSY_PERCENT:
-        sentence = f"Other work used up to {max(loads):.0f}% of the machine during the timing; its intervals are wider for it."
+        sentence = f"Other work used up to {max(loads):.0f}% of the machine during the timing; the intervals are wider for it."
         if max(loads) - min(loads) > MOVED_PERCENT:
             sentence = (
-                f"Other work changed during the timing, from {min(loads):.0f}% to {max(loads):.0f}% of the machine; its intervals are wider for it."
+                f"Other work changed during the timing, from {min(loads):.0f}% to {max(loads):.0f}% of the machine; the intervals are wider for it."
             )
         found.append(sentence)
     for key, what in (("frequency_mhz", "processor"), ("gpu_clock_mhz", "GPU")):

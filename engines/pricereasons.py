@@ -51,7 +51,7 @@ def price_of_finishing(case: Case) -> Iterator[Phrase]:
     price = case.price.get("cost/train_s", {})
     own, finishing = price.get("own"), price.get("finishing_s")
     if own and finishing and finishing / own >= LARGE_SHARE:
-        yield say("{finishing:figure} of its own {own:figure} s, {share:share}, were spent after training, to finish the model.",
+        yield say("Of its own {own:figure} s {finishing:figure} s, {share:share}, were spent after training, to finish the model.",
                    finishing=finishing, own=own, share=finishing / own)  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def within_noise(case: Case) -> Iterator[Phrase]:
             figures |= more | {f"name_{letter}": labels.name(key), f"low_{letter}": same["ratio_low"], f"high_{letter}": same["ratio_high"]}
             parts.append(f"{{name_{letter}}} {text} (itself {{low_{letter}:bound}} to {{high_{letter}:bound}})")
     if parts:
-        yield say("Within what the baseline differs from itself in the same rounds: " + ", ".join(parts) + ".", **figures)
+        yield say("May be noise, since the baseline timed against itself in the same rounds differs as much: " + ", ".join(parts) + ".", **figures)
 
 
 def quality_paid(case: Case) -> Iterator[Phrase]:

@@ -173,6 +173,12 @@ def over_limits(variant: Mapping[str, Any]) -> Sequence[str]:
     return found
 
 
+def runs(variant: Mapping[str, Any]) -> str:
+    """ "Run r2", "Runs r2, r8" """
+    numbers = [f"r{number}" for number in variant["runs"]]
+    return f"Run{'s' if len(numbers) != 1 else ''} {', '.join(numbers) or 'none'}"
+
+
 def state(variant: Mapping[str, Any]) -> str:
     """ "3 done, 1 failed" """
     return ", ".join(f"{count} {status}" for status, count in variant["status"].items()) or "no runs"

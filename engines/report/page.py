@@ -83,6 +83,7 @@ def html(material: Material, wanted: Design | None = None) -> str:
         ratio=labels.ratio,
         interval=labels.interval,
         state=labels.state,
+        runs=labels.runs,
         over_limits=labels.over_limits,
         over=labels.OVER,
     )

@@ -108,7 +108,7 @@ def _explanations(material: Material, section: Section) -> Iterator[Block]:
         is_baseline = name == comparison["baseline"]
         yield Heading(f"{name} (baseline)" if is_baseline else name, 3, index)
         recipe = f" Recipe: {', '.join(variant['techniques'])}." if variant["techniques"] else ""
-        yield Sentence(said(f"Runs {', '.join(map(str, variant['runs']))}: {labels.state(variant)}.{recipe}"), "small")
+        yield Sentence(said(f"{labels.runs(variant)}: {labels.state(variant)}.{recipe}"), "small")
         yield from (Sentence(said(sentence), "failure") for sentence in labels.over_limits(variant))
         yield from (Sentence(said(sentence), "warning") for sentence in variant["notes"])
         for each in variant["failures"]:

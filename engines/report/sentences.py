@@ -141,8 +141,10 @@ def _figure(key: str, result: Mapping[str, Any]) -> str:
 
 
 def _short(key: str, result: Mapping[str, Any]) -> str:
+    """The ratio, and where it is a verdict how sure it is."""
     times = labels.ratio(result)
-    return f"{labels.name(key)} ({times})" if times else labels.name(key)
+    bounds = labels.interval(result) if times and result["verdict"] != "not enough data" else ""
+    return f"{labels.name(key)} ({', '.join(part for part in (times, bounds) if part)})" if times else labels.name(key)
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -61,7 +61,8 @@ def difference(before: Structure, after: Structure) -> tuple[str, dict[str, Any]
     ):
         if old != now:
             parts.append(f"{name}: {old:,} to {now:,}")
-    return ("; ".join(parts).capitalize() + "." if parts else "Changed no module, parameter or byte of the model."), facts
+    told = "; ".join(parts)
+    return (f"{told[0].upper()}{told[1:]}." if told else "Changed no module, parameter or byte of the model."), facts
 
 
 def _names(types: Counter[str]) -> str:

@@ -32,6 +32,12 @@ def changed_lines(text: str) -> tuple[set[str], set[str]]:
     return before - after, after - before
 
 
+def test_a_new_key_stands_behind_the_last_one_and_not_below_what_is_said_of_the_next_table() -> None:
+    text = '[measure]\nrounds = 8\n# of each launch\n\n# The first of two.\n[[variant]]\nname = "a"\n'
+    written = render({"measure": {"rounds": 8, "seconds": 0.3}, "variant": [{"name": "a"}]}, text)
+    assert written == '[measure]\nrounds = 8\n# of each launch\nseconds = 0.3\n\n# The first of two.\n[[variant]]\nname = "a"\n'
+
+
 def test_untouched_text_is_returned_as_it_was() -> None:
     assert dump(experiment()) == TEXT
     assert dump(experiment().set("budget.tokens", 2_000_000)) == TEXT

@@ -187,7 +187,7 @@ SPOKEN = [
     ),
     (
         "price_of_finishing", case({}, price={"cost/train_s": {"own": 50.0, "finishing_s": 10.0}}),
-        "10 of its own 50 s, 20%, were spent after training, to finish the model.",
+        "Of its own 50 s 10 s, 20%, were spent after training, to finish the model.",
         [{"price": {}}, {"price": {"cost/train_s": {"own": 50.0}}}],
     ),
     (
@@ -202,7 +202,8 @@ SPOKEN = [
         "within_noise",
         case({LATENCY: result(0.98, "not enough data"), SPEED: result(0.9)}, metrics=[LATENCY, SPEED],
              control={LATENCY: {"ratio": 1.0, "ratio_low": 0.96, "ratio_high": 1.03}}),
-        "Within what the baseline differs from itself in the same rounds: median latency 0.98x [0.97, 0.99] (itself 0.96 to 1.03).",
+        "May be noise, since the baseline timed against itself in the same rounds differs as much: "
+        "median latency 0.98x [0.97, 0.99] (itself 0.96 to 1.03).",
         [{"control": {}}, {"metrics": [SPEED]}, {"results": {}}, {"results": {LATENCY: result(0.9, "better")}}, {"results": {LATENCY: result(1.02)}}],
     ),
     (

@@ -102,8 +102,14 @@ class Forest(Part):
             for key in forest_lines.quantities(comparison):
                 self.of.addItem(labels.name(key), key)
         self.all_keys.setVisible(of_variants)
-        self.of.setCurrentIndex(max(0, self.of.findData(kept)))
+        self.of.setCurrentIndex(self._first_known(comparison) if kept is None and not of_variants else max(0, self.of.findData(kept)))
         self._fill()
+
+    def _first_known(self, comparison: Mapping[str, Any]) -> int:
+        """The place of the first quantity with an interval: points alone are no forest to begin with. The first where none has one."""
+        others = [variant["results"] for name, variant in comparison["variants"].items() if name != comparison["baseline"]]
+        keys = [self.of.itemData(place) for place in range(self.of.count())]
+        return next((place for place, key in enumerate(keys) if any(labels.interval(own[key]) for own in others if key in own)), 0)
 
     def _chosen(self) -> None:
         if self.rows.currentData() == QUANTITIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.forms import Form
@@ -21,20 +21,24 @@ TOLD = (
 )
 
 
-class TimingPanel(Card):
+class TimingPanel(QWidget):
     """Hidden until `button` is pressed, which stands in the head of the view; while a session runs or waits the button calls it off."""
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
-        super().__init__("Time the models again", TOLD, parent)
+        super().__init__(parent)
+        around = QVBoxLayout(self)
+        around.setContentsMargins(14, 14, 14, 0)
+        card = Card("Time the models again", TOLD)
+        around.addWidget(card)
         self._desk = desk
         self._experiment: int | None = None
         self._under_way = False
         self.button = QPushButton("Time again")
         self.button.clicked.connect(self._press)
         self.form = Form({"properties": TIMING})
-        self.body.addWidget(self.form)
+        card.body.addWidget(self.form)
         self.notice = Notice()
-        self.body.addWidget(self.notice)
+        card.body.addWidget(self.notice)
         row = QHBoxLayout()
         row.addStretch(1)
         cancel = QPushButton("Close")
@@ -44,7 +48,7 @@ class TimingPanel(Card):
         self.start.setProperty("primary", True)
         self.start.clicked.connect(self._ask)
         row.addWidget(self.start)
-        self.body.addLayout(row)
+        card.body.addLayout(row)
         self.hide()
 
     def show_state(self, update: Update) -> None:

@@ -64,10 +64,7 @@ class CompareView(QWidget):
         column.addWidget(self.head)
         self.timing = TimingPanel(desk)
         self.head.row.insertWidget(1, self.timing.button)
-        around = QVBoxLayout()
-        around.setContentsMargins(14, 10, 14, 0)
-        around.addWidget(self.timing)
-        column.addLayout(around)
+        column.addWidget(self.timing)
         self.notice = Notice()
         self.missing = Notice()
         """Says that the baseline has no finished run, and why."""

@@ -101,7 +101,7 @@ def test_every_text_is_escaped(whole):
 def test_the_page_says_what_and_how(whole):
     texts = " ".join("".join(read(whole).text).split())
     for needed in (
-        "Which output layer for 10k words?", "1 of 4 runs is not finished yet.", "adaptive: better in inference speed (1.83x)",
+        "Which output layer for 10k words?", "1 of 4 runs is not finished yet.", "adaptive: better in inference speed (1.83x, 1.82 to 1.83)",
         "Killed by the system: out of memory. Use a smaller batch.", "makes 14 verdicts in all", "what was tried before", "A/A control",
         "80% of the weights are zero, but dense kernels multiply zeros", "What it does otherwise than the baseline", "softmax/adaptive",
         "A profiled training step", "A/A: full again", "simulated", "Non-zero: 8,000,000 to 1,600,000.",
