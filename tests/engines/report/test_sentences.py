@@ -20,7 +20,7 @@ def test_the_headline_has_one_sentence_a_variant(comparison):
     found = sentences.headline(comparison)
     assert len(found) == 3
     assert found[0].startswith("adaptive: better in inference speed (1.83x, 1.82 to 1.83), median latency (0.55x, 0.547 to 0.553),")
-    assert "; worse in test perplexity (1.05x); not enough data to judge training speed (1.82x)." in found[0]
+    assert "; worse in test perplexity (1.05x, 1.04 to 1.05); not enough data to judge training speed (1.82x)." in found[0]
     assert found[2] == "broken: has no figures (1 failed)."
 
 
