@@ -5,7 +5,6 @@ It is asked between two timed windows, never inside one: some of these questions
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,9 +49,7 @@ class Observer:
         found: dict[str, Any] = {**self.processor()}
         if self._gpus is not None and self._gpu is not None:
             found |= {f"gpu_{key}": value for key, value in self._gpus.figures(self._gpu).items()}
-        probes.load_facts()
-        time.sleep(seconds)
-        found |= probes.load_facts()
+        found |= probes.load_within(seconds)
         if self._gpus is not None and self._gpu is not None:
             users = self._gpus.processes(self._gpu)
             if users is not None:

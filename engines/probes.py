@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -140,32 +141,29 @@ class Gpus:
             return
         self._nvml = pynvml
 
+    def _asked(self, index: int, ask: Callable[[Any, Any], float]) -> float | None:
+        """What the driver answers about one GPU; None where there is none of this number, or no answer."""
+        if 0 <= index < len(self._handles):
+            with suppress(self._nvml.NVMLError):
+                return float(ask(self._nvml, self._handles[index]))
+        return None
+
     def used_mib(self, index: int) -> float | None:
         """Memory in use on one GPU as the driver counts it, by every process on it; None where the driver does not answer."""
-        if not 0 <= index < len(self._handles):
-            return None
-        try:
-            return float(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[index]).used) / MIB
-        except self._nvml.NVMLError:
-            return None
+        return self._asked(index, lambda nvml, handle: nvml.nvmlDeviceGetMemoryInfo(handle).used / MIB)
 
     def busy_percent(self, index: int) -> float | None:
         """Share of the last moments (up to a second) in which one GPU computed, for whomever; None where the driver does not say."""
-        if not 0 <= index < len(self._handles):
-            return None
-        try:
-            return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handles[index]).gpu)
-        except self._nvml.NVMLError:
-            return None
+        return self._asked(index, lambda nvml, handle: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
 
     def energy_joules(self, index: int) -> float | None:
         """Energy one GPU has used since the driver was loaded; the counter moves every 20 to 100 ms. None where there is no counter."""
-        if not 0 <= index < len(self._handles):
-            return None
-        try:
-            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handles[index])) / 1000.0
-        except self._nvml.NVMLError:
-            return None
+        return self._asked(index, lambda nvml, handle: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000.0)
+
+    def processes(self, index: int) -> int | None:
+        """How many processes compute on one GPU; None where the driver does not answer. Takes milliseconds: not for a timed window, nor often."""
+        found = self._asked(index, lambda nvml, handle: len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)))
+        return None if found is None else int(found)
 
     def figures(self, index: int) -> dict[str, float]:
         """What one GPU does now: used_mib, busy_percent, power_w, temperature_c, clock_mhz, throttled (1: by heat or power).
@@ -190,15 +188,6 @@ class Gpus:
                 found[name] = float(ask())
         return found
 
-    def processes(self, index: int) -> int | None:
-        """How many processes compute on one GPU; None where the driver does not answer. Takes milliseconds: not for a timed window, nor often."""
-        if not 0 <= index < len(self._handles):
-            return None
-        try:
-            return len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[index]))
-        except self._nvml.NVMLError:
-            return None
-
     def index_of(self, device: str) -> int | None:
         """NVML's index for a device of an experiment ("auto", "cuda", "cuda:1"); None for a device that is no NVIDIA GPU.
 
@@ -218,10 +207,8 @@ class Gpus:
         return self._index_of_uuid(names[position])
 
     def _index_of_uuid(self, prefix: str) -> int | None:
-        for index, handle in enumerate(self._handles):
-            if _text(self._nvml.nvmlDeviceGetUUID(handle)).startswith(prefix):
-                return index
-        return None
+        uuids = (_text(self._nvml.nvmlDeviceGetUUID(handle)) for handle in self._handles)
+        return next((index for index, uuid in enumerate(uuids) if uuid.startswith(prefix)), None)
 
 
 def _text(answer: str | bytes) -> str:
@@ -279,6 +266,13 @@ def load_facts() -> dict[str, float]:
         "load_1": averages[0],
         "memory_available_mib": psutil.virtual_memory().available / MIB,
     }
+
+
+def load_within(seconds: float) -> dict[str, float]:
+    """As `load_facts`, of the next `seconds`: the caller waits, so that what it does itself does not count."""
+    load_facts()
+    time.sleep(seconds)
+    return load_facts()
 
 
 def _cpu_model() -> str:

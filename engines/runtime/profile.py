@@ -62,7 +62,7 @@ _REQUEST_IS_WRONG = (
 
 def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> dict[str, Any]:
     """Profile a rehearsal. trace: where the Chrome trace is written, gzip. started: when the work for it began (`time.perf_counter`)."""
-    loads = [_load()]
+    loads = [probes.load_within(LOOK_SECONDS)]
     for _ in range(WARM_UP_STEPS):
         rehearsal.step()
     rehearsal.wait()
@@ -84,7 +84,7 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
     tell(doing="telling memory apart")
     reading, facts, unseen_mib = _memory(rehearsal)
     rehearsal.check()
-    loads.append(_load())
+    loads.append(probes.load_within(LOOK_SECONDS))
     known = peaks.stored(probes.fingerprint(probes.machine_facts()), str(rehearsal.device), rehearsal.threads)
     step_ms = plain.facts()
     in_layers = sum(row["forward_ms"] + row["backward_ms"] for row in rows)
@@ -104,13 +104,6 @@ def measure(rehearsal: Rehearsal, steps: int, trace: Path, started: float) -> di
         "load": max(loads, key=lambda load: load["machine_percent"]),
         "cost": {"seconds": time.perf_counter() - started, "bytes": trace.stat().st_size},
     }  # fmt: skip
-
-
-def _load() -> dict[str, float]:
-    """What else the machine does, while we hold still."""
-    probes.load_facts()
-    time.sleep(LOOK_SECONDS)
-    return probes.load_facts()
 
 
 def _profile(rehearsal: Rehearsal, steps: int, trace: Path) -> tuple[layertimes.Spent, float]:

@@ -20,11 +20,11 @@ from engines import probes
 from engines.api import Cell, Group
 from engines.machinestate import free_memory_mib
 from engines.runtime import allocated
+from engines.runtime.agreement import disagreement, tensors_of
 from engines.runtime.clock import uncollected
 from engines.runtime.failures import HOST_ALLOCATOR, ran_out
 from engines.runtime.plan import threads_of
 from engines.statistics import FEWEST_ROUNDS, median_interval
-from engines.toolbox.trials import relative_error
 
 WINDOW_SECONDS = 0.0005
 """A turn lasts at least so long: thousands of ticks of the clock, and shorter than the slices (a few ms) in which a busy system lets processes
@@ -43,7 +43,6 @@ ROOM = 0.8
 """Share of the free memory that a group may take."""
 FAR = 16.0
 """How many times more work may be told from the last size; what takes microseconds says nothing about what takes seconds."""
-"""What torch names where it gets no memory of the host."""
 
 
 class StudyError(RuntimeError):
@@ -216,29 +215,17 @@ class Rounds:
                 # Also what torch raises where a kernel does not exist for a type or a device.
                 self._leave(cell.curve, group.x, _words(error))
                 continue
-            values = _flat(found)
+            values = tensors_of(found)
             if reference is None:
                 # A copy: alternatives may write into the same place.
                 reference = cell.curve, [value.clone() for value in values]
-            self._agree(group, cell, values, *reference)
+            place = cell.curve + ("" if group.x is None else f" at {group.x:g}")
+            if wrong := disagreement(place, values, *reference, group.tolerance if cell.tolerance is None else cell.tolerance):
+                raise StudyError(wrong)
             if cell.facts is not None:
                 each.facts = dict(cell.facts(each.call))
             timed.append(each)
         return timed
-
-    def _agree(self, group: Group, cell: Cell, values: list[torch.Tensor], first: str, expected: list[torch.Tensor]) -> None:
-        allowed = group.tolerance if cell.tolerance is None else cell.tolerance
-        place = f"{cell.curve}" + ("" if group.x is None else f" at {group.x:g}")
-        if allowed is None:
-            if not values or not all(bool(value.isfinite().all()) for value in values):
-                raise StudyError(f"{place} gives numbers that are not finite. Nothing was timed.")
-            return
-        if not values or [value.shape for value in values] != [value.shape for value in expected]:
-            shapes, wanted = ([tuple(value.shape) for value in each] for each in (values, expected))
-            raise StudyError(f"{place} gives other results than {first}: {shapes} instead of {wanted}.")
-        error = max(relative_error(mine, theirs) for mine, theirs in zip(values, expected, strict=True))
-        if not error <= allowed:
-            raise StudyError(f"{place} computes other values than {first}: the error is {error:.3g}, allowed are {allowed:.3g}. Nothing was timed.")
 
     def _leave(self, curve: str, x: float | None, why: str) -> None:
         self.left.append(Left(curve, x, why))
@@ -309,10 +296,3 @@ def _narrow(seconds: Sequence[float]) -> bool:
 def _wait(cell: Cell, *, always: bool = False) -> None:
     if cell.device.startswith("cuda") and (cell.wait or always):
         torch.cuda.synchronize(torch.device(cell.device))
-
-
-def _flat(found: Any) -> list[torch.Tensor]:
-    """The tensors of a result, on the host."""
-    if isinstance(found, torch.Tensor):
-        return [found.detach().cpu()]
-    return [value for item in found for value in _flat(item)] if isinstance(found, (tuple, list)) else []

@@ -27,7 +27,6 @@ import platform
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -40,6 +39,7 @@ import torch
 from engines import catalogue, peaks, probes
 from engines.api import CorpusError, Study, Text, Trained
 from engines.catalogue import BrokenPlugin, UnknownPlugin
+from engines.machinestate import BUSY_PERCENT
 from engines.runtime import outcome
 from engines.runtime.finished import FinishedError, load_finished
 from engines.runtime.inspector import own_stdout
@@ -51,8 +51,6 @@ from engines.store.rows import CANCELLED, DONE, FAILED
 from engines.timinglock import machine_to_ourselves, who_times
 
 LOOK_SECONDS = 0.5
-BUSY_PERCENT = 10.0
-"""Other work above this share of the machine is told beside the figures."""
 EXITS = {DONE: 0, FAILED: 1, CANCELLED: 130}
 REFUSED = 2
 
@@ -169,10 +167,10 @@ class Session:
         )  # fmt: skip
         status, reason, result = FAILED, "It ended with an error that its process could not explain.", None
         try:
-            loads = [_load()]
+            loads = [probes.load_within(LOOK_SECONDS)]
             stored = partial(peaks.stored, fingerprint)
             result = measure(self._study, self._title, stop=self._stop, tell=self._tell, stored=stored, folder_of=self._folder_of)
-            loads.append(_load())
+            loads.append(probes.load_within(LOOK_SECONDS))
             result["machine"] = {"fingerprint": fingerprint, **facts, "loads": loads}
             result["findings"] += _disturbance(loads)
             status, reason = DONE, ""
@@ -197,13 +195,6 @@ class Session:
             self._number = -1
             self._tell(event="waiting", sentence=f"Waits for {who_times() or path}, which is being timed on this machine.")
         self._stop()
-
-
-def _load() -> dict[str, float]:
-    """What else the machine does: we wait now."""
-    probes.load_facts()
-    time.sleep(LOOK_SECONDS)
-    return probes.load_facts()
 
 
 def _disturbance(loads: list[dict[str, float]]) -> list[str]:

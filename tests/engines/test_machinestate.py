@@ -80,7 +80,7 @@ def test_a_gpu_is_described_by_its_driver_and_counts_the_others_on_it(monkeypatc
 
 def test_what_rest_would_hide_is_read_before_it(monkeypatch):
     asked = []
-    monkeypatch.setattr(machinestate.time, "sleep", lambda seconds: asked.append("rest"))
+    monkeypatch.setattr(machinestate.probes.time, "sleep", lambda seconds: asked.append("rest"))
     monkeypatch.setattr(machinestate.probes, "load_facts", lambda: asked.append("load") or {})
     monkeypatch.setattr(machinestate, "_frequency", lambda: asked.append("clock"))
 
