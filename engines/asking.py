@@ -37,6 +37,7 @@ class Inspector:
         self._number = 0
 
     def start(self) -> Inspector:
+        """Have the process begin; nothing where it has."""
         if self._process is None:
             # A file, not a pipe: what a plugin prints while it is imported cannot fill it and block the process.
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in `close`
@@ -85,21 +86,20 @@ class Inspector:
         return None
 
     def _obituary(self, question: str, timeout: float, timely: bool) -> str:
-        process, self._process = self._process, None
-        if not timely:
-            return f'The inspector did not answer "{question}" within {timeout:.0f} s and was ended.'
-        code = process.wait() if process else None
+        code = self._process.wait() if self._process is not None else None
         said = ""
         if self._errors is not None:
             self._errors.seek(0)
             lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()
             said = f" Its last words: {lines[-1]}" if lines else ""
-            self._errors.close()
-            self._errors = None
+        self.close()
+        if not timely:
+            return f'The inspector did not answer "{question}" within {timeout:.0f} s and was ended.{said}'
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return f'The inspector died of "{question}" ({how}).{said}'
 
     def close(self) -> None:
+        """End the process; one that does not go when its input ends is killed."""
         process, self._process = self._process, None
         if process is not None:
             with suppress(BrokenPipeError):

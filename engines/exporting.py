@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import extras, modelcard
+from engines.hearing import last_said
 from engines.launching import process_environment
 from engines.store import queries
 from engines.store.database import Store
@@ -66,13 +67,12 @@ def asked(module: str, words: Sequence[str], run_id: int) -> dict[str, Any]:
         errors: list[str] = []
         listening = threading.Thread(target=lambda: errors.extend(process.stderr or ()), name="export", daemon=True)
         listening.start()
-        lines = process.stdout.read().strip().splitlines()
+        answer = last_said(process.stdout.read())
         process.wait()
         listening.join()
-    if not lines:
+    if not answer:
         last = [line.strip() for line in errors if line.strip()][-1:] or [f"exit code {process.returncode}"]
         raise ExportError(f"The export of r{run_id} failed: {last[0]}")
-    answer: dict[str, Any] = json.loads(lines[-1])
     if "error" in answer:
         raise ExportError(f"r{run_id} is not exported. {answer['error']}")
     return answer

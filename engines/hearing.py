@@ -38,6 +38,15 @@ def heard(words: Sequence[str], errors: IO[bytes], hear: Callable[[dict[str, Any
     return last, process.returncode
 
 
+def last_said(out: str) -> dict[str, Any]:
+    """The last line of JSON in what a program wrote to its standard output; empty where there is none. What plugins printed is passed over."""
+    for line in reversed(out.splitlines()):
+        with suppress(ValueError):
+            if isinstance(said := json.loads(line), dict):
+                return said
+    return {}
+
+
 def ended(process: subprocess.Popen[str] | None) -> None:
     """End a program that still runs, and take what it said."""
     if process is not None and process.poll() is None:

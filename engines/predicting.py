@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engines.hearing import ended
+from engines.hearing import ended, last_said
 from engines.launching import process_environment
 
 MODULE = "engines.runtime.predict"
@@ -62,9 +62,9 @@ class Predictor:
                 waited += LOOK_SECONDS
                 if stopped() or waited > LIMIT_SECONDS:
                     raise PredictionError("It was stopped." if stopped() else f"It took longer than {LIMIT_SECONDS:.0f} s.") from None
-        if process.returncode or not out.strip():
+        told = last_said(out)
+        if process.returncode or not told:
             raise PredictionError(words.strip().splitlines()[-1] if words.strip() else f"Its process ended with exit code {process.returncode}.")
-        told = json.loads(out.splitlines()[-1])
         if "error" in told:
             raise PredictionError(str(told["error"]))
         answer: dict[str, Any] = told["answer"]

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from engines import catalogue
 from engines.api import Corpus, CorpusError
+from engines.hearing import last_said
 from engines.launching import process_environment
 from engines.telling import tell
 
@@ -30,13 +31,15 @@ def in_own_process(choice: Mapping[str, Any], cache: Path, announce: Callable[[s
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            said = json.loads(line)
+            said = last_said(line)
             if "error" in said:
                 raise CorpusError(said["error"])
-            announce(said["say"])
+            if "say" in said:
+                announce(said["say"])
 
 
 def main() -> int:
+    """Prepare the corpus of the command line; returns the exit code."""
     choice, cache = json.loads(sys.argv[1]), Path(sys.argv[2])
     corpus = cast(Corpus, catalogue.load(choice.pop("id"))(**choice))
     try:

@@ -107,7 +107,9 @@ def measure(
 def _read(process: subprocess.Popen[str], lines: queue.Queue[dict[str, Any] | None]) -> None:
     for line in process.stdout or ():
         with suppress(ValueError):
-            lines.put(json.loads(line))
+            said = json.loads(line)
+            if isinstance(said, dict):  # A plugin may print what is JSON by chance.
+                lines.put(said)
     lines.put(None)
 
 

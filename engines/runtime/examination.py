@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engines.hearing import ended
+from engines.hearing import ended, last_said
 from engines.store.rows import ResultRow
 
 if TYPE_CHECKING:
@@ -51,10 +50,10 @@ class Examination:
                 begin = ""
                 if stopped():
                     return [], {}
-        if process.returncode or not out.strip():
+        answer = last_said(out)
+        if process.returncode or not answer:
             last = words.strip().splitlines()[-1] if words.strip() else f"exit code {process.returncode}"
             raise EvaluationError(f"The finished model could not be measured: {last}")
-        answer = json.loads(out.splitlines()[-1])
         for sentence in answer["told"]:
             announce(sentence)
         return [ResultRow(**row) for row in answer["rows"]], answer["work"]

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QRectF, QSize
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from engines.hearing import last_said
 from engines.predicting import MODULE
 from workbench.desk import Desk
 from workbench.editor.costs import Known, details
@@ -53,8 +54,7 @@ class Forecast(QObject):
         self._program.close()
 
     def _answered(self, text: str) -> None:
-        lines = text.strip().splitlines()
-        found: dict[str, Any] = json.loads(lines[-1]) if lines else {"error": "The process said nothing."}
+        found = last_said(text) or {"error": "The process said nothing."}
         if "error" in found:
             self._refused(str(found["error"]))
         else:
