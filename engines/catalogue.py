@@ -142,8 +142,8 @@ def digest() -> str:
     known = sources()
     here = Path(__file__).parent
     files = {str(source.path): source.path for source in known.values() if source.path}
-    declared = (here / "api.py", here / "plugin.py", here / "study.py", here / "discovery.py", Path(__file__))
-    files |= {str(path): path for path in (*declared, *sorted((here / "toolbox").glob("*.py")))}
+    declared = (here / f"{name}.py" for name in ("api", "catalogue", "certificate", "corpus", "discovery", "plugin", "study"))
+    files |= {str(path): path for path in (*declared, *(here / "toolbox").rglob("*.py"))}
     seal = hashlib.sha256()
     for id, source in known.items():
         seal.update(f"{id}\0{source.module}\0{source.distribution}\0{source.fault}\0".encode())

@@ -72,10 +72,11 @@ def _meant(steps: Keys) -> str:
 
 def _position(items: list[Any], step: str | int, path: str) -> int:
     """Index of a part of a list that is given by index, name or id."""
-    if isinstance(step, str) and not step.isdigit():
+    if isinstance(step, str):
         names = [str(item.get("name", item.get("id", ""))) if isinstance(item, dict) else str(item) for item in items]
         if step in names:
             return names.index(step)
+    if isinstance(step, str) and not step.isdigit():
         raise KeyPathError(f"{path} has nothing called {json.dumps(step, ensure_ascii=False)}", did_you_mean(step, names))
     if int(step) < len(items):
         return int(step)

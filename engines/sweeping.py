@@ -25,6 +25,8 @@ from engines.problems import ExperimentError, Problem, did_you_mean, join
 
 MOST = 200
 """Variants that a sweep makes unless more are asked for: one digit too many shall not queue thousands of runs."""
+MOST_OF_RANGE = 10_000
+"""Values of one field, however many variants are asked for: they are made before anything can be counted."""
 PER_VARIANT = ("corpus", "model", "training")
 _EXAMPLE = "write it like pruning/magnitude.sparsity=0.5,0.7,0.9 or training.batch=8:64:4"
 
@@ -72,15 +74,17 @@ def _range(path: str, given: str) -> list[Any]:
     parts = given.split(":")
     logarithmic = parts[-1] == "log"
     try:
-        low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
-        assert len(parts) == 3 + logarithmic
-    except (ValueError, IndexError, AssertionError):
+        low, high, counted = parts[:-1] if logarithmic else parts
+        first, last, count = float(low), float(high), int(counted)
+    except ValueError:
         raise KeyPathError(f"{path}={given} is no range", "write FROM:TO:COUNT, as in 0.1:0.9:5, or FROM:TO:COUNT:log") from None
-    if count < 2 or low == high or (logarithmic and min(low, high) <= 0):
+    if count < 2 or first == last or not math.isfinite(last - first) or (logarithmic and min(first, last) <= 0):
         raise KeyPathError(f"{path}={given} is no range", "a range has two ends and at least two values; with :log both ends are above zero")
+    if count > MOST_OF_RANGE:
+        raise KeyPathError(f"{path}={given} has more than {MOST_OF_RANGE:,} values", "take fewer: each is a variant that is trained")
     shares = [place / (count - 1) for place in range(count)]
-    values = [low * (high / low) ** share if logarithmic else low + (high - low) * share for share in shares]
-    whole = all("." not in part and "e" not in part.lower() for part in parts[:2])
+    values = [first * (last / first) ** share if logarithmic else first + (last - first) * share for share in shares]
+    whole = all("." not in part and "e" not in part.lower() for part in (low, high))
     rounded: list[Any] = [round(value) if whole else float(f"{value:.6g}") for value in values]
     return list(dict.fromkeys(rounded))
 

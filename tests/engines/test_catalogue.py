@@ -184,6 +184,15 @@ def test_a_file_that_is_no_module_name_is_an_entry(install: Install) -> None:
     assert "no module name" in catalogue.entry("steps/two-words")["error"]
 
 
+def test_the_digest_covers_what_plugins_stand_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.add(path.as_posix()) or plain(path))
+    catalogue.digest()
+    wanted = ("engines/api.py", "engines/certificate.py", "engines/corpus.py", "engines/toolbox/search/index.py", "plugins/softmax/full.py")
+    assert [name for name in wanted if not any(path.endswith(name) for path in read)] == []
+
+
 def test_the_digest_follows_the_sources(install: Install) -> None:
     before = catalogue.digest()
     folder = install("thirdparty_i", {"steps/shrink": GOOD})

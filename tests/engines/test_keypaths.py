@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engines.experiment import Experiment, parse
-from engines.keypaths import KeyPathError, assignment, split
+from engines.keypaths import KeyPathError, assignment, locate, split
 from engines.problems import ExperimentError, join
 from tests.engines.sample import CATALOGUE, TEXT
 
@@ -109,3 +109,9 @@ def test_a_key_without_its_table_is_answered_with_both(assigned: str, hint: str)
 def test_an_override_is_not_blamed_for_what_was_wrong_before() -> None:
     wrong = experiment().set("measure.rouns", 3)
     assert wrong.override(["training.batch=3"]).get("training.batch") == 3
+
+
+def test_a_name_goes_before_an_index() -> None:
+    data = {"variant": [{"name": "full"}, {"name": "0"}]}
+    assert locate(data, 'variant."0".name') == locate(data, "variant.0.name") == ("variant", 1, "name")
+    assert locate(data, "variant[0].name") == ("variant", 0, "name")

@@ -87,7 +87,8 @@ def test_values_are_listed_or_a_range(text: str, values: tuple[Any, ...]) -> Non
     [
         ("training.batch", "names no values"), ("training.batch=", "names no values"), ("training.batch=8,8", "the value 8 twice"),
         ("x=1:2", "no range"), ("x=1:2:1", "two values"), ("x=0:1:3:log", "above zero"), ("x=a:b:c", "no range"), (".x=1", "not a key path"),
-        ("x=1:2:3:lin", "no range"), ("x=[]", "has no values"),
+        ("x=1:2:3:lin", "no range"), ("x=1:2:3:4", "no range"), ("x=1:inf:3", "two ends"),
+        ("x=1:9:99999999", "more than 10,000"), ("x=[]", "has no values"),
     ],
 )  # fmt: skip
 def test_what_is_no_axis_is_a_sentence(text: str, said: str) -> None:
