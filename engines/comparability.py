@@ -14,7 +14,7 @@ JUDGED_BY, JUDGED_BY_SOURCE = "judged_by", "judged_by_source"
 """In the detail of a figure that a function of the user's own gave: its name, and the SHA-256 of the file that it lies in."""
 UNKNOWN_SHARE = 0.001
 """A larger share of unknown words in the test text spoils figures per character: guessing "unknown" is easier than guessing the word."""
-_TRAINING_SPEED = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s", "energy/joules_per_token")
+_OF_TRAINING = ("speed/train", "speed/time_to_quality", "memory/train", "cost/train_s", "energy/joules_per_token")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def obstacles(own: Circumstances, baseline: Circumstances) -> list[Obstacle]:
     if own.resumed or baseline.resumed:
         whose = "A run of this variant" if own.resumed else "A run of the baseline"
         sentence = f"{whose} was resumed, so its training speed, memory and energy are those of a part."
-        found.append(Obstacle(sentence, keys=_TRAINING_SPEED, rounds_too=False))
+        found.append(Obstacle(sentence, keys=_OF_TRAINING, rounds_too=False))
     return found
 
 

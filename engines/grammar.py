@@ -37,6 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def verbs(parser: argparse.ArgumentParser) -> list[str]:
+    """The names of all verbs, in the order of the help."""
     return list(_subparsers(parser).choices)
 
 
@@ -151,9 +152,7 @@ def _add_timing(verb: Verb) -> None:
     again.add_argument("--rounds", type=int, metavar="N", help="rounds in all of them (default with --launches: two in each)")
     again.add_argument("--seconds", type=float, metavar="S", help="length of one timed window")
     again.add_argument("--limit", type=float, metavar="S", help="seconds that the rounds of one session may take")
-    again.add_argument(
-        "--until-narrow", action="store_true", help="go on, within the limit, until every ratio is known as closely as the margin"
-    )
+    again.add_argument("--until-narrow", action="store_true", help="go on, within the limit, until every ratio is known as closely as the margin")
     again.add_argument("--json", metavar="OUT", help="write the comparison as JSON (-: standard output)")
     again.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
     _store(again)

@@ -57,10 +57,12 @@ def lock_folder(url: str) -> Path:
 
 
 def supervisor_lock(url: str) -> FileLock:
+    """Held by the supervisor of a store for its whole life."""
     return _lock(lock_folder(url) / f"supervisor-{_host()}.lock")
 
 
 def gate(url: str) -> FileLock:
+    """Held for a moment by whoever starts a supervisor, and by one that decides to leave."""
     return _lock(lock_folder(url) / f"gate-{_host()}.lock")
 
 
@@ -107,9 +109,7 @@ def _notice(url: str) -> Path:
     return lock_folder(url) / f"supervisor-{_host()}.json"
 
 
-def ensure_supervisor(
-    url: str | None = None, *, jobs: int | None = None, environment: dict[str, str] | None = None, spare: bool = False
-) -> Holder:
+def ensure_supervisor(url: str | None = None, *, jobs: int | None = None, environment: dict[str, str] | None = None, spare: bool = False) -> Holder:
     """Start a detached supervisor for a store unless one serves it already; return the one that does.
 
     Many processes may call this at once: the gate lets one look and start at a time. jobs: runs at once (default: WORKBENCH_JOBS, else 1);
@@ -235,6 +235,7 @@ class Presence:
         return self
 
     def close(self) -> None:
+        """Give the lock back; the supervisor may leave then."""
         if self._lock is not None:
             _remove(self._lock)
             self._lock = None

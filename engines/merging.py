@@ -98,10 +98,12 @@ class Merged:
 
 
 def table_of(value: Any) -> Tree:
+    """The value where it is a table, else an empty one: of data with holes."""
     return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one: of data with holes."""
     return value if isinstance(value, list) else []
 
 

@@ -15,8 +15,8 @@ from engines.store import queries
 from engines.store.database import Store
 from engines.store.rows import DONE, EffectRow, ResultRow, RunRow
 
-FEWEST_SEEDS = 2
-"""An interval over seeds needs as many."""
+_FEWEST = 2
+"""Seeds that an interval over them needs; a verdict needs `statistics.FEWEST_SEEDS`."""
 SIMULATED = "simulated"
 """The word by which a technique marks, in what it states, a saving that nothing executes."""
 
@@ -122,7 +122,7 @@ def _judged_on(row: ResultRow) -> str:
 
 
 def _over_seeds(values: Sequence[float]) -> list[str]:
-    if len(values) < FEWEST_SEEDS:
+    if len(values) < _FEWEST:
         return ["–", "–", str(len(values))]
     found = statistics.student_interval(values)
     return [f"{found.value:.4g}", _interval(found.low, found.high), str(len(values))]

@@ -45,18 +45,14 @@ class Handle:
 
     def wait(self, *, quiet: bool = False) -> Handle:
         """Until every run has ended and was timed; an interrupt (the notebook's stop button) cancels what has not."""
-        store = Store.open(self.store)
-        try:
-            with launching.Presence(self.store), interruptible() as interruption:
-                with progress(quiet=quiet) as display:
-                    follow(store, list(self.runs), interruption, display.show, warn=note)
-                if interruption.count:
-                    timetable.cancel(store, self.id, "Cancelled by its client.")
-                    raise KeyboardInterrupt
-                if not wait_until_timed(store, self.id, interruption, tell=(lambda sentence: None) if quiet else note):
-                    raise KeyboardInterrupt
-        finally:
-            store.close()
+        with Store.open(self.store) as store, launching.Presence(self.store), interruptible() as interruption:
+            with progress(quiet=quiet) as display:
+                follow(store, list(self.runs), interruption, display.show, warn=note)
+            if interruption.count:
+                timetable.cancel(store, self.id, "Cancelled by its client.")
+                raise KeyboardInterrupt
+            if not wait_until_timed(store, self.id, interruption, tell=(lambda sentence: None) if quiet else note):
+                raise KeyboardInterrupt
         return self
 
     def status(self) -> dict[int, str]:
@@ -65,11 +61,8 @@ class Handle:
 
     def cancel(self) -> None:
         """Ask every run that has not ended to stop."""
-        store = Store.open(self.store)
-        try:
+        with Store.open(self.store) as store:
             commands.request_cancel(store, [row.id for row in queries.runs(store, self.id) if not row.over])
-        finally:
-            store.close()
 
     def results(self) -> pandas.DataFrame:
         """The comparison with the baseline; see `results`."""
@@ -77,18 +70,12 @@ class Handle:
 
     def comparison(self) -> dict[str, Any]:
         """The object that `workbench compare --json` writes."""
-        store = Store.open(self.store)
-        try:
+        with Store.open(self.store) as store:
             return comparison.compare(store, [self.id])
-        finally:
-            store.close()
 
     def _rows(self) -> list[RunRow]:
-        store = Store.open(self.store)
-        try:
+        with Store.open(self.store) as store:
             return queries.runs(store, self.id)
-        finally:
-            store.close()
 
 
 def run(
@@ -116,12 +103,9 @@ def run(
         with Inspector() as inspector:
             catalogue = catalogues.read()
             plans = checked_plans(asked, catalogue, inspector, files_folder(url) / "runs")
-        opened = Store.open(url)
-        try:
+        with Store.open(url) as opened:
             number = submit(opened, asked, plans, catalogue, smoke=smoke)
             handle = Handle(number, tuple(row.id for row in queries.runs(opened, number)), url)
-        finally:
-            opened.close()
         return handle.wait(quiet=quiet) if wait else handle
 
 
@@ -131,8 +115,7 @@ def study(id: str, *, store: str | None = None, quiet: bool = False, **parameter
     Raises StudyRefused for what is wrong with the request, StudyFailed where it could not be measured; an interrupt stops it.
     """
     studying.check(catalogues.read(), id, parameters)
-    opened = Store.open(store_url(store))
-    try:
+    with Store.open(store_url(store)) as opened:
         with interruptible() as interruption, watching(quiet=quiet) as display:
             last = studying.measure(opened, id, parameters, hear=display.hear, wanted=lambda: not interruption.count)
         if interruption.count:
@@ -140,8 +123,6 @@ def study(id: str, *, store: str | None = None, quiet: bool = False, **parameter
         if last["status"] != DONE:
             raise studying.StudyFailed(last["reason"])
         return queries.study(opened, last["id"]).result
-    finally:
-        opened.close()
 
 
 def neighbours(run: int, *words: str, minus: Sequence[str] = (), k: int = 10, store: str | None = None) -> pandas.DataFrame:
@@ -163,11 +144,8 @@ def projection(run: int, *words: str, most: int = 200, store: str | None = None)
 def results(*experiments_: int, store: str | None = None) -> pandas.DataFrame:
     """The comparison of experiments: a row per variant and quantity with value, unit, n, interval, ratio to the baseline and verdict."""
     frames = _pandas()
-    opened = Store.open(store_url(store))
-    try:
+    with Store.open(store_url(store)) as opened:
         found = comparison.compare(opened, list(experiments_))
-    finally:
-        opened.close()
     keys = ("value", "unit", "better", "n", "low", "high", "ratio", "ratio_low", "ratio_high", "verdict")
     rows = [
         {"variant": name, "quantity": key, **{column: result.get(column) for column in keys}}
@@ -180,8 +158,7 @@ def results(*experiments_: int, store: str | None = None) -> pandas.DataFrame:
 def points(run: int, key: str | None = None, *, store: str | None = None) -> pandas.DataFrame:
     """The points of one run (all series, or the one named `key`): key, unit, step, time (UTC), value (NaN where it was not a number)."""
     frames = _pandas()
-    opened = Store.open(store_url(store))
-    try:
+    with Store.open(store_url(store)) as opened:
         known = queries.series(opened, run)
         wanted = [row for row in known if key is None or row.key == key]
         if key is not None and not wanted:
@@ -191,8 +168,6 @@ def points(run: int, key: str | None = None, *, store: str | None = None) -> pan
             steps, times, values = queries.points(opened, row.id)
             moments = frames.to_datetime(times, unit="s", utc=True)
             parts.append(frames.DataFrame({"key": row.key, "unit": row.unit, "step": steps.astype("int64"), "time": moments, "value": values}))
-    finally:
-        opened.close()
     if not parts:
         return frames.DataFrame(columns=["key", "unit", "step", "time", "value"])
     return frames.concat(parts, ignore_index=True)

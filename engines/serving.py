@@ -27,9 +27,10 @@ from engines.supervisor import Supervisor
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Serve the store of the command line until nobody needs it; returns the exit code."""
     parser = argparse.ArgumentParser(prog="engines.serving", description="Serves the queued runs of one store.")
     parser.add_argument("--store", default=None, help="SQLAlchemy URL of the store")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("WORKBENCH_JOBS", "1")), help="runs at once")
+    parser.add_argument("--jobs", type=int, default=os.environ.get("WORKBENCH_JOBS", "1"), help="runs at once")
     parser.add_argument("--once", action="store_true", help="leave as soon as nothing is queued")
     parser.add_argument("--spare", action="store_true", help="keep a worker waiting with torch loaded while a client is there")
     arguments = parser.parse_args(argv)

@@ -69,6 +69,7 @@ class Watch:
         ]
 
     def close(self) -> None:
+        """Wait for its death no longer."""
         if self.death_notice is not None:
             os.close(self.death_notice)
             self.death_notice = None

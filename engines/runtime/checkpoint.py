@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
 def save(state: Any, folder: Path) -> None:
     """Write a tree of dicts, lists, tuples, tensors, numbers, texts and None; the folder is replaced in one rename."""
     tensors: dict[str, torch.Tensor] = {}
-    tree = _pack(state, tensors, "state")
+    tree = _pack(state, tensors, set(), "state")
     fresh = folder.with_name(folder.name + ".new")
     if fresh.exists():
         shutil.rmtree(fresh)
@@ -56,20 +56,22 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Any:
         raise CheckpointError(f"The checkpoint in {folder} cannot be read: {error}. Start the run anew.") from error
 
 
-def _pack(node: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+def _pack(node: Any, tensors: dict[str, torch.Tensor], storages: set[int], path: str) -> Any:
+    """The tree with names in place of its tensors, which are put into `tensors`. storages: addresses of those that are there."""
     if isinstance(node, torch.Tensor):
         tensor = node.detach().cpu().contiguous()
         # A file holds each storage once; only where two entries share one (tied weights) is a copy made, since copies cost peak memory.
-        shared = any(tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in tensors.values() if tensor.numel())
-        tensors[path] = tensor.clone() if shared else tensor
+        address = tensor.untyped_storage().data_ptr()
+        tensors[path] = tensor.clone() if tensor.numel() and address in storages else tensor
+        storages.add(address)
         return {_TENSOR: path}
     if isinstance(node, dict):
         # Optimiser states have integer keys, which JSON objects cannot hold: pairs keep them.
-        return {_MAP: [[key, _pack(value, tensors, f"{path}.{key}")] for key, value in node.items()]}
+        return {_MAP: [[key, _pack(value, tensors, storages, f"{path}.{key}")] for key, value in node.items()]}
     if isinstance(node, tuple):
-        return {_TUPLE: [_pack(value, tensors, f"{path}.{i}") for i, value in enumerate(node)]}
+        return {_TUPLE: [_pack(value, tensors, storages, f"{path}.{i}") for i, value in enumerate(node)]}
     if isinstance(node, list):
-        return [_pack(value, tensors, f"{path}.{i}") for i, value in enumerate(node)]
+        return [_pack(value, tensors, storages, f"{path}.{i}") for i, value in enumerate(node)]
     if node is None or isinstance(node, bool | int | float | str):
         return node
     raise CheckpointError(f"A checkpoint cannot hold a {type(node).__name__} (at {path}): use tensors, numbers, texts, lists and dicts.")

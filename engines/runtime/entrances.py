@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.runtime.finished import Finished
-from engines.runtime.graphs import CHECKED_STEPS, Classes, NotExportable, Prompt, Scoring, ScoringByAll, Step, after_prompt
-
-NO_PROBABILITIES = "Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding."
+from engines.runtime.graphs import CHECKED_STEPS, NO_PROBABILITIES, Classes, NotExportable, Prompt, Scoring, ScoringByAll, Step, after_prompt
 
 STATELESS = (
     "It carries no state from token to token: read the prompt again with each token behind it, which is what the model itself does up to {length} "

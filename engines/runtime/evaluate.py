@@ -29,7 +29,7 @@ from engines.runtime import work
 from engines.runtime.clock import wait_for
 from engines.runtime.finished import Finished, load_finished
 from engines.runtime.graphs import NotExportable
-from engines.runtime.plan import PlanError, threads_of
+from engines.runtime.plan import PlanError, device_holding, threads_of
 from engines.runtime.runners import GraphRunner, Runner, Work, device_for, runner_of, score
 from engines.store.rows import ResultRow
 from engines.toolbox.packed import matrices_in
@@ -92,7 +92,7 @@ def operations(finished: Finished, announce: Callable[[str], None]) -> tuple[lis
 def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], None]) -> list[ResultRow]:
     """What else a finished model alone tells: size, speed, latency, memory and energy. What cannot be measured here is announced and absent."""
     rows = _size(finished.model, weights_bytes)
-    own_device = _device(finished.model)
+    own_device = device_holding(finished.model)
     if finished.task.no_steps:
         announce(f"No latency is measured: {finished.task.no_steps}")
     plan_threads = finished.plan.get("threads")
@@ -112,7 +112,7 @@ def figures(finished: Finished, weights_bytes: int, announce: Callable[[str], No
 
 def held_out_batch(finished: Finished, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The task's inputs and targets of `batch` rows of held-out text, where the model is."""
-    device = _device(finished.model)
+    device = device_holding(finished.model)
     inputs, targets = finished.task.held_out(finished.text, batch, length)
     return inputs.to(device), targets.to(device)
 
@@ -136,7 +136,7 @@ def _size(model: Any, weights_bytes: int) -> list[ResultRow]:
     return [
         _row("size/parameters", sum(t.numel() for t in tensors), "", "lower"),
         _row("size/nonzero_parameters", sum(int(t.count_nonzero()) for t in tensors), "", "lower"),
-        _row("size/model_mib", weights_bytes / 2**20, "MiB", "lower", detail={"what": "weights file as written (safetensors), dense"}),
+        _row("size/model_mib", weights_bytes / 2**20, "MiB", "lower", detail={"what": "weights file as written (safetensors)"}),
     ]
 
 
@@ -255,10 +255,6 @@ def _generation_steps(begin: Callable[[], Work], device: torch.device) -> list[f
         if number >= WARM_UP:
             seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def _device(model: Any) -> torch.device:
-    return next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _row(key: str, value: float, unit: str, better: str, target: str = "", detail: Mapping[str, Any] | None = None) -> ResultRow:

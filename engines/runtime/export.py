@@ -29,7 +29,7 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.entrances import Offer, Part, entrances
 from engines.runtime.evaluate import held_out_batch
 from engines.runtime.finished import Finished, FinishedError, load_finished
-from engines.runtime.graphs import NotExportable, agreed, runnable, values_of, write_graph
+from engines.runtime.graphs import GROWING_STATE, NotExportable, agreed, runnable, values_of, write_graph
 from engines.runtime.onnxgraph import Graph
 from engines.runtime.plan import PlanError
 from engines.runtime.portable import load_exported, write_exported
@@ -137,7 +137,7 @@ def _programs(finished: Finished, out: Path, form: str, beside: Path) -> tuple[l
 
 def _write_graph(model: Any, part: Part, path: Path) -> None:
     if part.grows:
-        raise NotExportable("Its state grows from token to token, and a graph with fixed shapes cannot carry that.")
+        raise NotExportable(GROWING_STATE)
     write_graph(model, part.module, part.example, list(part.names), list(part.outputs), path)
 
 

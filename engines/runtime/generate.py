@@ -19,11 +19,8 @@ LONGEST = 10_000
 @lru_cache(maxsize=1)
 def finished(store: str, run: int) -> Finished:
     """The finished model of a run, on the CPU. Raises FinishedError, StoreError. The latest one stays in memory."""
-    opened = Store.open(store, read_only=True)
-    try:
+    with Store.open(store, read_only=True) as opened:
         found = load_finished(opened.model_folder(run))
-    finally:
-        opened.close()
     if found.text.encode is None or found.text.decode is None or not hasattr(found.model, "hidden"):
         raise FinishedError(f"Run {run} is no language model on text, so it can neither write nor judge sentences.")
     if found.task.no_steps:

@@ -31,15 +31,23 @@ CHECKED_STEPS = 5
 
 
 class NotExportable(ValueError):
-    """A model, or a part of what it does, has no ONNX form; the message says why."""
+    """A model, or a part of what it does, cannot be written in the form that was asked for; the message says why."""
 
 
-class Scoring(nn.Module):
-    """(inputs_BT, targets_BT) -> exact nll of each target in nats, (N,)."""
+NO_PROBABILITIES = "Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding."
+GROWING_STATE = "Its state grows from token to token, and a graph with fixed shapes cannot carry that."
+
+
+class _OfModel(nn.Module):
+    """One thing that is computed with a finished model, as a module of its own."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+
+class Scoring(_OfModel):
+    """(inputs_BT, targets_BT) -> exact nll of each target in nats, (N,)."""
 
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         hidden_BTD, _, _ = self.model.hidden(inputs_BT, None)
@@ -47,12 +55,8 @@ class Scoring(nn.Module):
         return nll_N
 
 
-class ScoringByAll(nn.Module):
+class ScoringByAll(_OfModel):
     """The same figures from the log probabilities of all tokens, for heads whose own way of judging depends on values."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         hidden_BTD, _, _ = self.model.hidden(inputs_BT, None)
@@ -60,24 +64,16 @@ class ScoringByAll(nn.Module):
         return -log_prob_NV.gather(1, targets_BT.reshape(-1, 1)).squeeze(1)
 
 
-class Classes(nn.Module):
+class Classes(_OfModel):
     """texts_BT -> log p of each class, (B, C); places behind the end of a text hold -100."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, texts_BT: Tensor) -> Tensor:
         log_prob_BC: Tensor = self.model.head.log_prob_rows(self.model.hidden(texts_BT, None)[0].flatten(0, 1))
         return log_prob_BC
 
 
-class Prompt(nn.Module):
+class Prompt(_OfModel):
     """prompt_1T -> (log p_11 of the most probable next token, that token_11, *state after the prompt)."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, prompt_1T: Tensor) -> tuple[Tensor, ...]:
         hidden_1TD, after, _ = self.model.hidden(prompt_1T, None)
@@ -85,12 +81,12 @@ class Prompt(nn.Module):
         return (log_p_11, best_11, *pytree.tree_leaves(after))
 
 
-class Step(nn.Module):
+class Step(_OfModel):
     """(token_11, *state) -> (log p_11 of the most probable next token, that token_11, *state)."""
 
     def __init__(self, model: Any, shape: pytree.TreeSpec) -> None:
-        super().__init__()
-        self.model, self._shape = model, shape
+        super().__init__(model)
+        self._shape = shape
 
     def forward(self, token_11: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         hidden_11D, after, _ = self.model.hidden(token_11, pytree.tree_unflatten(list(state), self._shape))
@@ -101,7 +97,7 @@ class Step(nn.Module):
 def export_scoring(model: Any, inputs_BT: Tensor, targets_BT: Tensor, path: Path) -> None:
     """Write the graph that judges text of this shape. Inputs: inputs, targets, int64 (B, T); output: nll, (B T,). Raises NotExportable."""
     if not getattr(model.head, "normalised", True):
-        raise NotExportable("Its head gives scores and no probabilities: it is judged by ranks, which flip where two scores differ by rounding.")
+        raise NotExportable(NO_PROBABILITIES)
     write_graph(model, Scoring(model), (inputs_BT, targets_BT), ["inputs", "targets"], ["nll"], path)
 
 
@@ -115,7 +111,7 @@ def export_step(model: Any, prompt_1T: Tensor, path: Path) -> None:
     with torch.no_grad():
         grown = [tuple(leaf.shape) for leaf in step(token_11, *state)[2:]]
     if grown != [tuple(leaf.shape) for leaf in state]:
-        raise NotExportable("Its state grows from token to token, and a graph with fixed shapes cannot carry that.")
+        raise NotExportable(GROWING_STATE)
     states, afters = ([f"{word}_{n}" for n in range(len(state))] for word in ("state", "after"))
     write_graph(model, step, (token_11, *state), ["token", *states], ["log_p", "next", *afters], path)
 

@@ -55,6 +55,7 @@ class Losses:
         self._unread.append((self.session.step, time.time(), loss_sum, count))
 
     def are_due(self, now: float) -> bool:
+        """Whether it is time to read them. now: of `time.perf_counter`."""
         return now - self._read_at > self.every
 
     def read(self) -> None:

@@ -261,3 +261,5 @@ def _storages(tensor: torch.Tensor) -> Iterator[torch.UntypedStorage]:
         yield from (tensor._indices().untyped_storage(), tensor._values().untyped_storage())
     elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
         yield from (part.untyped_storage() for part in (tensor.crow_indices(), tensor.col_indices(), tensor.values()))
+    elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        yield from (part.untyped_storage() for part in (tensor.ccol_indices(), tensor.row_indices(), tensor.values()))

@@ -39,11 +39,8 @@ def vectors(store: str, run: int) -> tuple[Text, torch.Tensor]:
 
     The latest one stays in memory.
     """
-    opened = Store.open(store, read_only=True)
-    try:
+    with Store.open(store, read_only=True) as opened:
         found = load_finished(opened.model_folder(run))
-    finally:
-        opened.close()
     return found.text, F.normalize(_raw(found), dim=1)
 
 

@@ -180,6 +180,7 @@ def _peaks_unmeasured(figures: Figures) -> list[str]:
 
 
 def axis(axis: Axis) -> dict[str, Any]:
+    """An axis as the result holds it."""
     return {"name": axis.name, "unit": axis.unit, "log": axis.log, "better": axis.better}
 
 

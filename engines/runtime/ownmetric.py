@@ -27,6 +27,7 @@ from torch import nn
 
 from engines.api import Figure, HeldOut, Task, Text
 from engines.comparability import JUDGED_BY, JUDGED_BY_SOURCE
+from engines.runtime.plan import device_holding
 from engines.toolbox.factories import find_function
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -69,7 +70,7 @@ class OwnMetric:
 
         Raises MetricError where it fails, gives anything but figures, or changes the model.
         """
-        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        device = device_holding(model)
         length = int(cast(Any, getattr(model, "length", 0))) or 1
         batches = partial(_on_device, task, text, split, tokens, batch, length, device)
         held_out = HeldOut(split, text, tokens, device, batches)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from engines import catalogue, places, probes
 from engines.api import Block, Corpus, Plugin, Task, Technique, Text
@@ -52,11 +53,12 @@ def plugin(choice: Mapping[str, Any]) -> Plugin:
 
 
 def block(choice: Mapping[str, Any]) -> Block:
+    """As `plugin`, of what is known to be a block."""
     return cast(Block, plugin(choice))
 
 
 def device_of(name: str) -> torch.device:
-    """auto | cpu | cuda | cuda:1 | mps -> a device that is there."""
+    """auto | cpu | cuda | cuda:1 | mps -> a device that is there. Raises PlanError where it is not."""
     if name == "auto":
         # mps only on request: it has no float64, and much of the catalogue was never tried on it.
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,12 +71,18 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def device_holding(model: nn.Module) -> torch.device:
+    """Where a model is; the CPU for one without tensors."""
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
 def threads_of(requested: int | None) -> int:
     """Torch threads: as requested, else the cores this process may use minus one, at least one."""
     return requested or max(1, probes.usable_cores() - 1)
 
 
 def text_of(corpus: Corpus, announce: Callable[[str], None]) -> Text:
+    """The prepared text of a corpus, from the cache where it is there. Raises CorpusError."""
     return corpus.prepare(corpus_folder(), announce)
 
 

@@ -110,14 +110,7 @@ def predict(
         text = _words(text, max(2 * STEPS * batch, HELD_OUT_BATCHES * EVALUATION_BATCH) * (length + 1) + 1)
     missing = ["The vocabulary's size is assumed: the text was never read."] if assumed else []
     device, threads = device_of(plan["device"]), threads_of(plan.get("threads"))
-    where = device if device.type == "cuda" else torch.device("cpu")
-    try:
-        trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]
-    except torch.OutOfMemoryError as error:
-        missing.append(f"{where} has no room to try it out now ({first_line(error)}), so memory is that of the tensors alone.")
-        torch.cuda.empty_cache()
-        where = torch.device("cpu")
-        trials = [_trial(plan, text, rows, teachers, where, runs) for rows in _cuts(batch, length, size, where)]
+    trials, where = _trials(plan, text, size, teachers, device, runs, missing)
 
     def at_batch(figure: Callable[[Trial], float]) -> float:
         """A figure of the trials, continued to the rows of the batch."""
@@ -162,9 +155,7 @@ def predict(
 _BOUNDS: tuple[roofline.Bound, ...] = ("compute", "memory", "launch")
 
 
-def _modules(
-    trials: list[Trial], owners: Mapping[str, float], at_batch: Callable[[Callable[[Trial], float]], float]
-) -> list[dict[str, Any]]:
+def _modules(trials: list[Trial], owners: Mapping[str, float], at_batch: Callable[[Callable[[Trial], float]], float]) -> list[dict[str, Any]]:
     """The owners of each module. Where two readings peaked at different moments the line of one module may fall below zero: it has nothing then,
     and the others of the owner are scaled to what that has in all."""
     held = {trial.rows: {row["name"]: row["owners_mib"] for row in trial.memory.modules} for trial in trials}
@@ -192,9 +183,23 @@ def _cuts(batch: int, length: int, parameters: int, where: torch.device) -> list
     return [rows, 2 * rows]
 
 
-def _trial(
-    plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None, where: torch.device, runs: Path | None
-) -> Trial:
+def _trials(
+    plan: Mapping[str, Any], text: Text, parameters: int, teachers: Mapping[str, nn.Module] | None, device: torch.device, runs: Path | None,
+    missing: list[str],
+) -> tuple[list[Trial], torch.device]:  # fmt: skip
+    """What was tried, and where: on the device of the run where that is a GPU with room for it, else on the CPU; why not is put into `missing`."""
+    batch, length = int(plan["training"]["batch"]), int(plan["training"]["sequence"])
+    cpu = torch.device("cpu")
+    if device.type == "cuda":
+        try:
+            return [_trial(plan, text, rows, teachers, device, runs) for rows in _cuts(batch, length, parameters, device)], device
+        except torch.OutOfMemoryError as error:
+            missing.append(f"{device} has no room to try it out now ({first_line(error)}), so memory is that of the tensors alone.")
+            torch.cuda.empty_cache()
+    return [_trial(plan, text, rows, teachers, cpu, runs) for rows in _cuts(batch, length, parameters, cpu)], cpu
+
+
+def _trial(plan: Mapping[str, Any], text: Text, rows: int, teachers: Mapping[str, nn.Module] | None, where: torch.device, runs: Path | None) -> Trial:
     length = int(plan["training"]["sequence"])
     measure = {**plan["measure"], "held_out_tokens": HELD_OUT_BATCHES * EVALUATION_BATCH * length}
     smaller = {**plan, "training": {**plan["training"], "batch": rows}, "measure": measure}

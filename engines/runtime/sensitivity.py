@@ -30,7 +30,7 @@ from engines.catalogue import BrokenPlugin, UnknownPlugin
 from engines.runtime.failures import first_line
 from engines.runtime.finished import Finished, FinishedError, load_finished
 from engines.runtime.heldout import EVALUATION_BATCH
-from engines.runtime.plan import PlanError, threads_of
+from engines.runtime.plan import PlanError, device_holding, threads_of
 from engines.sensitivity import FLOAT_BITS, KIND, VERSION, Choice, Mode, SensitivityError
 from engines.statistics import student_interval
 from engines.store import commands, queries
@@ -80,7 +80,7 @@ def judged(finished: Finished, tokens: int) -> Judged:
 
     setattr(model.head, name, listen)
     try:
-        device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        device = device_holding(model)
         figures = finished.task.evaluate(model, finished.text, SPLIT, tokens, EVALUATION_BATCH, device)
     finally:
         delattr(model.head, name)

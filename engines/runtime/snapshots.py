@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """States of torch's random numbers, on the CPU and, where it is one, on a GPU."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -26,6 +27,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go on from what `random_state` gave."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

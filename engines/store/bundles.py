@@ -181,8 +181,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(archive.read("manifest.json"))
         version, files = int(found["format"]), found["files"]
-        assert all(isinstance(each["bytes"], int) and isinstance(each["sha256"], str) for each in files.values())
-    except (KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        if not all(isinstance(each["bytes"], int) and isinstance(each["sha256"], str) for each in files.values()):
+            raise ValueError("Sizes are whole numbers and seals are texts.")
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is no bundle of the workbench: its manifest is missing or cannot be read.") from error
     if version > FORMAT or str(found.get("version", "")) > tables.VERSION:
         raise StoreError(f"{path} was made by a newer workbench: update this one to open it.")
