@@ -20,7 +20,7 @@ at fixed places (the order is that of `HOOKS`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
@@ -203,9 +203,9 @@ class Technique(Plugin):
         """The hooks this technique defines, in the order the engine calls them."""
         return tuple(name for name in HOOKS if callable(getattr(cls, name, None)))
 
-    def matches(self, module: nn.Module) -> Matches | None:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches | None:
         """Which parts of this model, as it is built, types and patterns find; None for a technique that does not go by them. The module is looked
-        at and not changed; its weights may be on the meta device."""
+        at and not changed; its weights may be on the meta device. text: a batch of drawn tokens as the task reads them, where it can be run."""
         return None
 
 

@@ -41,7 +41,8 @@ def matches(arguments: argparse.Namespace) -> int:
 
 def _tell(found: dict[str, Any]) -> None:
     count = len(found["names"])
-    what = f"finds {count}, {found['weights']:,} numbers in all" if count else "finds nothing: it would leave the model as it is"
+    nothing = "finds nothing" if found["left"] else "finds nothing: it would leave the model as it is"
+    what = f"finds {count}, {found['weights']:,} numbers in all" if count else nothing
     say(f"  {found['id']} {what}")
     for line in (*found["names"], *found["left"]):
         say(f"    {line}")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from engines.api import Technique
 from engines.catalogue import BrokenPlugin, UnknownPlugin
@@ -15,6 +14,7 @@ from engines.runtime import work
 from engines.runtime.flops import Work
 from engines.runtime.plan import PlanError, plugin
 from engines.runtime.sketch import Sketch, assemble, sketch
+from engines.toolbox.batches import Batch
 
 LARGEST_REAL = 50_000_000
 """Parameters of a model that is built with weights where the shapes alone do not tell what it does."""
@@ -51,24 +51,29 @@ def shapes(plan: Mapping[str, Any]) -> dict[str, Any]:
         "uncounted": sorted(done.uncounted) if done else ["the whole model: its operations depend on values"],
         "vocabulary": built.text.vocabulary.size,
         "vocabulary_assumed": built.assumed,
-        "matches": matches(plan, built.model),
+        "matches": matches(plan, built),
         "fitted": callable(getattr(built.model, "fit", None)),
     }
     return answer | (_per_token(done, targets) if done else {})
 
 
-def matches(plan: Mapping[str, Any], model: nn.Module | None = None) -> list[dict[str, Any]]:
+def matches(plan: Mapping[str, Any], built: Sketch | None = None) -> list[dict[str, Any]]:
     """[{"technique": its place in the recipe, "id", "names", "weights", "left"}] of the techniques that go by types and patterns: what each finds
     in the model as it is built, before any technique has changed it. weights: numbers in what is found; left: sentences about what is left
-    alone. model: that of the plan, where the caller has it."""
-    built = sketch(plan).model if model is None else model
-    held = dict(built.named_parameters(remove_duplicate=False))
+    alone. built: that of the plan, where the caller has it."""
+    built = sketch(plan) if built is None else built
+    held = dict(built.model.named_parameters(remove_duplicate=False))
+    text = [] if any(p.is_meta for p in held.values()) else [Batch(*_drawn(built, 2, int(plan["training"]["sequence"])))]
     answer = []
     for place, choice in enumerate(plan["techniques"]):
         try:
-            found = cast(Technique, plugin(choice)).matches(built)
+            technique = cast(Technique, plugin(choice))
         except (PlanError, UnknownPlugin, BrokenPlugin):
             continue  # what is wrong with a choice is told by `validate`
+        try:
+            found = technique.matches(built.model, text)
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            found = technique.matches(built.model)  # a model that drawn text does not suit
         if found is not None:
             inside = {id(p): p for name in found.names for full, p in held.items() if full == name or full.startswith(f"{name}.")}
             left = [*found.left, *([found.refusal] if found.refusal else [])]
@@ -97,13 +102,18 @@ def _trace(built: Sketch, batch: int, length: int) -> tuple[list[dict[str, Any]]
 
 
 def _scored(built: Sketch, rows: int, length: int) -> tuple[list[work.ModuleWork], Work, int]:
-    """Words as frequent as in the text, for parts whose work depends on it."""
+    inputs, targets = _drawn(built, rows, length)
+    return *work.of_scoring(built.model, inputs, targets), targets.numel()
+
+
+def _drawn(built: Sketch, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(inputs, targets) as the task reads them, of words as frequent as in the text, for parts whose work depends on it."""
     share_V = torch.as_tensor(built.text.vocabulary.counts, dtype=torch.float64)
     draw = torch.Generator().manual_seed(0)
     device = next((parameter.device for parameter in built.model.parameters()), torch.device("cpu"))
     ids = torch.multinomial(share_V, rows * length + 1, replacement=True, generator=draw).numpy()
     inputs, targets = built.task.held_out(replace(built.text, splits=dict.fromkeys(built.text.splits, ids)), rows, length)
-    return *work.of_scoring(built.model, inputs.to(device), targets.to(device)), targets.numel()
+    return inputs.to(device), targets.to(device)
 
 
 def _among(batch: int, one: Work, two: Work) -> Work:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from fnmatch import fnmatchcase
@@ -32,7 +32,7 @@ class Packing(Technique):
         False, "Unpack once, at the first call, and keep the floats: the speed and memory of a float model, a small file. Else at each call."
     )
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         weights, skipped = matrices_of(module, self.types, self.include, self.exclude)
         return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 

@@ -201,8 +201,6 @@ def between(writer: tuple[str, Any], inner: Mapping[str, nn.Module], path: str, 
     units, read = written.out_channels, reader.in_features if type(reader) is nn.Linear else reader.in_channels
     if (type(reader) is nn.Linear and not flat) or read % units or (read != units and type(reader) is not nn.Linear):
         return None
-    if type(reader) is not nn.Linear and reader.weight.dim() != written.weight.dim():
-        return None
     writing = [Slab(name, own, 0) for own, _ in written.named_parameters(recurse=False)]
     for norm, module in inner.items():
         if isinstance(module, NORMS):

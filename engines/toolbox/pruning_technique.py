@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -70,7 +70,7 @@ class Pruning(Technique):
         """The matrices that may be cut."""
         return weights_of(module, self.types, self.include, self.exclude)
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         weights = self.matched(module)
         shared = tuple(f"{name} is also {other}, which loses the same weights." for name, other in shared_with(module, weights))
         return Matches(tuple(weights), shared)

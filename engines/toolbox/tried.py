@@ -29,9 +29,9 @@ def tried(model: nn.Module, text: Sequence[Any], found: Found) -> list[Part]:
     """Further parts of a model that is not assembled from blocks, on a batch of text; `found` are those known already."""
     if isinstance(model, LanguageModel) or not text or sum(p.numel() for p in model.parameters()) > LARGEST:
         return []
-    order = [name for name in _called(model, text[0]) if name]
+    trial, batch = exactly(model, text[0]), text[0]  # the model itself may be training, and its norms would take notice
+    order = [name for name in _called(trial, batch) if name]
     cut = {(slab.module, slab.reads) for part in found.parts for slab in part.slabs}
-    trial, batch = exactly(model, text[0]), text[0]
     parts: list[Part] = []
     for place, reader in enumerate(order):
         if isinstance(model.get_submodule(reader), NORMS) or (reader, True) in cut:

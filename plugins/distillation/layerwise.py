@@ -66,7 +66,7 @@ class Layerwise(Technique):
     distance: Distance = param("squared", "Of attention: squared difference of scores, or divergence of what the softmax makes of them.")
     layers: str = param("layers", "Full name of the list of layers, the same in both models.")
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         if self.hidden_weight == self.scores_weight == 0:
             return Matches(())
         try:

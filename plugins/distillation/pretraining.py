@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -46,7 +46,7 @@ class Pretraining(Technique):
     cosine_weight: float = param(0.1, "Share of the loss that turns hidden states towards the teacher's.", symbol="beta", ge=0, le=1)
     layers: str = param("layers", "Full name of the list of layers, the same in both models.")
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         layers = _count(module.state_dict(), self.layers)
         if self.initialise and not layers:
             sentence = f'The model has no layers under "{self.layers}": name where they stand with `layers`, or set initialise = false.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal, Self
 
@@ -97,12 +98,15 @@ class Structured(Technique):
             )
         return self
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         found = parts_of(module)
+        further = tried(module, text, found) if self._tries else []
+        found.parts += further
+        found.reasons += loose_convolutions(module, found)
         layers = [f"layers.{i}" for i in removable_layers(module) if self._wanted(f"layers.{i}")] if self.layers else []
         left = self._reasons(found)
-        if not isinstance(module, LanguageModel) and max(self.neurons, self.channels) > 0:
-            left.append("Layers that nothing but the calls of a module of your own puts one behind the other are found on text, when it runs.")
+        if not text and self._tries and not isinstance(module, LanguageModel):
+            left.append("Layers that nothing but the calls of a module of your own puts one behind the other are found when it runs.")
         return Matches((*layers, *(part.name for part in self._chosen(found))), tuple(left))
 
     def finish(self, module: nn.Module, ctx: Context) -> tuple[nn.Module, dict[str, Any]]:
@@ -114,7 +118,7 @@ class Structured(Technique):
         if gone:
             remove_layers(module, gone, optimizer)
         found = parts_of(module)
-        further = tried(module, text, found) if max(self.neurons, self.channels, *self.part_shares.values(), 0) > 0 else []
+        further = tried(module, text, found) if self._tries else []
         found.parts += further
         found.reasons += loose_convolutions(module, found)
         parts = self._chosen(found)
@@ -156,6 +160,11 @@ class Structured(Technique):
         told = [sentence for kind, sentence in found.reasons if self._shares[kind] > 0]
         known = {part.kind for part in found.parts} | {kind for kind, _ in found.reasons}
         return told + [sentence for kind, sentence in ABSENT.items() if self._shares[kind] > 0 and kind not in known]
+
+    @property
+    def _tries(self) -> bool:
+        """Whether neurons or channels are asked for."""
+        return max(self.neurons, self.channels, *self.part_shares.values(), 0) > 0
 
     @property
     def _shares(self) -> dict[Kind, float]:

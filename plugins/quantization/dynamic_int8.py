@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -73,7 +74,7 @@ class DynamicInt8(Technique):
             exchange(module, name, int8_form(module.get_submodule(name), record["per_channel"], empty=True))
         return module
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         names, skipped = self._matches(module)
         return Matches(tuple(names), tuple(f"{each} is skipped." for each in skipped))
 

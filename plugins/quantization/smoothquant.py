@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -47,7 +47,7 @@ class SmoothQuant(Technique):
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param((), "Patterns over full module names; none may match.")
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         weights, skipped = matrices_of(module, ("Linear",), self.include, self.exclude)
         return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 

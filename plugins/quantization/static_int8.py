@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -53,7 +54,7 @@ class StaticInt8(Technique):
     include: tuple[str, ...] = param(("*",), "Patterns over full module names (* matches anything); one must match.")
     exclude: tuple[str, ...] = param((), "Patterns over full module names; none may match.")
 
-    def matches(self, module: nn.Module) -> Matches:
+    def matches(self, module: nn.Module, text: Sequence[Any] = ()) -> Matches:
         weights, skipped = matrices_of(module, ("Linear",), self.include, self.exclude)
         return Matches(tuple(weights), tuple(f"{each} is skipped." for each in skipped))
 

@@ -193,6 +193,17 @@ def test_the_digest_covers_what_plugins_stand_on(monkeypatch: pytest.MonkeyPatch
     assert [name for name in wanted if not any(path.endswith(name) for path in read)] == []
 
 
+def test_the_digest_follows_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plugin lacked may be there now: a catalogue from before would go on saying that it is not available."""
+    before = catalogue.digest()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert catalogue.digest() == before
+    (tmp_path / "needed-1.0.dist-info").mkdir()
+    with_it = catalogue.digest()
+    (tmp_path / "needed-1.0.dist-info").rename(tmp_path / "needed-1.1.dist-info")
+    assert len({before, with_it, catalogue.digest()}) == 3
+
+
 def test_the_digest_follows_the_sources(install: Install) -> None:
     before = catalogue.digest()
     folder = install("thirdparty_i", {"steps/shrink": GOOD})

@@ -67,7 +67,7 @@ class TechniqueCard(PluginCard):
             return
         count = len(found["names"])
         shown = ", ".join(found["names"][:NAMED]) + (" …" if count > NAMED else "")
-        nothing = "Finds nothing in this model: it would leave it as it is."
+        nothing = " ".join(found["left"]) or "Finds nothing in this model: it would leave it as it is."
         self._found.setText(f"Finds {count}, {found['weights']:,} numbers: {shown}" if count else nothing)
         self._found.setToolTip("\n".join([*found["names"][:LISTED], *(["…"] if count > LISTED else []), *found["left"]]))
         flag(self._found, "role", "muted" if count else "error")

@@ -152,6 +152,16 @@ def test_matches_names_what_each_technique_of_a_recipe_finds(asked: Inspector) -
     assert [each["weights"] > 0 for each in found] == [True, True, False]
 
 
+def test_a_module_of_ones_own_is_tried_on_drawn_text(asked: Inspector, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("".join(f"{n % 2} ||| text number {n}\n" for n in range(40)))
+    model = {"id": "models/own", "factory": "tests.plugins.models.nets:Windows", "folder": ".", "arguments": {}}
+    documents = plan(model=model, task={"id": "tasks/text_classification"}, techniques=[{"id": "pruning/structured"}])
+    documents["corpus"] = {"id": "corpora/labelled_files", "train": str(tmp_path / "texts.txt")}
+    found = asked.ask("matches", plan=documents)["matches"][0]
+    assert found["names"] == ["body.chain.0", "body.wide", "body.chain.3"]
+    assert found["left"] == []
+
+
 def test_certificates_are_measured_on_the_trial_that_is_asked_for(asked: Inspector) -> None:
     found = asked.ask("verify", plugin="recurrent/lstm", trial={"batch": 1, "length": 5})
     assert all(each["holds"] and each["error"] <= each["tolerance"] for each in found)

@@ -151,12 +151,16 @@ class Free(nn.Module):
 
 def test_layers_behind_one_another_are_found_by_trying_and_come_back() -> None:
     torch.manual_seed(0)
-    model, fresh = Free().eval(), Free().eval()
+    model, fresh = Free(), Free().eval()
     with torch.no_grad():
         model.norm.running_mean.normal_()
     around = Surroundings(model)
     around.batches = [torch.randn(3, 4, 9)]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     found = tried(model, around.batches, parts_of(model))
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items()), "statistics of norms among them"
+    model.eval()
     assert [(part.name, part.tap[0], part.kind) for part in found] == [("one", "two", "channels"), ("two", "three", "channels")]
     for part in found:
         kept, masked, sliced = torch.arange(0, part.units, 2), copy.deepcopy(model), copy.deepcopy(model)
