@@ -9,6 +9,7 @@ first time by a process that has just opened the store, then at random zooms; ea
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import tempfile
@@ -137,6 +138,7 @@ def reading(folder: Path) -> None:
     print(f"first drawing of {LENGTH:,} points: median {statistics.median(firsts):.1f} ms, worst {max(firsts):.1f} ms")
     draw = random.Random(0)
     zooms = []
+    gc.freeze()  # As the window's process does (workbench/application.py).
     with Store.open(url) as store:
         for _ in range(ZOOMS):
             width = int(10 ** draw.uniform(1, 6))
