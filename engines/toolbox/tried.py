@@ -27,7 +27,7 @@ NEAREST = 3
 
 def tried(model: nn.Module, text: Sequence[Any], found: Found) -> list[Part]:
     """Further parts of a model that is not assembled from blocks, on a batch of text; `found` are those known already."""
-    if isinstance(model, LanguageModel) or not text or sum(p.numel() for p in model.parameters()) > LARGEST:
+    if not text or not triable(model):
         return []
     trial, batch = exactly(model, text[0]), text[0]  # the model itself may be training, and its norms would take notice
     order = [name for name in _called(trial, batch) if name]
@@ -44,6 +44,11 @@ def tried(model: nn.Module, text: Sequence[Any], found: Found) -> list[Part]:
                 cut |= {(slab.module, slab.reads) for slab in part.slabs}
                 break
     return parts
+
+
+def triable(model: nn.Module) -> bool:
+    """Whether anything is tried: the parts of assembled models are known, and copies of large ones cost too much."""
+    return not isinstance(model, LanguageModel) and sum(p.numel() for p in model.parameters()) <= LARGEST
 
 
 def described(part: Part) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from engines.api import Context, Matches, Technique, Trial, certificate, param
-from engines.toolbox.assembly import LanguageModel
 from engines.toolbox.importance import Criterion, evaluated, layer_scores, unit_scores
 from engines.toolbox.optimization import largest_difference
 from engines.toolbox.parts import loose_convolutions, parts_of
 from engines.toolbox.slicing import Found, Kind, Part, mask, narrow, removable_layers, remove_layers
 from engines.toolbox.specimen import Surroundings, batches, stacked_lstm, transformer
 from engines.toolbox.trials import relative_error
-from engines.toolbox.tried import described, rebuilt, tried
+from engines.toolbox.tried import described, rebuilt, triable, tried
 
 FINE_TUNE_SHARE = 0.1
 """Tokens of fine-tuning after the cut unless told otherwise, as a share of the tokens trained so far."""
@@ -105,7 +104,7 @@ class Structured(Technique):
         found.reasons += loose_convolutions(module, found)
         layers = [f"layers.{i}" for i in removable_layers(module) if self._wanted(f"layers.{i}")] if self.layers else []
         left = self._reasons(found)
-        if not text and self._tries and not isinstance(module, LanguageModel):
+        if not text and self._tries and triable(module):
             left.append("Layers that nothing but the calls of a module of your own puts one behind the other are found when it runs.")
         return Matches((*layers, *(part.name for part in self._chosen(found))), tuple(left))
 
