@@ -64,15 +64,15 @@ def why_not(store: Store, experiment_id: int) -> str:
 
 
 def is_pending(store: Store, experiment_id: int) -> bool:
-    """Whether a session of this experiment runs, or is due and in the care of a supervisor that lives."""
-    return bool(queries.rounds(store, experiment_id, status=RUNNING)) or (is_due(store, experiment_id) and _is_in_care(store, experiment_id))
+    """Whether a session of this experiment runs, or is due and in the care of a supervisor that lives; or was asked for, which any one hears."""
+    if queries.rounds(store, experiment_id, status=RUNNING):
+        return True
+    return is_due(store, experiment_id) and (bool(wishes(store, experiment_id)) or _is_in_care(store, experiment_id))
 
 
 def _is_in_care(store: Store, experiment_id: int) -> bool:
-    """Whether a supervisor lives that had a run of this experiment; no other one times it, except where it was asked for."""
+    """Whether a supervisor lives that had a run of this experiment; no other one times it."""
     alive = {row.id for row in queries.supervisors(store, alive=True) if row.host != platform.node() or probes.is_alive(row.pid, row.pid_started)}
-    if wishes(store, experiment_id):
-        return bool(alive)
     return any(run.supervisor_id in alive for run in queries.runs(store, experiment_id))
 
 

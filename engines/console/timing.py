@@ -33,7 +33,7 @@ def time_again(arguments: argparse.Namespace) -> int:
             return INTERRUPTED
         ended = [row for row in queries.rounds(store, number, status=None) if row.id not in known]
         found = comparison.compare(store, [number])
-    for reason in dict.fromkeys(row.facts.get("reason", "") for row in ended if row.status != DONE):
+    for reason in dict.fromkeys(row.facts["reason"] for row in ended if row.status != DONE and "reason" in row.facts):
         note(f"Not timed: {reason}")
     if arguments.json:
         write_json(found, arguments.json)
