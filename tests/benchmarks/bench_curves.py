@@ -145,7 +145,7 @@ def _board(panes: int) -> tuple[Any, Any, list[Any]]:
     from engines.store.rows import SeriesRow
     from tests.benchmarks.runs_made_up import runs
     from workbench.application import application
-    from workbench.live import Piece
+    from workbench.gathering import Piece
     from workbench.theme import theme
     from workbench.watching.curves import CurveBoard
 

@@ -13,7 +13,7 @@ from workbench.timing_fields import TIMING
 from workbench.widgets.surfaces import Card, Notice
 
 if TYPE_CHECKING:
-    from workbench.live import Update
+    from workbench.gathering import Update
 
 TOLD = (
     "The finished models are loaded anew and timed in interleaved rounds, as soon as no run is at work on this machine. The figures that stand here "

@@ -17,7 +17,8 @@ from workbench.comparing.subject import Part, Subject
 from workbench.comparing.tabs import Tab, Tabs
 from workbench.comparing.timing_panel import TimingPanel
 from workbench.desk import Desk
-from workbench.live import LiveFeed, Update
+from workbench.gathering import Update
+from workbench.live import LiveFeed
 from workbench.theme import Theme
 from workbench.watching import run_actions
 from workbench.watching.experiment_list import ExperimentList

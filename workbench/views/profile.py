@@ -12,7 +12,8 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
-from workbench.live import LiveFeed, Update
+from workbench.gathering import Update
+from workbench.live import LiveFeed
 from workbench.profiling import trace
 from workbench.profiling.bar import ProfileBar
 from workbench.profiling.pages import FlamePage, LayersPage, MemoryPage, OperatorsPage, step_words

@@ -9,7 +9,8 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
-from workbench.live import LiveFeed, Update
+from workbench.gathering import Update
+from workbench.live import LiveFeed
 from workbench.theme import Theme
 from workbench.watching import run_actions
 from workbench.watching.drawn_curves import DrawnCurves

@@ -20,7 +20,7 @@ from workbench.widgets.surfaces import Card
 
 if TYPE_CHECKING:
     from engines.store.rows import Curve, RunRow
-    from workbench.live import Piece
+    from workbench.gathering import Piece
 
 NOTHING = (np.empty(0), np.empty(0), np.empty(0))
 

@@ -10,7 +10,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from workbench.desk import Desk
-from workbench.live import MOST, LiveFeed, Update
+from workbench.gathering import MOST, Update
+from workbench.live import LiveFeed
 from workbench.theme import Theme
 from workbench.watching import clocks, colours
 from workbench.watching.legend import Entry

@@ -19,7 +19,7 @@ from workbench.widgets.text import duration
 if TYPE_CHECKING:
     from engines.remaining import Remaining
     from engines.store.rows import RunRow
-    from workbench.live import Update
+    from workbench.gathering import Update
 
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Run", "Variant", "Seed", "State", "Progress", "Experiment")
