@@ -186,7 +186,7 @@ def test_verify_and_deep_problems(qtbot: QtBot, make_window: Callable[..., Windo
     assert "batch 20, 35 tokens, width 128" in catalogue.certificates.own_button.toolTip()
     catalogue.certificates.own_button.click()
     assert catalogue.certificates.own_button.text() == "Stop"
-    qtbot.waitUntil(lambda: not catalogue.program.running, timeout=120_000)
+    qtbot.waitUntil(lambda: not catalogue.certificates.program.running, timeout=120_000)
     assert catalogue.certificates.trial_words.text().startswith("Measured with batch 20")
     window.go("experiment")
     editor = window.view("experiment")
