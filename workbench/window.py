@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QByteArray, QSettings, QSize, QTimer
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QIcon
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QMainWindow, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from workbench import menubar, menus, openings, theme, wishes
 from workbench.appearance import Appearance
@@ -123,6 +123,9 @@ class Window(QMainWindow):
         # Imported here, so that the first paint waits for none of them (pyqtgraph alone takes a quarter of a second).
         if key in CLASSES:
             made: QWidget = getattr(importlib.import_module(f"workbench.views.{key}"), CLASSES[key])(self.desk)
+            columns, kept = made.findChild(QSplitter), self.settings.value(f"layout/{key}")
+            if isinstance(columns, QSplitter) and isinstance(kept, QByteArray):
+                columns.restoreState(kept)
             return made
         from workbench.editor.document import Document
         from workbench.views.editor import EditorView
@@ -232,6 +235,10 @@ class Window(QMainWindow):
             event.ignore()
             return
         self.settings.setValue("geometry", self.saveGeometry())
+        for key in self.views.keys() & CLASSES.keys():
+            columns = self.views[key].findChild(QSplitter)  # The outermost: children are looked at before theirs.
+            if isinstance(columns, QSplitter):
+                self.settings.setValue(f"layout/{key}", columns.saveState())
         if "experiment" in self.views:
             self.view("experiment").side.card.close_card()  # The widths that are remembered are those without it.
             widths = self.view("experiment").splitter.widths()

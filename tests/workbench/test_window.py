@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QSettings, Qt
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox, QSplitter
 from pytestqt.qtbot import QtBot
 
 from engines.experiment import load
@@ -47,6 +47,19 @@ def test_the_view_and_the_place_are_remembered(make_window: Make, settings: QSet
     window.close()
     assert settings.value("view") == "catalogue"
     assert settings.value("geometry") is not None
+
+
+def test_the_widths_of_columns_are_remembered(make_window: Make) -> None:
+    for key in ("runs", "catalogue"):
+        window = make_window()
+        window.go(key)
+        columns = window.view(key).findChild(QSplitter)
+        before = columns.sizes()[0]
+        columns.setSizes([before + 150, columns.width() - before - 150])
+        window.close()
+        second = make_window()
+        second.go(key)
+        assert second.view(key).findChild(QSplitter).sizes()[0] > before + 50  # No wider than what stands beside it allows on a smaller screen.
 
 
 def test_keys_lead_to_views(qtbot: QtBot, make_window: Make) -> None:

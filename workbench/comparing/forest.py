@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QStackedWidget, QVBoxLayout
@@ -11,11 +12,16 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QStackedWidget, QVBoxLayou
 from engines.report import labels
 from workbench.comparing import forest_lines
 from workbench.comparing.forest_table import ForestTable
+from workbench.comparing.pictures import picture_button
 from workbench.comparing.subject import Part, Subject
+from workbench.desk import Desk
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
 from workbench.widgets.surfaces import Card
 from workbench.widgets.text import label
+
+if TYPE_CHECKING:
+    from engines.report.drawing import Drawing
 
 VARIANTS, QUANTITIES = "variants", "quantities"
 LEGEND = (
@@ -27,12 +33,13 @@ LEGEND = (
 class Forest(Part):
     """Choosing a line selects its variant; choosing a variant elsewhere brings out its line."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, desk: Desk) -> None:
         super().__init__(subject)
         self._comparison: Mapping[str, Any] | None = None
         page = QVBoxLayout(self)
         page.setContentsMargins(14, 14, 14, 14)
         card = Card("Ratios to the baseline")
+        card.corner.addWidget(picture_button(desk, self.picture))
         page.addWidget(card)
         row = QHBoxLayout()
         row.setSpacing(8)
@@ -84,6 +91,20 @@ class Forest(Part):
 
     def paint_with(self, theme: Theme) -> None:
         self.table.paint_with(theme)
+
+    def picture(self) -> Drawing | None:
+        """What is shown as a drawing; None where there is no ratio."""
+        from engines.report.forest import forest
+
+        comparison, chosen = self._comparison, self.of.currentData()
+        if comparison is None or chosen is None:
+            return None
+        if self.rows.currentData() == VARIANTS:
+            return forest(comparison, [chosen])
+        keys = forest_lines.quantities(comparison) if self.all_keys.isChecked() else labels.columns(comparison)
+        shown = {name: variant for name, variant in comparison["variants"].items() if name in (chosen, comparison["baseline"])}
+        drawn = forest({**comparison, "variants": shown}, keys)
+        return replace(drawn, title=f"{drawn.title}: {chosen}") if drawn is not None else None
 
     def _offer(self) -> None:
         """What the second choice offers follows from the first."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout
 
 from engines.report import labels
 from workbench.comparing import verdicts
+from workbench.comparing.pictures import picture_button
 from workbench.comparing.scatter import Scatter
 from workbench.comparing.subject import Part, Subject
+from workbench.desk import Desk
 from workbench.theme import Theme
 from workbench.widgets.choices import Choice
 from workbench.widgets.surfaces import Card
 from workbench.widgets.text import label
+
+if TYPE_CHECKING:
+    from engines.report.drawing import Drawing
 
 FIRST = {
     "x": ("speed/infer_tokens_per_s", "speed/train_tokens_per_s", "latency/p50_ms"),
@@ -29,12 +34,13 @@ HINT = "Point at a dot for its exact figures; a click, or the arrow keys, select
 class Tradeoff(Part):
     """A scatter with its three choices and a line of exact figures."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, desk: Desk) -> None:
         super().__init__(subject)
         self._comparison: Mapping[str, Any] | None = None
         page = QVBoxLayout(self)
         page.setContentsMargins(14, 14, 14, 14)
         card = Card("Trade-off")
+        card.corner.addWidget(picture_button(desk, self.picture))
         page.addWidget(card)
         row = QHBoxLayout()
         row.setSpacing(8)
@@ -85,6 +91,14 @@ class Tradeoff(Part):
 
     def paint_with(self, theme: Theme) -> None:
         self.scatter.paint_with(theme)
+
+    def picture(self) -> Drawing | None:
+        """The chosen two figures as a drawing; None where no variant has both."""
+        from engines.report import charts
+
+        x, y = (str(self.choices[side].currentData() or "") for side in ("x", "y"))
+        found = charts.scatters(self._comparison, x, y) if self._comparison is not None and x and y else []
+        return found[0] if found else None
 
     def _fill(self) -> None:
         if self._comparison is None:

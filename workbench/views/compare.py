@@ -231,16 +231,16 @@ def _overview(desk: Desk, subject: Subject) -> Part:
     return Overview(subject, desk.settings)
 
 
-def _forest(subject: Subject) -> Part:
+def _forest(desk: Desk, subject: Subject) -> Part:
     from workbench.comparing.forest import Forest
 
-    return Forest(subject)
+    return Forest(subject, desk)
 
 
-def _tradeoff(subject: Subject) -> Part:
+def _tradeoff(desk: Desk, subject: Subject) -> Part:
     from workbench.comparing.tradeoff import Tradeoff
 
-    return Tradeoff(subject)
+    return Tradeoff(subject, desk)
 
 
 def _parallel(desk: Desk, subject: Subject) -> Part:
@@ -284,8 +284,8 @@ def _saving(comparison: Mapping[str, Any]) -> bool:
 def _tabs(desk: Desk, export: Callable[[str], object]) -> list[Tab]:
     return [
         Tab("overview", "Overview", "What the comparison says, and every verdict", partial(_overview, desk)),
-        Tab("forest", "Forest", "Ratios to the baseline with their intervals", _forest, _several),
-        Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", _tradeoff),
+        Tab("forest", "Forest", "Ratios to the baseline with their intervals", partial(_forest, desk), _several),
+        Tab("tradeoff", "Trade-off", "Any two figures against each other, with the front that no variant beats", partial(_tradeoff, desk)),
         Tab(
             "parallel",
             "Parallel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ from pytestqt.qtbot import QtBot
 
 from workbench.comparing import forest_lines
 from workbench.comparing.forest import QUANTITIES, Forest
+from workbench.comparing.pictures import FORMS, write
 from workbench.comparing.subject import Subject
+from workbench.desk import Desk
 
 SPEED = "speed/infer_tokens_per_s"
 
 
 @pytest.fixture
-def forest(qtbot: QtBot, subject: Subject, comparison: dict[str, Any]) -> Forest:
-    made = Forest(subject)
+def forest(qtbot: QtBot, desk: Desk, subject: Subject, comparison: dict[str, Any]) -> Forest:
+    made = Forest(subject, desk)
     qtbot.addWidget(made)
     made.resize(1000, 700)
     made.draw(comparison)
@@ -106,3 +109,19 @@ def test_what_is_missing_is_said(forest: Forest, comparison: dict[str, Any]) -> 
     forest.draw(alone)
     assert forest.pages.currentWidget() is forest.missing
     assert "only the baseline" in forest.missing.text()
+
+
+def test_what_is_shown_is_saved_as_a_picture(forest: Forest, tmp_path: Path) -> None:
+    drawn = forest.picture()
+    assert drawn is not None
+    for form in FORMS:
+        assert write(drawn, form, tmp_path / f"out.{form}").stat().st_size > 1000
+    text = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    assert all(line.variant in text for line in forest.table.lines if not line.control)
+    forest.rows.setCurrentIndex(forest.rows.findData(QUANTITIES))
+    forest.rows.activated.emit(1)
+    one = forest.picture()
+    assert one is not None
+    assert one.title.endswith(str(forest.of.currentData()))
+    others = {line.variant for line in forest.table.lines} - {forest.of.currentData()}
+    assert not any(shape.text in others for shape in one.shapes)

@@ -12,11 +12,12 @@ from pytestqt.qtbot import QtBot
 
 from workbench.comparing.subject import Subject
 from workbench.comparing.tradeoff import Tradeoff
+from workbench.desk import Desk
 
 
 @pytest.fixture
-def tradeoff(qtbot: QtBot, subject: Subject, comparison: dict[str, Any]) -> Tradeoff:
-    made = Tradeoff(subject)
+def tradeoff(qtbot: QtBot, desk: Desk, subject: Subject, comparison: dict[str, Any]) -> Tradeoff:
+    made = Tradeoff(subject, desk)
     qtbot.addWidget(made)
     made.resize(1000, 700)
     made.draw(comparison)
@@ -93,7 +94,15 @@ def test_what_is_missing_is_said(tradeoff: Tradeoff, comparison: dict[str, Any])
     assert tradeoff.pages.currentWidget() is tradeoff.missing
 
 
-def test_what_all_share_or_many_lack_is_not_what_is_shown_first(qtbot: QtBot, subject: Subject, comparison: dict[str, Any]) -> None:
+def test_the_chosen_figures_are_what_is_drawn(tradeoff: Tradeoff) -> None:
+    drawn = tradeoff.picture()
+    assert drawn is not None
+    assert (drawn.attributes["data-x"], drawn.attributes["data-y"]) == tuple(tradeoff.choices[side].currentData() for side in ("x", "y"))
+
+
+def test_what_all_share_or_many_lack_is_not_what_is_shown_first(
+    qtbot: QtBot, desk: Desk, subject: Subject, comparison: dict[str, Any]
+) -> None:  # fmt: skip
     """As in an experiment on searches: one perplexity for all; a recall that tells them apart."""
     searches = copy.deepcopy(comparison)
     for place, variant in enumerate(searches["variants"].values()):
@@ -102,7 +111,7 @@ def test_what_all_share_or_many_lack_is_not_what_is_shown_first(qtbot: QtBot, su
         results["quality/test_recall_at_1"] = results["quality/test_perplexity"] | {"value": 0.5 + place / 100, "better": "higher"}
         if place:
             results.pop("quality/test_accuracy", None)
-    part = Tradeoff(subject)
+    part = Tradeoff(subject, desk)
     qtbot.addWidget(part)
     part.draw(searches)
     assert part.choices["y"].currentData() == "quality/test_recall_at_1"
