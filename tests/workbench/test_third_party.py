@@ -76,9 +76,10 @@ def test_a_technique_from_outside_is_found_used_and_run(
     qtbot.waitUntil(lambda: catalogue.choose(ID), timeout=60_000)
     assert catalogue.title.text() == "Sign of the gradient"
     assert "signSGD" in catalogue.card.accessibleName()
-    catalogue.verify_button.click()
-    qtbot.waitUntil(lambda: catalogue.verify_button.text() == "Verify again", timeout=120_000)
-    assert any("holds: error" in catalogue.statements.itemAt(n).widget().text() for n in range(catalogue.statements.count()))
+    certificates = catalogue.certificates
+    certificates.verify_button.click()
+    qtbot.waitUntil(lambda: certificates.verify_button.text() == "Verify again", timeout=120_000)
+    assert any("holds: error" in certificates.statements.itemAt(n).widget().text() for n in range(certificates.statements.count()))
     catalogue.use_button.click()
     assert window.current == "experiment"
     card = editor.recipe.card("technique/1")
@@ -89,7 +90,7 @@ def test_a_technique_from_outside_is_found_used_and_run(
     assert isinstance(row.field, SwitchField)
     row.field.box.click()
     assert window.document.data["variant"][1]["techniques"] == [{"id": ID, "scaled": True}]
-    qtbot.waitUntil(lambda: editor._checked and not editor.all_problems, timeout=60_000)
+    qtbot.waitUntil(lambda: editor.checks.done and not editor.all_problems, timeout=60_000)
     qtbot.keyClick(window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: window.current == "runs", timeout=60_000)
     runs = window.view("runs")
