@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from workbench.desk import Desk
 from workbench.forms import Form
 from workbench.timing_fields import TIMING
-from workbench.widgets.surfaces import Card, Notice
+from workbench.widgets.surfaces import Card, Notice, scrolled
 
 if TYPE_CHECKING:
     from workbench.gathering import Update
@@ -26,30 +27,39 @@ class TimingPanel(QWidget):
 
     def __init__(self, desk: Desk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        around = QVBoxLayout(self)
-        around.setContentsMargins(14, 14, 14, 0)
         card = Card("Time the models again", TOLD)
+        inside = QWidget()
+        around = QVBoxLayout(inside)
+        around.setContentsMargins(14, 14, 14, 0)
         around.addWidget(card)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        # In a small window it scrolls: fields would be cut otherwise. It takes no more than it fills.
+        self._inside, self._area = inside, scrolled(inside)
+        self._area.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        column.addWidget(self._area)
         self._desk = desk
         self._experiment: int | None = None
         self._under_way = False
         self.button = QPushButton("Time again")
         self.button.clicked.connect(self._press)
         self.form = Form({"properties": TIMING})
-        card.body.addWidget(self.form)
         self.notice = Notice()
         card.body.addWidget(self.notice)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        cancel = QPushButton("Close")
-        cancel.clicked.connect(self.hide)
-        row.addWidget(cancel)
+        card.body.addWidget(self.form)
+        # At the heading: below the fields they would be scrolled away.
+        close = QPushButton("Close")
+        close.clicked.connect(self.hide)
+        card.corner.addWidget(close)
         self.start = QPushButton("Start timing")
         self.start.setProperty("primary", True)
         self.start.clicked.connect(self._ask)
-        row.addWidget(self.start)
-        card.body.addLayout(row)
+        card.corner.addWidget(self.start)
         self.hide()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._area.setMaximumHeight(max(self._inside.heightForWidth(event.size().width()), self._inside.sizeHint().height()))
 
     def show_state(self, update: Update) -> None:
         """What is possible for the experiment of an update."""
