@@ -56,7 +56,7 @@ def _run_and_compare(person: Person, report: Path) -> None:
     person.wait("the first points", lambda: person.ask("facts")["drawn"] > 0)
     assert "done" not in _states(person)[1:]  # They are drawn while runs are still to come.
     person.wait("both runs to end", lambda: _states(person) == ["done", "done"], 180.0)
-    person.click("Compare")
+    person.press("ctrl+shift+c")
     _until_view(person, "compare")
     person.click("Export report  ▾")
     person.click("HTML page …")
@@ -76,7 +76,7 @@ def _look_again(person: Person) -> None:
     person.click(EXAMPLE, within="Recent experiments")
     _until_view(person, "runs")
     person.wait("the curves", lambda: _states(person) == ["done", "done"] and person.ask("facts")["drawn"] > 0)
-    person.click("Compare")
+    person.press("ctrl+shift+c")
     person.wait("the verdicts", lambda: person.reads("2 variants, baseline “full”"))
 
 
