@@ -177,14 +177,14 @@ def test_checkpointing_without_a_match_says_so(tmp_path: Path) -> None:
 
 
 def test_the_inspector_shows_its_modules_and_what_a_pattern_matches() -> None:
-    plan = small.plan([ADAM], model=model("transformer"))
+    plan = small.plan([ADAM, {"id": "pruning/magnitude", "include": ["body.blocks.0.*"]}], model=model("transformer"))
     found = inspected.shapes(plan)
     rows = {row["name"]: row for row in found["rows"]}
     assert rows["body.scores"]["shape_out"] == [1, 12, found["vocabulary"]]
     assert rows["body.blocks.1.linear1"]["parameters"] == 24 * 48 + 48
-    assert inspected.matches(plan, "body.blocks.*", "Linear")["names"][:2] == [
-        "body.blocks.0.self_attn.out_proj.weight", "body.blocks.0.self_attn.out_proj.bias",
-    ]  # fmt: skip
+    (matched,) = inspected.matches(plan)
+    assert matched["names"] == [f"body.blocks.0.{layer}.weight" for layer in ("self_attn.out_proj", "linear1", "linear2")]
+    assert matched["weights"] == 24 * 24 + 2 * 24 * 48
 
 
 def test_what_only_the_module_tells_is_a_problem_of_the_model() -> None:
