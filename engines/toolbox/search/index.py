@@ -30,9 +30,6 @@ class Index(nn.Module):
     So a stale index (its rows have moved on since) still gives scores of the rows as they are now.
     """
 
-    estimates_log_z = False
-    """Whether `search` also tells log Z."""
-
     def refresh(self, W_VE: Tensor, b_V: Tensor | None = None, C_EE: Tensor | None = None) -> None:
         """Build for these rows. C_EE: E[h h^T] of the queries to come, for indexes that can use it."""
         raise NotImplementedError

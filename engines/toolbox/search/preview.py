@@ -20,7 +20,6 @@ RIDGE = 1e-6
 class Preview(Index):
     """B_Vk (rows in the leading k dimensions) and P_kE (the map of queries into them)."""
 
-    estimates_log_z = True
     B_Vk: Tensor
     P_kE: Tensor
 
