@@ -22,8 +22,8 @@ from workbench.editor.variant_table import ACTS, VariantTable
 from workbench.widgets.surfaces import Card, icon_button
 from workbench.widgets.text import label
 
-WIDEST, TALLEST, LOWEST = 260, 420, 130
-"""Pixels of a column and of the table at most; and of a table that has more to show, in a low window."""
+TALLEST, LOWEST = 420, 130
+"""Pixels of the table at most; and of one that has more to show, in a low window."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,11 @@ class SideBySide(Card):
                 ink = theme.danger if said else theme.text if differs else theme.strong if value == ABSENT else theme.muted
                 item.setForeground(QBrush(QColor(ink)))
                 self.table.setItem(number, column, item)
-        self._fit(names)
+        self._fit()
         self.table.go_to(next((n for n, row in enumerate(self._rows) if row.key == here[0]), 0), here[1])
 
-    def _fit(self, names: Sequence[str]) -> None:
-        self.table.resizeColumnsToContents()
-        for column in range(len(names)):
-            self.table.setColumnWidth(column, min(WIDEST, self.table.columnWidth(column) + 16))
+    def _fit(self) -> None:
+        self.table.fit_columns()
         rows = sum(self.table.rowHeight(number) for number in range(len(self._rows)))
         bar = self.table.horizontalScrollBar().sizeHint().height()
         most = max(LOWEST, min(TALLEST, self.window().height() * 2 // 5))

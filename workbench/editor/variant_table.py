@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QModelIndex, QPersistentModelIndex, QPoint, Qt, QTimer, Signal
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QStyledItemDelegate, QStyleOptionViewItem, QTableWidget, QWidget
 
 ACTS = {
@@ -15,6 +15,8 @@ ACTS = {
 """What can be done with a column: icon, words and keys."""
 WIDEST_KEY = 240
 """Pixels of the names of settings at most; of longer ones the end is seen, and all of it in the tip of a cell."""
+WIDEST = 260
+"""Pixels of a column at most, where the table is not wide enough for more."""
 _KEYS = {
     (Qt.Key.Key_Insert, Qt.KeyboardModifier.NoModifier): "add",
     (Qt.Key.Key_D, Qt.KeyboardModifier.ControlModifier): "duplicate",
@@ -88,6 +90,17 @@ class VariantTable(QTableWidget):
         self._line.setAccessibleName("Name of the variant")
         self._line.hide()
         self._line.editingFinished.connect(self._finish_rename)
+
+    def fit_columns(self) -> None:
+        """As wide as what stands in them, up to an even share of the room there is."""
+        self.resizeColumnsToContents()
+        widest = max(WIDEST, self.viewport().width() // max(1, self.columnCount()))
+        for column in range(self.columnCount()):
+            self.setColumnWidth(column, min(widest, self.columnWidth(column) + 16))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit_columns()
 
     @property
     def writing(self) -> bool:
