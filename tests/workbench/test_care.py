@@ -168,7 +168,7 @@ def test_settings_change_the_look_at_once(qtbot: QtBot, make_window: Make) -> No
     assert window.desk.theme.name == "light"
 
 
-@pytest.mark.parametrize("percent", [100, 140, 160])
+@pytest.mark.parametrize("percent", [100, *(pytest.param(percent, marks=pytest.mark.slow) for percent in (140, 160))])
 def test_in_the_smallest_window_nothing_is_cut_at_any_size_of_text(qtbot: QtBot, make_window: Make, percent: int) -> None:
     window = make_window()
     window.appearance.choose_text_size(percent)

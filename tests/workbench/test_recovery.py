@@ -195,6 +195,7 @@ def test_the_bar_offers_one_after_the_other_and_tells_an_overtaken_file(qtbot: Q
     kept.drop()
 
 
+@pytest.mark.slow
 def test_a_killed_window_loses_nothing(
     qtbot: QtBot, make_window: Callable[..., Window], store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_where_no_layer_fits_there_is_nothing_to_copy(qtbot: QtBot, page: Sensit
     assert page.copy_button.isHidden()
 
 
+@pytest.mark.slow
 def test_what_is_typed_wrongly_and_what_fails_stand_in_place(qtbot: QtBot, page: SensitivityPage) -> None:
     page.levels.setText("4, 9")
     page.start()

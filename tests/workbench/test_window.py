@@ -49,6 +49,7 @@ def test_the_view_and_the_place_are_remembered(make_window: Make, settings: QSet
     assert settings.value("geometry") is not None
 
 
+@pytest.mark.slow
 def test_the_widths_of_columns_are_remembered(make_window: Make) -> None:
     for key in ("runs", "catalogue"):
         window = make_window()
@@ -196,6 +197,7 @@ def test_the_views_lead_to_each_other(qtbot: QtBot, make_window: Make) -> None:
     qtbot.waitUntil(lambda: window.document.data["experiment"]["name"] == "Which head?", timeout=10_000)
 
 
+@pytest.mark.slow
 def test_collections_pass_over_what_stays(qtbot: QtBot, make_window: Make) -> None:
     window = make_window()
     keep_collections_short(window)
@@ -379,6 +381,7 @@ def test_the_command_line_opens_a_bundle_or_a_copy_of_its_experiment(tmp_path: P
     assert len(opened) == 2
 
 
+@pytest.mark.slow
 def test_what_was_opened_last_stands_in_the_next_window(qtbot: QtBot, make_window: Make, tmp_path: Path, settings: QSettings) -> None:
     example = menus.RESOURCES / "experiments" / "pruning.toml"
     window = make_window()

@@ -185,6 +185,7 @@ def test_operators_and_their_work(measured):
     assert not any(name.startswith(("module: ", "phase: ", "step", "autograd::engine::evaluate")) for name in rows)
 
 
+@pytest.mark.slow
 def test_the_roofline_has_every_layer_and_bounds_where_peaks_are_known(measured, tmp_path, monkeypatch):
     made, found, _ = measured
     assert found["roofline"]["peaks"] is None

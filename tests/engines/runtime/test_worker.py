@@ -48,6 +48,7 @@ def work(url: str, plan: dict[str, Any], limit: Callable[[], None] | None = None
     return store, claimed.id, subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_points_figures_effects_and_its_model(store_url: str, corpus: dict[str, Any]) -> None:
     store, run, ended = work(store_url, small.plan([ADAM, {"id": "quantization/dynamic_int8"}], corpus=corpus))
     assert ended.returncode == 0, ended.stderr

@@ -134,6 +134,7 @@ def test_layers_of_a_module_of_ones_own_are_compared_and_others_refused() -> Non
         Layerwise(teacher="big", layers="body.blocks.0.self_attn").model(student, context)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_distilled_while_it_is_pruned_and_then_rounded(tmp_path: Path) -> None:
     task = {"task": {"id": "tasks/text_classification"}, "training": {"batch": 16, "sequence": 40}}
     measure = {"measure": {"evaluations": 1, "held_out_tokens": 0, "margin": 0.02}}

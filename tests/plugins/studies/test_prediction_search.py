@@ -45,6 +45,7 @@ def test_the_expectation_asks_for_recall_and_speed_together(recall: float, secon
     assert any(f"{recall:.1%}" in sentence and "k = 4, N = 20" in sentence for sentence in found.findings)
 
 
+@pytest.mark.slow
 def test_a_finished_model_is_searched_with_its_own_hidden_states(tmp_path: Path) -> None:
     plan = small.plan([])
     trainer = small.trainer(tmp_path, small.plan([{"id": "optimization/adam", "lr": 0.01}], budget={"steps": 5}))

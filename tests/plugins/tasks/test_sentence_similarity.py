@@ -110,6 +110,7 @@ def plan(folder: Path, techniques: list[dict[str, Any]], **changes: Any) -> dict
     return small.plan(techniques, model=OWN, task={"id": "tasks/sentence_similarity"}, corpus=corpus, **changes)
 
 
+@pytest.mark.slow
 def test_it_learns_is_finished_kept_judged_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = small.paired()
     monkeypatch.setattr(small, "text", lambda: text)

@@ -199,6 +199,7 @@ def test_techniques_apply_and_the_finished_model_is_judged_as_it_was_kept(name: 
         assert any(sentence.startswith("No latency is measured: Classifiers read whole texts") for sentence in told)
 
 
+@pytest.mark.slow
 def test_a_timing_session_counts_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_it = plan(table(), [], budget={"steps": 3})
     trainer = small.trainer(tmp_path, of_it)
